@@ -1,0 +1,47 @@
+"""Everything this library raises on purpose, each with one sentence that a person can act on.
+
+NoisescopeError
+├── UnknownName         a plug-in, block, model, study or option that does not exist
+├── InvalidRequest      a request that cannot be carried out as asked
+├── InvalidData         images or labels that cannot be used
+├── DamagedFile         a unit, weight file, checkpoint or study that is truncated, altered or missing a part
+└── StoreUnavailable    the store is read-only, full, or belongs to another version
+
+The command line ends with exit code 2 on any of them; a page shows its sentence. Anything else is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class NoisescopeError(Exception):
+    """Base of every error that is raised on purpose."""
+
+
+class UnknownName(NoisescopeError):
+    """A name that is not among those allowed; the sentence lists them."""
+
+    def __init__(self, kind: str, given: str, allowed: Iterable[str]) -> None:
+        names = sorted(allowed)
+        close = get_close_matches(given, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        listed = ", ".join(names) if names else "none are there"
+        super().__init__(f"Unknown {kind} {given!r}; allowed: {listed}.{hint}")
+
+
+class InvalidRequest(NoisescopeError):
+    """A request that cannot be carried out as asked."""
+
+
+class InvalidData(NoisescopeError):
+    """Images or labels that cannot be used."""
+
+
+class DamagedFile(NoisescopeError):
+    """A file that is truncated, altered or missing a part."""
+
+
+class StoreUnavailable(NoisescopeError):
+    """The store cannot be read or written."""

@@ -1,0 +1,136 @@
+"""Frozen descriptions: what a model is (Card), what a result is of (identities), what a person asks for (requests).
+
+Identity and coverage are separate: the key of a feature set is a hash of its identity alone; which noise levels, blocks,
+poolings and images are there is read from the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Input = Literal["noisy", "clean"]
+Axis = Literal["timestep", "sigma", "log_snr"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def canonical(self) -> str:
+        """JSON with sorted keys and no spaces: equal for equal specs, on every machine."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def key(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+
+class Block(Frozen):
+    """One ResNet or transformer layer with the attention behind it, or a down- or upsampler."""
+
+    name: str
+    module: str  # dotted path of the module whose output is the feature map
+    stage: Literal["down", "mid", "up", "layer"]
+    depth: int  # place in the order of execution, from 0
+    channels: int
+    stride: int  # image side over map side
+
+
+class Card(Frozen):
+    """What a model is, without loading it; written when it is first loaded, shipped for bundled ones."""
+
+    identity: str  # family + commit hash, sha256 of the weights, or `random:<seed>` of an architecture
+    name: str
+    family: str  # the backend plug-in that opens it
+    repo_id: str | None = None
+    revision: str | None = None
+    license: str | None = None
+    paper: str | None = None
+    resolution: int
+    image_channels: int
+    space: Literal["pixel", "latent"] = "pixel"
+    noise: Literal["vp", "flow", "edm"] = "vp"
+    sigmas: tuple[float, ...]  # ascending
+    timesteps: tuple[float, ...]
+    blocks: tuple[Block, ...]
+    conditions: tuple[str, ...] = ("none",)
+    parameters: int
+    parameter_bytes: int
+    training: dict[str, Any] = Field(default_factory=dict)  # data, split, steps, images seen, seed, loss, seconds, hardware
+
+
+class FeatureIdentity(Frozen):
+    """What a set of features is of; its key names the folder that holds them."""
+
+    backend: str
+    condition: str = "none"
+    dataset: str
+    input: Input = "noisy"
+    seed: int = 0
+    draw: int = 0  # which ε: one draw is one ε for every image
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class Source(Frozen):
+    """One thing whose features are probed: a model, the same network with random weights, or a baseline encoder."""
+
+    backend: str | None = None  # a model by name or folder
+    weights: str = "trained"  # or `random:<seed>`
+    encoder: str | None = None
+
+    @property
+    def label(self) -> Literal["model", "random", "baseline"]:
+        if self.encoder:
+            return "baseline"
+        return "model" if self.weights == "trained" else "random"
+
+
+class ProbeIdentity(Frozen):
+    """What a probed cell is of, apart from block, pooling and σ."""
+
+    features: str  # key of the feature identity
+    images: str  # hash over the ids of the labelled, validation and test images
+    label_set: str
+    labels: str  # hash over the labels themselves
+    head: str
+    settings: dict[str, Any]  # scaling and the penalties tried
+
+
+class SweepRequest(Frozen):
+    """What `sweep` is asked for; every default is the product's."""
+
+    backend: str = "digits-ddpm"
+    dataset: str = "digits"
+    label_set: str | None = None  # None: the first that the data set has
+    condition: str = "none"
+    input: Input = "noisy"
+    sigmas: tuple[float, ...] | None = None  # None: `levels` of the model's own, even in log σ
+    levels: int = Field(16, ge=3)
+    blocks: tuple[str, ...] | None = None  # None: all
+    poolings: tuple[str, ...] = ("1",)
+    head: str = "logistic"
+    labels_per_class: tuple[int | Literal["all"], ...] = (10,)
+    label_draws: int | None = Field(None, ge=1)  # None: 15 at 20 labels a class or fewer, else as many as `eps_draws`
+    eps_draws: int = Field(3, ge=1)
+    seed: int = 0
+    n_train: int | None = Field(None, ge=1)
+    n_validation: int | None = Field(None, ge=1)
+    n_test: int | None = Field(None, ge=1)
+    baselines: bool = True  # noised pixels, clean pixels, the same network with random weights
+
+    @field_validator("labels_per_class")
+    @classmethod
+    def _positive(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if not value or any(isinstance(v, int) and v < 1 for v in value):
+            raise ValueError("labels per class are whole numbers from 1, or 'all'")
+        return value
+
+    def draws(self, labels_per_class: int | Literal["all"]) -> int:
+        """How many choices of labelled images are probed at this number of labels a class."""
+        if self.label_draws is not None:
+            return max(self.label_draws, self.eps_draws)
+        few = labels_per_class != "all" and labels_per_class <= 20
+        return max(15, self.eps_draws) if few else self.eps_draws

@@ -1,0 +1,1 @@
+"""What ships: small models in models/, finished studies in studies/."""
