@@ -1,0 +1,43 @@
+"""What can be chosen without loading it: bundled models and studies, found through importlib.resources."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from .errors import DamagedFile, UnknownName
+from .specs import Card
+
+
+def assets(kind: str) -> Path:
+    """The folder of what ships: `models` or `studies`."""
+    return Path(str(files("assets"))) / kind
+
+
+def models() -> list[str]:
+    """Names of the bundled models."""
+    return sorted(path.parent.name for path in assets("models").glob("*/card.json"))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model, by bundled name or by path.
+
+    Raises UnknownName if it is neither.
+    """
+    if name in models():
+        return assets("models") / name
+    path = Path(name).expanduser()
+    if (path / "card.json").is_file():
+        return path
+    raise UnknownName("backend", name, models())
+
+
+def card(name: str) -> Card:
+    """The Card of a model. Raises UnknownName or DamagedFile."""
+    path = model_folder(name) / "card.json"
+    try:
+        return Card.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise DamagedFile(f"The card {path} cannot be read ({type(error).__name__}); restore or train the model again.") from error

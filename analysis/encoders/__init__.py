@@ -1,0 +1,1 @@
+"""Baseline encoders, one file each: what the model's features are compared with."""

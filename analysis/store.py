@@ -1,0 +1,225 @@
+"""The one file that knows the disk layout.
+
+    <root>/<kind>/<key>/identity.json       what the results are of
+                        settings.json       batch size, threads, device: written with the first unit, used ever after
+                        <σ>/<unit>.safetensors
+    <root>/studies/<key>/                   finished studies (studies.py)
+
+A unit holds tensors of n rows each, one row an image, and the image ids. It is written under a temporary name and
+renamed, so a file that exists is complete; the checksum of each tensor is in the unit's own header, where no second
+writer can tear it. Its name is a hash of what it covers: two processes filling the same key write the same file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .errors import DamagedFile, StoreUnavailable
+from .specs import Frozen
+
+Kind = Literal["features", "probes"]
+FORMAT = 1
+UNIT_IMAGES = 4096
+
+
+def default_root() -> Path:
+    """`NOISESCOPE_STORE` if set, else the user's data folder."""
+    if given := os.environ.get("NOISESCOPE_STORE"):
+        return Path(given).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("noisescope")
+
+
+class Unit(NamedTuple):
+    path: Path
+    names: frozenset[str]
+    ids: np.ndarray  # (n,) uint64
+    meta: dict[str, str]
+
+
+def _checksum(array: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed onto it when the body ends well and removed when it does not.
+
+    Raises StoreUnavailable where the disk is full, read-only or forbidden.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise StoreUnavailable(
+            f"Cannot write {path}: {reason}; free the place or set NOISESCOPE_STORE to another folder."
+        ) from error
+    finally:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:  # the folder could not even be made: there is nothing to remove
+            temporary = path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file. Raises DamagedFile if it is missing, unreadable or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path} cannot be read ({error}); delete its folder and make it again.") from error
+
+
+@lru_cache(maxsize=65536)
+def _header(path: Path, _size: int, _time: int) -> Unit:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meta = file.metadata() or {}
+            ids = file.get_tensor("ids")
+            names = frozenset(file.keys()) - {"ids"}
+        intact = meta["ids"] == _checksum(ids)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if not intact:
+        raise _damaged(path, "its image ids do not match their checksum")
+    return Unit(path, names, ids, meta)
+
+
+def _damaged(path: Path, reason: str) -> DamagedFile:
+    return DamagedFile(f"Unit {path} is damaged ({reason}); delete it and run again: only that unit is computed anew.")
+
+
+class Store:
+    """Results by identity; a root that does not exist yet is made by the first write."""
+
+    def __init__(self, root: Path | str | None = None) -> None:
+        self.root = Path(root).expanduser() if root is not None else default_root()
+        stamp = self.root / "store.json"
+        if stamp.exists() and (found := read_json(stamp).get("format")) != FORMAT:
+            raise StoreUnavailable(
+                f"The store {self.root} has format {found}; this version reads {FORMAT}: set NOISESCOPE_STORE to another folder."
+            )
+
+    def folder(self, kind: Kind, identity: Frozen) -> Path:
+        return self.root / kind / identity.key()
+
+    def settings(self, kind: Kind, identity: Frozen, proposed: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of the first unit of this identity: `proposed` if this is the first, else what was used then."""
+        folder = self.folder(kind, identity)
+        path = folder / "settings.json"
+        if not path.exists():
+            if not (self.root / "store.json").exists():
+                write_json(self.root / "store.json", {"format": FORMAT})
+            write_json(folder / "identity.json", identity.model_dump(mode="json"))
+            with writing(path) as temporary:
+                temporary.write_text(json.dumps(dict(proposed), sort_keys=True))
+                try:
+                    os.link(temporary, path)  # fails where another process was first: its settings stand
+                except FileExistsError:
+                    temporary.write_text(path.read_text())
+        return dict(read_json(path))
+
+    def units(self, kind: Kind, identity: Frozen, sigma: float) -> list[Unit]:
+        """The units at one noise level. Raises DamagedFile for one that cannot be read."""
+        folder = self.folder(kind, identity) / f"{sigma:.9g}"
+        found = []
+        for path in sorted(folder.glob("[!.]*.safetensors")):
+            stat = path.stat()
+            found.append(_header(path, stat.st_size, stat.st_mtime_ns))
+        return found
+
+    def missing(
+        self, kind: Kind, identity: Frozen, sigma: float, names: Iterable[str], ids: np.ndarray
+    ) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        """What a request lacks: groups of (tensor names, image ids), each of at most 4,096 images."""
+        units = self.units(kind, identity, sigma)
+        groups: dict[bytes, tuple[list[str], np.ndarray]] = {}
+        for name in names:
+            held = [unit.ids for unit in units if name in unit.names]
+            lacking = ids[~np.isin(ids, np.concatenate(held))] if held else ids
+            if len(lacking):
+                groups.setdefault(lacking.tobytes(), ([], lacking))[0].append(name)
+        return [
+            (tuple(group), lacking[start : start + UNIT_IMAGES])
+            for group, lacking in groups.values()
+            for start in range(0, len(lacking), UNIT_IMAGES)
+        ]
+
+    def put(
+        self,
+        kind: Kind,
+        identity: Frozen,
+        sigma: float,
+        ids: np.ndarray,
+        tensors: Mapping[str, np.ndarray],
+        meta: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write one unit and return its path. Raises StoreUnavailable."""
+        ids = np.ascontiguousarray(ids, dtype=np.uint64)
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()} | {"ids": ids}
+        header = {name: _checksum(array) for name, array in arrays.items()} | dict(meta or {})
+        covered = hashlib.blake2b("\n".join(sorted(tensors)).encode() + ids.tobytes(), digest_size=8).hexdigest()
+        path = self.folder(kind, identity) / f"{sigma:.9g}" / f"{covered}.safetensors"
+        with writing(path) as temporary:
+            temporary.write_bytes(save(arrays, metadata=header))
+        return path
+
+    def read(self, unit: Unit, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Tensors of one unit, checked. Raises DamagedFile."""
+        try:
+            with safe_open(unit.path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError) as error:
+            raise _damaged(unit.path, str(error)) from error
+        for name, array in arrays.items():
+            if unit.meta.get(name) != _checksum(array):
+                raise _damaged(unit.path, f"{name} does not match its checksum")
+        return arrays
+
+    def cell(self, identity: Frozen, sigma: float, block: str, pooling: str, ids: np.ndarray) -> np.ndarray:
+        """Features (n, D) of one block at one σ, in the order of `ids` (n,).
+
+        Raises DamagedFile if a unit is damaged or an image is not there.
+        """
+        name = f"{block}/{pooling}"
+        rows: np.ndarray | None = None
+        found = np.zeros(len(ids), dtype=bool)
+        for unit in self.units("features", identity, sigma):
+            if name not in unit.names:
+                continue
+            order = np.argsort(unit.ids)
+            place = np.searchsorted(unit.ids, ids, sorter=order).clip(max=len(order) - 1)
+            source = order[place]
+            take = (unit.ids[source] == ids) & ~found
+            if take.any():
+                values = self.read(unit, [name])[name]
+                rows = np.empty((len(ids), values.shape[1]), values.dtype) if rows is None else rows
+                rows[take] = values[source[take]]
+                found |= take
+        if rows is None or not found.all():
+            raise DamagedFile(
+                f"The store lacks {name} at σ = {sigma:.4g} for {int((~found).sum())} of {len(ids)} images; run the sweep again."
+            )
+        return rows
