@@ -1,0 +1,184 @@
+"""Image -> encode -> add noise -> network -> pool -> store: fills the store with what a request lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .backends.base import Backend, in_order
+from .datasets.base import Dataset
+from .encoders.base import Encoder
+from .errors import InvalidData, InvalidRequest
+from .noise import add_noise, noise_like
+from .specs import FeatureIdentity
+from .store import Store
+
+Reduce = Callable[[Tensor], Any]
+
+
+class _Stop(Exception):
+    """The last wanted block has run; what follows it would be thrown away."""
+
+
+class Taps:
+    """The reduced outputs of chosen blocks, {name: reduce(map)}, of one call of the network."""
+
+    def __init__(self, backend: Backend, reduce: Reduce, last: str) -> None:
+        self._backend, self._reduce, self._last = backend, reduce, last
+        self._taken: dict[str, Any] = {}
+
+    def hook(self, name: str, stop: bool) -> Callable[[nn.Module, Any, Any], None]:
+        block = self._backend.block(name)
+
+        def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self._taken[name] = self._reduce(self._backend.as_map(block, output))
+            if stop and name == self._last:
+                raise _Stop
+
+        return take
+
+    def __call__(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> dict[str, Any]:
+        """(B, c, h, w) x_σ, (B,) -> the blocks' reduced outputs."""
+        self._taken = {}
+        try:
+            self._backend.denoise(x, sigma, condition)
+        except _Stop:
+            pass  # what was wanted is there: this is how an early end looks
+        return self._taken
+
+
+@contextmanager
+def capture(backend: Backend, blocks: Sequence[str], reduce: Reduce | None = None, stop: bool = True) -> Iterator[Taps]:
+    """A callable that runs the network and returns its blocks' maps (B, C, h, w), reduced if asked.
+
+    Hooks are registered once and gone afterwards, also after an exception. With `stop` the pass ends after the last
+    wanted block. Raises UnknownName for a block that the model does not have.
+    """
+    wanted = in_order(backend, blocks)
+    if not wanted:
+        raise InvalidRequest("blocks is empty; allowed: at least one block of the model.")
+    taps = Taps(backend, reduce or (lambda value: value), wanted[-1].name)
+    handles = []
+    try:
+        for block in wanted:
+            module = backend.net.get_submodule(block.module)
+            handles.append(module.register_forward_hook(taps.hook(block.name, stop)))
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def pool(feature_map: Tensor, side: int) -> Tensor:
+    """Adaptive average to side × side, flattened: (B, C, h, w) -> (B, C·side²)."""
+    if side == 1:
+        return feature_map.mean((-2, -1))
+    return functional.adaptive_avg_pool2d(feature_map, side).flatten(1)
+
+
+def pooling_side(pooling: str) -> int:
+    """The side of an average pooling, from its name. Raises InvalidRequest."""
+    if not pooling.isdigit() or int(pooling) < 1:
+        raise InvalidRequest(f"pooling {pooling!r}; allowed: the side of an average grid, such as '1', '2' or '4'.")
+    return int(pooling)
+
+
+Reader = Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+
+def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "none") -> AbstractContextManager[Reader]:
+    """A callable from (x_σ, σ) to {`block/pooling`: (B, D)} for the named tensors.
+
+    An encoder is one block of its own name, its vector the pooling `flat`.
+    """
+    if isinstance(source, Encoder):
+        return nullcontext(lambda x, _sigma: {f"{source.name}/flat": source(x)})
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        block, _, pooling = name.rpartition("/")
+        wanted.setdefault(block, []).append(pooling)
+    sides = {pooling: pooling_side(pooling) for pooling in {p for ps in wanted.values() for p in ps}}
+
+    @contextmanager
+    def reading() -> Iterator[Reader]:
+        def reduce(value: Tensor) -> dict[str, Tensor]:
+            return {pooling: pool(value, side) for pooling, side in sides.items()}
+
+        with capture(source, list(wanted), reduce) as taps:
+
+            def read(x: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+                taken = taps(x, sigma, condition)
+                return {f"{block}/{pooling}": taken[block][pooling] for block, ps in wanted.items() for pooling in ps}
+
+            yield read
+
+    return reading()
+
+
+def load_x0(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
+    """x_0 of images by id, (n, c, h, w) float32 on the model's device."""
+    pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
+    return backend.encode(pixels.to(backend.device).float() / 127.5 - 1)
+
+
+def read_features(
+    source: Backend | Encoder,
+    names: Sequence[str],
+    x0: Tensor,
+    eps: Tensor | None,
+    sigma: float,
+    batch: int,
+    condition: str = "none",
+) -> dict[str, Tensor]:
+    """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    with torch.inference_mode(), reader(source, names, condition) as read:
+        for start in range(0, len(x0), batch):
+            x = x0[start : start + batch]
+            level = torch.full((len(x),), sigma, dtype=torch.float64)
+            if eps is not None:
+                x = add_noise(x, level.to(x.device), eps[start : start + batch].to(x.device))
+            for name, value in read(x, level).items():
+                parts[name].append(value.float())
+    return {name: torch.cat(values).cpu() for name, values in parts.items()}
+
+
+def extract(
+    store: Store,
+    source: Backend | Encoder,
+    backend: Backend,
+    dataset: Dataset,
+    identity: FeatureIdentity,
+    names: Sequence[str],
+    sigmas: Sequence[float],
+    ids: np.ndarray,
+    settings: Mapping[str, Any],
+) -> int:
+    """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
+
+    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ.
+    Raises InvalidData for a feature that is not finite, naming block and σ.
+    """
+    lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
+    if not lacking:
+        return 0
+    batch = int(store.settings("features", identity, settings)["batch_size"])
+    passes, key = 0, b""
+    for sigma, group, part in sorted(lacking, key=lambda item: item[2].tobytes()):
+        if part.tobytes() != key:
+            key = part.tobytes()
+            x0 = load_x0(dataset, part, backend)
+            eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
+        values = read_features(source, group, x0, eps, sigma, batch, identity.condition)
+        for name, value in values.items():
+            if not bool(torch.isfinite(value).all()):
+                raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")
+        store.put("features", identity, sigma, part, {name: value.numpy() for name, value in values.items()})
+        passes += len(part)
+    return passes

@@ -1,0 +1,1 @@
+"""Probe heads, one file each."""

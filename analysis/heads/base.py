@@ -1,0 +1,65 @@
+"""What a probe head must give: a classifier fitted on frozen features, and what is kept of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Scaling = Literal["feature", "global"]
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """x -> (x - mean) / spread; both (D,)."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray, scaling: Scaling = "feature") -> Scaler:
+        """Per feature, with a floor at 1 % of the median spread, or one mean and one spread for all (`global`).
+
+        The floor is there because a dead channel's spread is rounding error, and dividing by it drowns the others.
+        """
+        if scaling == "global":
+            mean, spread = np.full(features.shape[1], features.mean()), np.full(features.shape[1], features.std())
+        else:
+            mean, spread = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+            spread = np.maximum(spread, 0.01 * np.median(spread))
+        spread = np.where(spread > 0, spread, 1.0)
+        return cls(mean.astype(np.float32), spread.astype(np.float32))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) -> (n, D) float32."""
+        return np.asarray((features - self.mean) / self.spread, dtype=np.float32)
+
+
+class FittedHead(ABC):
+    """A fitted classifier of scaled features."""
+
+    penalty: float  # the setting that validation chose
+
+    @abstractmethod
+    def predict_logits(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) scaled -> (n, K): the larger, the likelier."""
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """What is kept of it in the store, by name; empty where the head is its training data."""
+        return {}
+
+
+class ProbeHead(ABC):
+    """A kind of classifier and the settings that validation chooses among."""
+
+    name: str
+    needs: Literal["pooled", "map"] = "pooled"
+    differentiable: bool
+    penalties: tuple[float, ...]  # from the weakest model to the most flexible
+
+    @abstractmethod
+    def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
+        """One fitted head a penalty; features (n, D) scaled, labels (n,) in 0…classes-1, each class there."""
