@@ -16,8 +16,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -72,10 +73,10 @@ def writing(path: Path) -> Iterator[Path]:
             f"Cannot write {path}: {reason}; free the place or set NOISESCOPE_STORE to another folder."
         ) from error
     finally:
-        try:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # where the folder could not be made there is nothing to remove
             temporary.unlink(missing_ok=True)
-        except OSError:  # the folder could not even be made: there is nothing to remove
-            temporary = path
 
 
 def write_json(path: Path, value: Any) -> None:

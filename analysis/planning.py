@@ -1,0 +1,179 @@
+"""What a sweep request comes to: levels, blocks, label draws, sources, and what each cell is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from . import catalog, probing, registry
+from .backends import open_backend
+from .backends.base import Backend
+from .datasets import open_dataset
+from .encoders.base import Encoder
+from .errors import InvalidRequest, UnknownName
+from .features import extract, pooling_side
+from .noise import Schedule
+from .probing import Task
+from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
+from .store import Store
+
+CLEAN = 0.0  # the level at which clean pixels are stored
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: a source read at one place by one kind of probe."""
+
+    source: str  # model | random | baseline | clean
+    block: str
+    pooling: str
+    head: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}/{self.block}/{self.pooling}"
+
+    @property
+    def tensor(self) -> str:
+        return f"{self.block}/{self.pooling}"
+
+
+class Bench:
+    """What a request comes to: data, label draws, sources, and what each cell is of. Models are opened when needed."""
+
+    def __init__(self, request: SweepRequest, store: Store, device: str = "cpu", batch_size: int = 64) -> None:
+        self.card: Card = catalog.card(request.backend)
+        self.request = resolve(request, self.card)
+        self.store, self.device = store, device
+        self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
+        self.dataset = open_dataset(request.dataset)
+        self.labels = self.dataset.label_set(request.label_set)
+        self.train = self.dataset.members("train", request.n_train)
+        self.validation = self.dataset.members("validation", request.n_validation)
+        self.test = self.dataset.members("test", request.n_test)
+        self.ids = np.concatenate([self.train, self.validation, self.test])
+        registry.get("heads", request.head)
+        for per_class in request.labels_per_class:
+            self.task(per_class, 0)
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        return self.request.sigmas or ()
+
+    @cached_property
+    def sources(self) -> dict[str, Backend | Encoder]:
+        model = open_backend(self.request.backend, device=self.device)
+        if not self.request.baselines:
+            return {"model": model}
+        pixels = registry.get("encoders", "pixels")()
+        return {"model": model, "random": open_backend(self.request.backend, "random:0", self.device), "baseline": pixels, "clean": pixels}
+
+    @property
+    def model(self) -> Backend:
+        model = self.sources["model"]
+        assert isinstance(model, Backend)
+        return model
+
+    def series(self) -> list[Series]:
+        """Every curve of the sweep."""
+        request, found = self.request, []
+        for source, opened in self.sources.items():
+            if isinstance(opened, Encoder):
+                found += [Series(source, opened.name, "flat", head) for head in opened.heads]
+            else:
+                found += [Series(source, b, p, request.head) for b in request.blocks or () for p in request.poolings]
+        return found
+
+    def features(self, source: str, eps_draw: int) -> FeatureIdentity:
+        """The identity of a source's features."""
+        opened, request = self.sources[source], self.request
+        clean = source == "clean"
+        return FeatureIdentity(
+            backend=opened.identity if isinstance(opened, Encoder) else opened.card.identity,
+            condition="none" if isinstance(opened, Encoder) else request.condition,
+            dataset=self.dataset.identity,
+            input="clean" if clean else request.input,
+            seed=request.seed,
+            draw=0 if clean else eps_draw,
+        )
+
+    def task(self, per_class: int | str, draw: int) -> Task:
+        """What the probes of one label draw are fitted and scored on."""
+        chosen = probing.choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
+        return Task(self.dataset, self.labels, chosen, self.validation, self.test)
+
+    def cells(self, sigma: float, eps_draw: int) -> Iterator[tuple[int | str, int, str, str, list[str]]]:
+        """(labels per class, label draw, source, head, tensors) of everything probed at one σ with one ε draw."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for series in self.series():
+            if (series.source == "clean") == (sigma == CLEAN):
+                groups.setdefault((series.source, series.head), []).append(series.tensor)
+        for per_class in self.request.labels_per_class:
+            for draw in range(self.request.draws(per_class)):
+                if draw % self.request.eps_draws == eps_draw:
+                    for (source, head), tensors in groups.items():
+                        yield per_class, draw, source, head, tensors
+
+    def fill(self, sigma: float, eps_draw: int) -> int:
+        """Extract and probe everything at one σ with one ε draw that is not stored; returns passes of an image."""
+        passes, wanted = 0, {}
+        for *_, source, _head, tensors in self.cells(sigma, eps_draw):
+            wanted[source] = tensors
+        for source, tensors in wanted.items():
+            identity = self.features(source, eps_draw)
+            count = extract(self.store, self.sources[source], self.model, self.dataset, identity, tensors, [sigma], self.ids, self.settings)
+            passes += 0 if isinstance(self.sources[source], Encoder) else count
+        for per_class, draw, source, head, tensors in self.cells(sigma, eps_draw):
+            probing.fill(
+                self.store, self.task(per_class, draw), self.features(source, eps_draw), sigma, tensors, head, scaling(self.sources[source])
+            )
+        return passes
+
+    def probe_identity(self, per_class: int | str, draw: int, source: str, head: str) -> tuple[Task, ProbeIdentity]:
+        """Where the probes of one draw are."""
+        task, features = self.task(per_class, draw), self.features(source, draw % self.request.eps_draws)
+        penalties = registry.get("heads", head).penalties
+        return task, task.identity(features, head, scaling(self.sources[source]), penalties)
+
+
+def scaling(source: Backend | Encoder) -> probing.Scaling:
+    """Pixels have one unit, features do not."""
+    return "global" if isinstance(source, Encoder) else "feature"
+
+
+def resolve(request: SweepRequest, card: Card) -> SweepRequest:
+    """The request with its noise levels and blocks written out, as the model has them.
+
+    Raises UnknownName or InvalidRequest.
+    """
+    schedule = Schedule.from_levels(card.noise, card.sigmas, card.timesteps)
+    if request.sigmas is None:
+        sigmas = schedule.spread(request.levels)
+    else:
+        sigmas = sorted(set(schedule.nearest(torch.tensor(request.sigmas, dtype=torch.float64)).tolist()))
+    if len(sigmas) < 3:
+        raise InvalidRequest(f"sigmas come to {len(sigmas)} levels of {card.name}; allowed: at least 3, for a shape to be seen.")
+    known = [block.name for block in card.blocks]
+    for name in request.blocks or ():
+        if name not in known:
+            raise UnknownName("block", name, known)
+    for pooling in request.poolings:
+        pooling_side(pooling)
+    if request.condition not in card.conditions:
+        raise UnknownName("condition", request.condition, card.conditions)
+    blocks = tuple(name for name in known if request.blocks is None or name in request.blocks)
+    return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks})
+
+
+def coarse_first(count: int) -> list[int]:
+    """0…count-1 so that the ends come first and every next one halves the widest gap."""
+    order = [0, count - 1] if count > 1 else [0]
+    while len(order) < count:
+        ordered = sorted(order)
+        gap, left = max((b - a, -a) for a, b in zip(ordered, ordered[1:], strict=False))
+        order.append(-left + gap // 2)
+    return order

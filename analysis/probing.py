@@ -1,0 +1,155 @@
+"""Fit and score probes on stored features: one classifier a cell (block at σ), kept with its logits and its scaler."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from . import registry
+from .datasets.base import Dataset, LabelSet
+from .errors import DamagedFile, InvalidData, InvalidRequest
+from .heads.base import FittedHead, ProbeHead, Scaler, Scaling
+from .specs import FeatureIdentity, ProbeIdentity
+from .store import Store
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a probe is fitted and scored on: ids of images, and every image's label by id."""
+
+    dataset: Dataset
+    labels: LabelSet
+    train: np.ndarray  # ids of the labelled images of one draw
+    validation: np.ndarray
+    test: np.ndarray
+
+    def values(self, ids: np.ndarray) -> np.ndarray:
+        return self.labels.values[self.dataset.rows(ids)]
+
+    def identity(self, features: FeatureIdentity, head: str, scaling: Scaling, penalties: Sequence[float]) -> ProbeIdentity:
+        """The key of this probe's results."""
+        images = [self.train.tobytes(), self.validation.tobytes(), self.test.tobytes()]
+        return ProbeIdentity(
+            features=features.key(),
+            images=hashlib.sha256(b"/".join(images)).hexdigest()[:16],
+            label_set=self.labels.name,
+            labels=hashlib.sha256(self.values(np.concatenate([self.train, self.validation, self.test])).tobytes()).hexdigest()[:16],
+            head=head,
+            settings={"scaling": scaling, "penalties": list(penalties)},
+        )
+
+
+def choose_labelled(
+    dataset: Dataset, labels: LabelSet, pool: np.ndarray, per_class: int | Literal["all"], draw: int, seed: int
+) -> np.ndarray:
+    """Ids of the labelled images of one draw, from the ids `pool` (n,); fewer labels are part of more.
+
+    Raises InvalidData for a class without images, InvalidRequest for more labels a class than there are.
+    """
+    values = labels.values[dataset.rows(pool)]
+    counts = np.bincount(values, minlength=len(labels.classes))
+    if len(labels.classes) < 2:
+        raise InvalidData(f"Label set {labels.name!r} has one class; a probe needs at least two.")
+    if counts.min() == 0:
+        name = labels.classes[int(counts.argmin())]
+        raise InvalidData(f"Class {name!r} of {labels.name!r} has no training image; use more training images or drop the class.")
+    if per_class == "all":
+        return pool
+    if per_class > counts.min():
+        name = labels.classes[int(counts.argmin())]
+        raise InvalidRequest(f"labels per class is {per_class}; class {name!r} has {counts.min()} training images: ask for that many or fewer.")
+    rng = np.random.default_rng([seed, draw])
+    order = rng.permutation(len(pool))
+    chosen = [order[values[order] == k][:per_class] for k in range(len(labels.classes))]
+    return np.sort(pool[np.concatenate(chosen)])
+
+
+def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarray) -> FittedHead:
+    """The head with the best validation accuracy; the most penalised one of equals."""
+    accuracy = [float((head.predict_logits(features).argmax(1) == labels).mean()) for head in heads]
+    return heads[int(np.argmax(accuracy))]
+
+
+def probe(
+    head: ProbeHead,
+    scaling: Scaling,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    test: np.ndarray,
+    classes: int,
+) -> tuple[FittedHead, Scaler, np.ndarray]:
+    """The head that validation chose, its scaler, and its logits (n_validation + n_test, K) float16.
+
+    Features are (n, D), labels (n,). Test images are only scored: nothing is chosen on them.
+    """
+    scaler = Scaler.fit(train[0], scaling)
+    fitted = head.fit(scaler(train[0]), train[1], classes)
+    best = _select(fitted, scaler(validation[0]), validation[1])
+    logits = best.predict_logits(scaler(np.concatenate([validation[0], test])))
+    return best, scaler, np.clip(logits, -60000, 60000).astype(np.float16)
+
+
+def fill(
+    store: Store, task: Task, features: FeatureIdentity, sigma: float, names: Sequence[str], head_name: str, scaling: Scaling
+) -> ProbeIdentity:
+    """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity."""
+    head: ProbeHead = registry.get("heads", head_name)()
+    identity = task.identity(features, head_name, scaling, head.penalties)
+    done = {name for unit in store.units("probes", identity, sigma) for name in unit.names}
+    lacking = [name for name in names if f"{name}/logits" not in done]
+    if not lacking:
+        return identity
+    store.settings("probes", identity, {})
+    ids = np.concatenate([task.train, task.validation, task.test])
+    y_train, y_validation = task.values(task.train), task.values(task.validation)
+    first, second = len(task.train), len(task.train) + len(task.validation)
+    tensors: dict[str, np.ndarray] = {}
+    chosen: dict[str, str] = {}
+    for name in lacking:
+        block, _, pooling = name.rpartition("/")
+        values = store.cell(features, sigma, block, pooling, ids)
+        train, validation = (values[:first], y_train), (values[first:second], y_validation)
+        best, scaler, logits = probe(head, scaling, train, validation, values[second:], len(task.labels.classes))
+        kept = {"logits": logits, "mean": scaler.mean, "spread": scaler.spread, **best.tensors()}
+        tensors |= {f"{name}/{key}": value for key, value in kept.items()}
+        chosen[f"{name}/penalty"] = str(best.penalty)
+    store.put("probes", identity, sigma, ids[first:], tensors, chosen)
+    return identity
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a probed cell says: which validation and test images it got right, and the penalty that was chosen."""
+
+    validation: np.ndarray  # (n_validation,) bool
+    test: np.ndarray  # (n_test,) bool
+    penalty: float
+
+
+def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, Scored]:
+    """Read probed cells. Raises DamagedFile if one is not there."""
+    truth = task.values(np.concatenate([task.validation, task.test]))
+    cut = len(task.validation)
+    found: dict[str, Scored] = {}
+    for unit in store.units("probes", identity, sigma):
+        here = [name for name in names if f"{name}/logits" in unit.names and name not in found]
+        for key, logits in store.read(unit, [f"{name}/logits" for name in here]).items():
+            right = logits.argmax(1) == truth
+            name = key.removesuffix("/logits")
+            found[name] = Scored(right[:cut], right[cut:], float(unit.meta[f"{name}/penalty"]))
+    if lacking := set(names) - set(found):
+        raise DamagedFile(f"The store lacks the probes of {', '.join(sorted(lacking))} at σ = {sigma:.4g}; run the sweep again.")
+    return found
+
+
+def read_heads(store: Store, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Scaler and weights of linear probes, by `block/pooling/{mean,spread,weight,bias}`."""
+    kept: dict[str, np.ndarray] = {}
+    for unit in store.units("probes", identity, sigma):
+        wanted = [f"{name}/{key}" for name in names for key in ("mean", "spread", "weight", "bias")]
+        kept |= store.read(unit, [key for key in wanted if key in unit.names])
+    return kept

@@ -1,0 +1,267 @@
+"""What a sweep found: probed cells -> tidy tables, verdicts, sentence, receipt -> a study."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.numpy import save
+from scipy.stats import norm
+
+from . import dynamics
+from .features import load_x0
+from .noise import Schedule, add_noise, noise_like
+from .planning import CLEAN, Bench, Series
+from .probing import read_heads, score
+from .studies import COLUMNS, FORMAT, Study, write_study
+
+PROTOCOL = 1  # what is measured and how; a change of either is another number
+PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
+
+
+def wilson(right: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share. E. B. Wilson, JASA 22 (1927)."""
+    z, share = float(norm.ppf(0.5 + level / 2)), right / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+class Gathered:
+    """Which images every probe got right, at one number of labels a class.
+
+    correct {series name: (R, S, N)}, validation {series name: (R, S)}, heads {series name: the head of each level}. Of a
+    baseline's heads, the one with the best mean validation accuracy stands at each level.
+    """
+
+    def __init__(self, bench: Bench, per_class: int | str) -> None:
+        self.per_class = per_class
+        self.draws = bench.request.draws(per_class)  # type: ignore[arg-type]
+        self.n_train = len(bench.task(per_class, 0).train)
+        options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        groups: dict[tuple[str, str], list[Series]] = {}
+        for series in bench.series():
+            groups.setdefault((series.source, series.head), []).append(series)
+        for (source, head), members in groups.items():
+            for name, arrays in self._read(bench, source, head, members).items():
+                options.setdefault(name, {})[head] = arrays
+        self.correct: dict[str, np.ndarray] = {}
+        self.validation: dict[str, np.ndarray] = {}
+        self.heads: dict[str, list[str]] = {}
+        for name, by_head in options.items():
+            heads = list(by_head)
+            right, valid = (np.stack([by_head[head][k] for head in heads]) for k in (0, 1))  # (H, R, S, …)
+            best = valid.mean(1).argmax(0)
+            levels = range(valid.shape[-1])
+            self.heads[name] = [heads[i] for i in best]
+            self.correct[name] = np.stack([right[best[s], :, s] for s in levels], 1)
+            self.validation[name] = np.stack([valid[best[s], :, s] for s in levels], 1)
+
+    def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        sigmas = [CLEAN] if source == "clean" else list(bench.sigmas)
+        shape = (self.draws, len(sigmas))
+        right = {s.name: np.zeros((*shape, len(bench.test)), dtype=bool) for s in members}
+        valid = {s.name: np.zeros(shape) for s in members}
+        for draw in range(self.draws):
+            task, identity = bench.probe_identity(self.per_class, draw, source, head)
+            for level, sigma in enumerate(sigmas):
+                scored = score(bench.store, task, identity, sigma, [s.tensor for s in members])
+                for series in members:
+                    right[series.name][draw, level] = scored[series.tensor].test
+                    valid[series.name][draw, level] = scored[series.tensor].validation.mean()
+        return {s.name: (right[s.name], valid[s.name]) for s in members}
+
+    def resamples(self, eps_draws: int) -> dynamics.Resamples:
+        """The bootstrap that all curves share; with all labels, every draw has the same labelled images."""
+        draw = np.arange(self.draws)
+        label_draw = np.zeros_like(draw) if self.per_class == "all" else draw
+        return dynamics.resamples(label_draw, draw % eps_draws, next(iter(self.correct.values())).shape[-1])
+
+
+def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
+    """Headline, verdict of every curve, and the short curves that a page draws first."""
+    sigmas = np.asarray(bench.sigmas)
+    resamples = gathered.resamples(bench.request.eps_draws)
+    verdicts: dict[str, dynamics.Verdict] = {}
+    for source in ("model", "random", "baseline"):
+        part = {name: right for name, right in gathered.correct.items() if name.split("/")[0] == source}
+        verdicts |= dynamics.judge_all(part, sigmas, resamples) if part else {}
+
+    def best(source: str) -> str:
+        names = [name for name in gathered.correct if name.split("/")[0] == source]
+        return max(names, key=lambda name: float(gathered.validation[name].mean()))
+
+    headline = best("model")
+    # The headline's block was chosen on validation images: one test, so its own p-value stands.
+    verdict = dynamics.judge(gathered.correct[headline], sigmas, resamples)
+    beside: dict[str, Any] = {}
+    compared = {"the noised pixels": "baseline", "the same network with random weights": "random"} if bench.request.baselines else {}
+    for label, source in compared.items():
+        name = best(source)
+        gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], verdict, verdicts[name], sigmas, resamples)
+        beside[label] = (verdicts[name], gap)
+    short = {source: headline if source == "model" else best(source) for source in ("model", *compared.values())}
+    curves = {label: [row.tolist() for row in dynamics.curve(gathered.correct[name], resamples)] for label, name in short.items()}
+    return {
+        "headline": headline,
+        "verdict": verdict.to_dict(),
+        "sentence": dynamics.describe(verdict, headline.split("/")[1], beside),
+        "verdicts": {name: found.to_dict() for name, found in verdicts.items()},
+        "beside": {label: {"series": short[source], "gain_difference": list(beside[label][1])} for label, source in compared.items()},
+        "short": {"series": short, "curves": curves},
+        "clean": _clean(gathered, resamples) if bench.request.baselines else None,
+        "labelled_images": gathered.n_train,
+        "draws": gathered.draws,
+    }
+
+
+def _clean(gathered: Gathered, resamples: dynamics.Resamples) -> dict[str, Any]:
+    """The best classifier of the clean pixels: its accuracy, interval and head."""
+    (name,) = (name for name in gathered.correct if name.startswith("clean/"))
+    mean, low, high = dynamics.curve(gathered.correct[name], resamples)
+    return {"accuracy": float(mean[0]), "ci": [float(low[0]), float(high[0])], "head": gathered.heads[name][0]}
+
+
+def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(curve, draws): a row a series and level, and a row a series, level and draw."""
+    request, resamples = bench.request, gathered.resamples(bench.request.eps_draws)
+    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
+    depth = {block.name: block.depth for block in bench.card.blocks}
+    curve_rows: list[dict[str, Any]] = []
+    draw_rows: list[dict[str, Any]] = []
+    for name, right in gathered.correct.items():
+        source, block, pooling = name.split("/")
+        mean, low, high = dynamics.curve(right, resamples)
+        for level, sigma in enumerate([CLEAN] if source == "clean" else bench.sigmas):
+            noisy = sigma > 0
+            row = {
+                "backend": request.backend if source in ("model", "random") else "pixels",
+                "dataset": request.dataset,
+                "source": source,
+                "input": request.input if noisy else "clean",
+                "condition": request.condition,
+                "block": block,
+                "depth": depth.get(block),
+                "sigma": sigma,
+                "log_snr": -2 * np.log(sigma) if noisy else None,
+                "timestep": schedule.timestep(torch.tensor([sigma])).item() if noisy else None,
+                "pooling": pooling,
+                "head": gathered.heads[name][level],
+                "labels_per_class": str(gathered.per_class),
+                "label_noise": 0.0,
+                "n_train": gathered.n_train,
+                "n_test": right.shape[-1],
+                "chance": 1 / len(bench.labels.classes),
+            }
+            found = {"accuracy": mean[level], "ci_low": low[level], "ci_high": high[level]}
+            curve_rows.append(row | found | {"draw": None, "validation_accuracy": gathered.validation[name][:, level].mean()})
+            for draw, hits in enumerate(right[:, level].sum(-1)):
+                low_, high_ = wilson(int(hits), right.shape[-1])
+                found = {"accuracy": hits / right.shape[-1], "ci_low": low_, "ci_high": high_}
+                draw_rows.append(row | found | {"draw": draw, "validation_accuracy": gathered.validation[name][draw, level]})
+    frames = [pd.DataFrame(rows)[list(COLUMNS)].astype({"draw": "Int64", "depth": "Int64"}) for rows in (curve_rows, draw_rows)]
+    return frames[0], frames[1]
+
+
+def strip(bench: Bench) -> tuple[bytes, list[int]]:
+    """A PNG of one test image a class (rows) at every level (columns) as the network sees it, and the images' ids."""
+    values = bench.labels.values[bench.dataset.rows(bench.test)]
+    ids = np.asarray([bench.test[values == k][0] for k in range(len(bench.labels.classes)) if (values == k).any()])
+    x0 = load_x0(bench.dataset, ids, bench.model)
+    eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
+    columns = []
+    for sigma in bench.sigmas:
+        level = torch.full((len(ids),), sigma, dtype=torch.float64)
+        scale = bench.model.schedule.input_scale(level).to(x0).reshape(-1, 1, 1, 1)
+        columns.append(add_noise(x0, level, eps) * scale)
+    grid = torch.stack(columns)  # (S, n, c, h, w)
+    pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
+    sheet = pixels.permute(1, 3, 0, 4, 2).reshape(len(ids) * x0.shape[-2], -1, 3).numpy()
+    out = io.BytesIO()
+    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    return out.getvalue(), ids.tolist()
+
+
+def heads(bench: Bench, per_class: int | str) -> bytes:
+    """The first draw's linear probes of the model, with scaler, at every level and block, as safetensors."""
+    members = [series for series in bench.series() if series.source == "model"]
+    kept: dict[str, np.ndarray] = {}
+    for level, sigma in enumerate(bench.sigmas):
+        _, identity = bench.probe_identity(per_class, 0, "model", members[0].head)
+        found = read_heads(bench.store, identity, sigma, [series.tensor for series in members])
+        kept |= {f"{level}/{name}": value for name, value in found.items()}
+    return save(kept or {"none": np.zeros(0, np.float32)})
+
+
+def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
+    """Gather what was probed, judge it, and keep it as a study in the store."""
+    gathered = [Gathered(bench, per_class) for per_class in bench.request.labels_per_class]
+    results = {str(part.per_class): judge(bench, part) for part in gathered}
+    both = [tables(bench, part) for part in gathered]
+    curve, draws = (pd.concat([pair[k] for pair in both], ignore_index=True) for k in (0, 1))
+    packed = {f"{part.per_class}/{name}": np.packbits(right, axis=-1) for part in gathered for name, right in part.correct.items()}
+    picture, shown = strip(bench)
+    identities = sorted(bench.features(source, 0).key() for source in bench.sources)
+    key = bench.request.model_copy(update={"dataset": f"{bench.request.dataset}:{':'.join(identities)}"}).key()
+    facts = {
+        "format": FORMAT,
+        "key": key,
+        "name": f"{bench.request.backend} on {bench.request.dataset}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request": json.loads(bench.request.canonical()),
+        "card": bench.card.model_dump(mode="json"),
+        "classes": list(bench.labels.classes),
+        "levels": _levels(bench),
+        "shown": [f"{image:016x}" for image in shown],
+        "receipt": receipt(bench, spent),
+        "results": results,
+    }
+    files = {
+        "curve.parquet": curve.to_parquet(index=False),
+        "draws.parquet": draws.to_parquet(index=False),
+        "correct.safetensors": save(packed),
+        "heads.safetensors": heads(bench, bench.request.labels_per_class[0]),
+        "strip.png": picture,
+    }
+    return write_study(bench.store.root / "studies" / key, facts, files)
+
+
+def _levels(bench: Bench) -> list[dict[str, float]]:
+    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
+    steps = schedule.timestep(torch.tensor(bench.sigmas, dtype=torch.float64)).tolist()
+    return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s))} for s, t in zip(bench.sigmas, steps, strict=True)]
+
+
+def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything one needs to say how the numbers came about."""
+    request = bench.request
+    return {
+        "protocol": PROTOCOL,
+        "model": request.backend,
+        "revision": bench.card.identity,
+        "dataset": request.dataset,
+        "dataset_identity": bench.dataset.identity,
+        "label_set": bench.labels.name,
+        "input": request.input,
+        "condition": request.condition,
+        "poolings": list(request.poolings),
+        "head": request.head,
+        "eps_draws": request.eps_draws,
+        "seed": request.seed,
+        "n_train_pool": len(bench.train),
+        "n_validation": len(bench.validation),
+        "n_test": len(bench.test),
+        "precision": "float32",
+        "device": f"{platform.machine()} CPU" if bench.device == "cpu" else torch.cuda.get_device_name(bench.device),
+        "packages": {name: version(name) for name in PACKAGES},
+        **spent,
+    }
