@@ -1,0 +1,23 @@
+"""Noisescope: what a diffusion model knows about images, and at which noise level it knows it best.
+
+The names below are the public ones; each loads its module when it is first used, so importing this costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "backends": ["open_backend"],
+        "catalog": ["card", "models"],
+        "datasets": ["open_dataset"],
+        "errors": ["NoisescopeError"],
+        "features": ["capture", "pool"],
+        "specs": ["Block", "Card", "FeatureIdentity", "SweepRequest"],
+        "store": ["Store"],
+        "studies": ["Study", "find_study", "studies"],
+        "sweeping": ["sweep"],
+    },
+)

@@ -1,0 +1,302 @@
+"""The command line: `python -m analysis`. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from .studies import Study
+
+app = typer.Typer(
+    help="What a diffusion model knows about images, and at which noise level it knows it best.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
+
+StoreOption = Annotated[Path | None, typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder.")]
+
+
+class AxisName(StrEnum):
+    timestep = "timestep"
+    sigma = "sigma"
+    log_snr = "log_snr"
+
+
+class Listable(StrEnum):
+    backends = "backends"
+    blocks = "blocks"
+    datasets = "datasets"
+    heads = "heads"
+    studies = "studies"
+
+
+@contextmanager
+def _progress(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(done: int, total: int, message: str) -> None:
+            bar.update(task, completed=done, total=total, description=message)
+
+        yield update
+
+
+def _level(study: Study, sigma: float, axis: AxisName) -> str:
+    """A noise level as the chosen axis says it."""
+    nearest = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / sigma - 1))
+    if axis is AxisName.timestep:
+        return f"t = {nearest['timestep']:.0f} (σ = {sigma:.3g})"
+    return f"log-SNR = {nearest['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
+
+
+def _summary(study: Study, axis: AxisName) -> Iterator[str]:
+    """What a person reads after a sweep."""
+    yield f"{study.name}  ({study.key})"
+    for labels, result in study.facts["results"].items():
+        verdict = result["verdict"]
+        yield ""
+        yield f"{labels} labels per class, {result['draws']} draws, {verdict['n_test']} test images"
+        yield result["sentence"]
+        yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
+        if result["clean"]:
+            yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
+
+
+def _final_line(study: Study) -> str:
+    """The one line of JSON that programs read, of the first number of labels a class."""
+    result = study.result()
+    verdict = result["verdict"]
+    fields = ("shape", "peak_sigma", "peak_ci", "gain", "gain_ci", "p_value")
+    line: dict[str, Any] = {field: verdict[field] for field in fields}
+    return json.dumps(line | {"best_block": result["headline"].split("/")[1], "peak_accuracy": verdict["peak_accuracy"], "key": study.key})
+
+
+def _save_table(study: Study, path: Path) -> None:
+    """Write the curve as .parquet or .csv. Raises InvalidRequest or StoreUnavailable."""
+    table = study.table("curve")
+    try:
+        if path.suffix == ".csv":
+            table.to_csv(path, index=False)
+        else:
+            table.to_parquet(path, index=False)
+    except OSError as error:
+        raise StoreUnavailable(f"Cannot write {path} ({error.strerror or error}); choose another place for --out.") from error
+
+
+def _labels(values: list[str]) -> list[int | str]:
+    for value in values:
+        if value != "all" and not (value.isdigit() and int(value) > 0):
+            raise InvalidRequest(f"--labels-per-class is {value!r}; allowed: a whole number from 1, or 'all'.")
+    return ["all" if value == "all" else int(value) for value in values]
+
+
+def _request(**fields: Any) -> Any:
+    from pydantic import ValidationError
+
+    from .specs import SweepRequest
+
+    try:
+        return SweepRequest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"{name} is {first['input']!r}: {first['msg'].lower()}.") from error
+
+
+@app.command()
+def sweep(
+    backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
+    dataset: Annotated[str, typer.Option(help="Data set.")] = "digits",
+    label_set: Annotated[str | None, typer.Option(help="Label set of the data; default: its first.")] = None,
+    block: Annotated[list[str] | None, typer.Option(help="Block to read, repeatable; default: all.")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
+    levels: Annotated[int, typer.Option(min=3, help="How many levels, even in log σ, where no --sigma is given.")] = 16,
+    pooling: Annotated[list[str] | None, typer.Option(help="Side of the average grid a map is pooled to, repeatable; default: 1.")] = None,
+    head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
+    labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
+    label_draws: Annotated[int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels or fewer.")] = None,
+    eps_draws: Annotated[int, typer.Option(min=1, help="Draws of the noise ε.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of ε and of the label draws.")] = 0,
+    n_train: Annotated[int | None, typer.Option(min=1, help="Training images to draw labels from; default: all.")] = None,
+    n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
+    processes: Annotated[int | None, typer.Option(min=0, help="Worker processes; default: one a core; 0: none.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
+    store: StoreOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
+    axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
+) -> None:
+    """Probe a model over its noise levels: make a study, show its peak and its verdict."""
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise InvalidRequest(f"--out is {str(out)!r}; allowed endings: .parquet and .csv.")
+    request = _request(
+        backend=backend,
+        dataset=dataset,
+        label_set=label_set,
+        blocks=block or None,
+        sigmas=sigma or None,
+        levels=levels,
+        poolings=pooling or ["1"],
+        head=head,
+        labels_per_class=_labels(labels_per_class or ["10"]),
+        label_draws=label_draws,
+        eps_draws=eps_draws,
+        seed=seed,
+        n_train=n_train,
+        n_test=n_test,
+        baselines=baselines,
+    )
+    from .store import Store
+    from .sweeping import sweep as run
+
+    with _progress("Sweep", as_json) as progress:
+        study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
+    if out is not None:
+        _save_table(study, out)
+    moved = [(want, got["sigma"]) for want, got in zip(sorted(sigma or []), study.facts["levels"], strict=False) if abs(want / got["sigma"] - 1) > 0.01]
+    for want, got in moved:
+        typer.echo(f"σ = {want:g} is not a level of {backend}; the nearest, σ = {got:.4g}, was used.", err=as_json)
+    typer.echo(_final_line(study) if as_json else "\n".join(_summary(study, axis)))
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="Recipe, such as digits-ddpm.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the model; default: models/NAME in the store.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, where not the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, where not the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="Where to train.")] = "cpu",
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with the card's training facts as one line of JSON.")] = False,
+) -> None:
+    """Train a small diffusion model; stop it when you like, the same command goes on from the last checkpoint."""
+    from .store import Store
+    from .training import recipe
+    from .training import train as run
+
+    root = Store(store).root
+    changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    spec = recipe(name, **changes)
+    folder = out or root / "models" / name
+    with _progress("Train", as_json) as progress:
+        card = run(spec, folder, root / "training" / f"{name}-{spec.key()}.safetensors", device, progress=progress)
+    typer.echo(json.dumps(card.training) if as_json else f"{card.identity} in {folder}: {card.parameters:,} parameters, loss {card.training['loss']}.")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listable, typer.Argument(help="What to list.")],
+    backend: Annotated[str, typer.Option(help="Whose blocks.")] = "digits-ddpm",
+    store: StoreOption = None,
+) -> None:
+    """List what there is to choose from."""
+    for line in _lines(what, backend, store):
+        typer.echo(line)
+
+
+def _lines(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
+    from . import catalog, registry
+    from .store import default_root
+    from .studies import open_study, studies
+
+    if what is Listable.backends:
+        for name in catalog.models():
+            card = catalog.card(name)
+            yield f"{name}\t{card.family}\t{card.resolution}×{card.resolution}\t{card.parameters:,} parameters\t{len(card.blocks)} blocks\t{card.license}"
+    elif what is Listable.blocks:
+        for block in catalog.card(backend).blocks:
+            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}"
+    elif what is Listable.studies:
+        for key, folder in studies(store or default_root()).items():
+            try:
+                study = open_study(folder)
+            except NoisescopeError as error:
+                yield f"{key}\tdamaged\t{error}"
+                continue
+            yield f"{key}\t{study.name}\t{study.result()['verdict']['shape']}\t{study.facts['created']}"
+    else:
+        yield from registry.names(what.value)  # type: ignore[arg-type]
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    store: StoreOption = None,
+    axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
+    as_json: Annotated[bool, typer.Option("--json", help="End with the same line of JSON as sweep.")] = False,
+) -> None:
+    """Show a finished study: verdict, peak and how every block did."""
+    from .store import default_root
+    from .studies import find_study
+
+    study = find_study(key, store or default_root())
+    if as_json:
+        typer.echo(_final_line(study))
+        return
+    for line in _summary(study, axis):
+        typer.echo(line)
+    for labels, result in study.facts["results"].items():
+        typer.echo(f"\nBlocks, {labels} labels per class (p after Holm):")
+        for name, verdict in result["verdicts"].items():
+            if name.startswith("model/"):
+                low, high = (100 * bound for bound in verdict["gain_ci"])
+                typer.echo(
+                    f"  {name.removeprefix('model/'):<16}{verdict['shape']:<12}peak {100 * verdict['peak_accuracy']:5.1f} % at "
+                    f"{_level(study, verdict['peak_sigma'], axis):<24}gain {100 * verdict['gain']:+.1f} ({low:+.1f} to {high:+.1f})  p = {verdict['p_holm']:.3g}"
+                )
+
+
+@study_app.command("export")
+def export(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning.")],
+    out: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    store: StoreOption = None,
+) -> None:
+    """Write a study as one zip file."""
+    from .store import default_root
+    from .studies import export_study, find_study
+
+    study = find_study(key, store or default_root())
+    export_study(study, out)
+    typer.echo(f"{study.key} is in {out}.")
+
+
+@study_app.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="A zip file that `study export` wrote.")], store: StoreOption = None) -> None:
+    """Read a study from a zip file into the store."""
+    from .store import default_root
+    from .studies import import_study
+
+    typer.echo(f"{import_study(file, store or default_root()).key} is in the store.")
+
+
+def main() -> None:
+    """Run the command line; one sentence and exit code 2 for whatever is raised on purpose."""
+    try:
+        app()
+    except NoisescopeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
