@@ -107,7 +107,7 @@ class UNet2D(Backend):
             scheduler = DDPMScheduler.from_pretrained(folder)
             if weights == "trained":
                 identity = identify(folder)
-                net = UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+                net = UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False)
             else:
                 kind, _, seed = weights.partition(":")
                 if kind != "random" or not seed.isdigit():

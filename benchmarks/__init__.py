@@ -1,0 +1,48 @@
+"""What this project promises about speed, memory and error rates, each promise measured by one name.
+
+`python -m benchmarks list`, `python -m benchmarks run NAME --json`, `python -m benchmarks run all`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from .measure import Measured
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A promise: the ratio that the module's `run` measures keeps the target."""
+
+    name: str
+    module: str
+    ratio: str  # what over what
+    target: float
+    at_least: bool
+
+    @property
+    def promise(self) -> str:
+        return f"at {'least' if self.at_least else 'most'} {self.target:g}"
+
+    def met(self, ratio: float | None) -> bool:
+        if ratio is None:
+            return False
+        return ratio >= self.target if self.at_least else ratio <= self.target
+
+    @property
+    def run(self) -> Callable[[], Measured]:
+        return import_module(f"{__package__}.{self.module}").run
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("extraction", "extraction", "throughput of extracting every block, pooled, over bare forward passes", 0.95, True),
+        Benchmark("early-exit", "early_exit", "speed-up of stopping at the middle block over what the operation counts say", 0.9, True),
+        Benchmark("memory", "memory", "peak memory of a sweep of 10 times the images over that of 1", 1.1, False),
+        Benchmark("first-paint", "first_paint", "seconds to the Start page's headline and curve over those to a page of one line", 1.25, False),
+        Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
+    )
+}

@@ -1,0 +1,75 @@
+"""What the tests share: a tiny random model on disk, a store that is thrown away, and one small finished sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis.backends import open_backend
+from analysis.backends.base import Backend
+from analysis.datasets import open_dataset
+from analysis.datasets.base import Dataset
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.studies import Study
+from analysis.training import Run, export, recipe
+
+torch.set_num_threads(1)
+
+TINY = {
+    "sample_size": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": [8, 8],
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "attention_head_dim": 4,
+}
+SMALL = {
+    "levels": 3,
+    "blocks": ("mid.res1", "up0.res0"),
+    "label_draws": 4,
+    "n_train": 300,
+    "n_validation": 60,
+    "n_test": 80,
+}
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return open_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
+    """A model of a few thousand random weights, as `train` writes one."""
+    folder = tmp_path_factory.mktemp("tiny")
+    export(Run(recipe("digits-ddpm", network=TINY, steps=1), digits), digits, folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path) -> Backend:
+    return open_backend(str(tiny_folder))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def request_small(tiny_folder: Path) -> SweepRequest:
+    return SweepRequest(backend=str(tiny_folder), **SMALL)
+
+
+@pytest.fixture(scope="session")
+def small_study(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    from analysis.sweeping import sweep
+
+    request = SweepRequest(backend=str(tiny_folder), **SMALL)
+    return sweep(request, Store(tmp_path_factory.mktemp("swept")), processes=0)

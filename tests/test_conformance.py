@@ -1,0 +1,106 @@
+"""What every plug-in of a kind must do, over the registries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import catalog, registry
+from analysis.backends import open_backend
+from analysis.datasets import open_dataset
+from analysis.datasets.base import Dataset, image_ids
+from analysis.features import capture
+from analysis.heads.base import ProbeHead
+
+models = pytest.mark.parametrize("name", catalog.models())
+sets = pytest.mark.parametrize("name", registry.names("datasets"))
+heads = pytest.mark.parametrize("name", registry.names("heads"))
+
+
+@models
+def test_declared_channels_and_strides_are_the_observed_ones(name: str) -> None:
+    backend = open_backend(name)
+    blocks, side = backend.card.blocks, backend.card.resolution
+    with capture(backend, [block.name for block in blocks], stop=False) as taps:
+        maps = taps(torch.zeros(2, backend.card.image_channels, side, side), torch.tensor([0.1, 1.0]))
+    assert {b.name: (b.channels, side // b.stride) for b in blocks} == {k: (v.shape[1], v.shape[-1]) for k, v in maps.items()}
+
+
+@models
+def test_blocks_are_listed_in_the_order_of_execution(name: str) -> None:
+    backend = open_backend(name)
+    order: list[str] = []
+    for block in backend.card.blocks:
+        backend.net.get_submodule(block.module).register_forward_hook(lambda m, i, o, n=block.name: order.append(n))
+    side = backend.card.resolution
+    backend.denoise(torch.zeros(1, backend.card.image_channels, side, side), torch.tensor([1.0]))
+    assert order == [block.name for block in backend.card.blocks]
+
+
+@models
+def test_the_card_is_what_the_network_says(name: str) -> None:
+    backend, card = open_backend(name), catalog.card(name)
+    assert card == backend.card
+    assert card.parameters == sum(p.numel() for p in backend.net.parameters())
+    np.testing.assert_allclose(card.sigmas, backend.schedule.sigmas, rtol=1e-12)
+    assert card.license
+    assert card.training["seed"] is not None
+
+
+@models
+def test_gradients_reach_the_image(name: str) -> None:
+    backend = open_backend(name)
+    x = torch.zeros(1, backend.card.image_channels, *[backend.card.resolution] * 2, requires_grad=True)
+    backend.denoise(x, torch.tensor([0.5])).sum().backward()
+    assert float(x.grad.abs().sum()) > 0
+
+
+@models
+def test_a_bundled_model_denoises_better_than_leaving_the_noise(name: str) -> None:
+    backend = open_backend(name)
+    dataset = open_dataset(backend.card.training["data"])
+    rows = torch.from_numpy(dataset.images[dataset.split == "test"][:100]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x0 = backend.encode(rows)
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    for sigma in (0.3, 1.0, 2.0):
+        level = torch.full((100,), sigma)
+        error = (backend.denoise(x0 + sigma * eps, level) - x0).square().mean()
+        # Leaving the noise costs σ², answering the mean image costs the data's variance: both must be beaten.
+        assert error < 0.9 * min(sigma**2, float((x0 - x0.mean(0)).square().mean()))
+
+
+@models
+def test_random_weights_are_the_seeds_own_and_no_others(name: str) -> None:
+    a, again, b = (open_backend(name, f"random:{seed}") for seed in (0, 0, 1))
+    first = [next(backend.net.parameters()) for backend in (a, again, b)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+    assert len({a.card.identity, b.card.identity, catalog.card(name).identity}) == 3
+
+
+@sets
+def test_a_data_set_is_whole(name: str) -> None:
+    dataset: Dataset = open_dataset(name)
+    assert dataset.images.dtype == np.uint8
+    assert dataset.images.shape[-1] == 3
+    np.testing.assert_array_equal(image_ids(dataset.images), dataset.ids)
+    assert {split: (dataset.split == split).sum() > 0 for split in ("train", "validation", "test")}
+    for labels in dataset.label_sets.values():
+        assert labels.values.shape == dataset.ids.shape
+        assert set(np.unique(labels.values)) == set(range(len(labels.classes)))
+
+
+@heads
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_head_tells_planted_classes_apart(name: str, classes: int) -> None:
+    head: ProbeHead = registry.get("heads", name)()
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % classes
+    features = (5 * np.eye(8)[labels] + rng.normal(size=(60, 8))).astype(np.float32)
+    fitted = head.fit(features[:30], labels[:30], classes)
+    assert [f.penalty for f in fitted] == list(head.penalties)
+    for one in fitted[1:] or fitted:
+        logits = one.predict_logits(features[30:])
+        assert logits.shape == (30, classes)
+        assert (logits.argmax(1) == labels[30:]).mean() > 0.9

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.backends.base import Backend
+from analysis.datasets.base import Dataset
+from analysis.errors import InvalidData, InvalidRequest, UnknownName
+from analysis.features import capture, extract, load_x0, pool, read_features
+from analysis.noise import noise_like
+from analysis.specs import FeatureIdentity
+from analysis.store import Store
+
+SIGMAS = (0.0764, 0.5)
+ALL = ("1", "2")
+
+
+class Counting:
+    """How many images went through a module."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.images = 0
+        module.register_forward_hook(self)
+
+    def __call__(self, _module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        self.images += len(output[0] if isinstance(output, tuple) else output)
+
+
+def hooks(backend: Backend) -> int:
+    return sum(len(module._forward_hooks) for module in backend.net.modules())
+
+
+def inputs(backend: Backend, digits: Dataset, n: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    x0 = load_x0(digits, digits.ids[:n], backend)
+    return x0, noise_like(x0, digits.ids[:n].tolist(), 0, 0)
+
+
+def fill(store: Store, tiny: Backend, digits: Dataset, names: list[str], sigmas: tuple[float, ...] = SIGMAS, n: int = 20, batch: int = 8) -> int:
+    identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
+    levels = tiny.schedule.nearest(torch.tensor(sigmas)).tolist()
+    return extract(store, tiny, tiny, digits, identity, names, levels, digits.ids[:n], {"batch_size": batch})
+
+
+def test_maps_are_those_of_a_plain_hook(tiny: Backend, digits: Dataset) -> None:
+    x0, _ = inputs(tiny, digits)
+    seen: list[torch.Tensor] = []
+    handle = tiny.net.mid_block.resnets[1].register_forward_hook(lambda m, i, o: seen.append(o))
+    sigma = torch.full((20,), 0.5)
+    tiny.denoise(x0, sigma)
+    handle.remove()
+    with capture(tiny, ["mid.res1"]) as taps:
+        torch.testing.assert_close(taps(x0, sigma)["mid.res1"], seen[0], rtol=0, atol=0)
+
+
+def test_no_hook_is_left_even_after_an_exception(tiny: Backend) -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), capture(tiny, ["mid.res0", "up0.res0"]):
+        raise RuntimeError("on purpose")
+    assert hooks(tiny) == 0
+
+
+def test_what_follows_the_last_wanted_block_is_not_run(tiny: Backend, digits: Dataset) -> None:
+    late, early = Counting(tiny.net.up_blocks[0]), Counting(tiny.net.down_blocks[0].resnets[0])
+    x0, eps = inputs(tiny, digits)
+    read_features(tiny, ["mid.res0/1", "down0.res0/1"], x0, eps, 0.5, 8)
+    assert (early.images, late.images) == (20, 0)
+
+
+def test_an_unknown_block_is_refused_before_anything_runs(tiny: Backend) -> None:
+    with pytest.raises(UnknownName, match="Unknown block 'mid'"), capture(tiny, ["mid"]):
+        pass
+
+
+def test_average_pooling_by_hand() -> None:
+    maps = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert pool(maps, 1).tolist() == [[7.5]]
+    assert pool(maps, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+
+
+@pytest.mark.parametrize("name", ["mid.res0/max", "mid.res0/0", "mid.res0/-1"])
+def test_an_unknown_pooling_is_refused(tiny: Backend, digits: Dataset, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="pooling"):
+        read_features(tiny, [name], *inputs(tiny, digits), 0.5, 8)
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_features_do_not_depend_on_the_batch_size(tiny: Backend, digits: Dataset, batch: int) -> None:
+    names = [f"{block.name}/1" for block in tiny.card.blocks]
+    x0, eps = inputs(tiny, digits, 70)
+    a, b = (read_features(tiny, names, x0, eps, 0.5, size) for size in (batch, 64))
+    for name in names:
+        # float32 sums in another order; features are of order 1
+        torch.testing.assert_close(a[name], b[name], rtol=1e-5, atol=1e-5)
+
+
+def test_one_pass_an_image_and_level_gives_every_block_and_pooling(store: Store, tiny: Backend, digits: Dataset) -> None:
+    count = Counting(tiny.net)
+    names = [f"{block.name}/{p}" for block in tiny.card.blocks for p in ALL]
+    last = Counting(tiny.net.up_blocks[-1].resnets[-1])
+    assert fill(store, tiny, digits, names) == 40
+    assert (last.images, count.images) == (40, 0)  # stopped after the last block, so the whole never returns
+
+
+def test_only_what_is_new_is_computed(store: Store, tiny: Backend, digits: Dataset) -> None:
+    first = Counting(tiny.net.conv_in)
+    for names, sigmas, n, expected in [
+        (["mid.res0/1"], SIGMAS, 20, 40),
+        (["mid.res0/1"], SIGMAS, 20, 0),
+        (["mid.res0/1"], (*SIGMAS, 2.0), 20, 20),  # one more level
+        (["mid.res0/1", "up0.res0/1"], SIGMAS, 20, 40),  # one more block
+        (["mid.res0/1", "mid.res0/2"], SIGMAS, 20, 40),  # one more pooling
+        (["mid.res0/1"], SIGMAS, 25, 10),  # five more images
+    ]:
+        before = first.images
+        assert fill(store, tiny, digits, names, sigmas, n) == expected
+        assert first.images - before == expected
+
+
+def test_the_batch_size_of_the_first_unit_is_used_again(store: Store, tiny: Backend, digits: Dataset) -> None:
+    fill(store, tiny, digits, ["mid.res0/1"], SIGMAS[:1], batch=5)
+    sizes: list[int] = []
+    tiny.net.conv_in.register_forward_hook(lambda m, i, o: sizes.append(len(o)))
+    fill(store, tiny, digits, ["mid.res0/1"], SIGMAS[1:], batch=64)
+    assert sizes == [5, 5, 5, 5]
+
+
+def test_features_that_are_not_finite_are_refused_by_name(store: Store, tiny: Backend, digits: Dataset) -> None:
+    tiny.net.mid_block.resnets[0].conv1.weight.data.fill_(float("nan"))
+    with pytest.raises(InvalidData, match=r"mid\.res0/1 at σ = 0\.07.* not finite"):
+        fill(store, tiny, digits, ["mid.res0/1"])
+
+
+def test_a_constant_image_has_finite_features(tiny: Backend) -> None:
+    blank = torch.zeros(2, 1, 8, 8)
+    values = read_features(tiny, ["up1.res1/1"], blank, None, 0.5, 8)["up1.res1/1"]
+    assert bool(torch.isfinite(values).all())
+
+
+def test_clean_input_is_the_noisy_path_without_noise(tiny: Backend, digits: Dataset) -> None:
+    x0, eps = inputs(tiny, digits)
+    clean = read_features(tiny, ["mid.res0/1"], x0, None, 0.5, 8)
+    zero = read_features(tiny, ["mid.res0/1"], x0, torch.zeros_like(eps), 0.5, 8)
+    torch.testing.assert_close(clean["mid.res0/1"], zero["mid.res0/1"], rtol=0, atol=0)
+
+
+def test_stored_features_are_the_computed_ones(store: Store, tiny: Backend, digits: Dataset, tiny_folder: Path) -> None:
+    fill(store, tiny, digits, ["mid.res0/1"])
+    identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
+    sigma = float(tiny.schedule.nearest(torch.tensor([0.5])))
+    stored = store.cell(identity, sigma, "mid.res0", "1", digits.ids[:20])
+    fresh = read_features(tiny, ["mid.res0/1"], *inputs(tiny, digits), sigma, 8)["mid.res0/1"]
+    np.testing.assert_array_equal(stored, fresh.numpy())
