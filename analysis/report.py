@@ -107,7 +107,7 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     compared = {"the noised pixels": "baseline", "the same network with random weights": "random"} if bench.request.baselines else {}
     for label, source in compared.items():
         name = best(source)
-        gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], verdict, verdicts[name], sigmas, resamples)
+        gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], verdict.peak_sigma, sigmas, resamples)
         beside[label] = (verdicts[name], gap)
     short = {source: headline if source == "model" else best(source) for source in ("model", *compared.values())}
     curves = {label: [row.tolist() for row in dynamics.curve(gathered.correct[name], resamples)] for label, name in short.items()}
