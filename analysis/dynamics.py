@@ -173,18 +173,18 @@ def _judge(
     mean, curves, freedom = correct.mean((0, 2)), resamples.curves(correct), resamples.freedom
     centred = curves - mean
     gain, selected = _honest(correct, seed)
-    error = float((centred @ selected - centred[:, 0]).std())
-    p_value = float(student.sf(gain / error, freedom)) if error > 0 else 1.0
     covariance = np.cov(centred.T)
     variance = np.diag(covariance)
     spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0)) + 1e-9
     first, second = np.triu_indices(len(mean), 1)
     largest = (np.abs(centred[:, second] - centred[:, first]) / spread[first, second]).max(1)
     peak = int(mean.argmax())
+    error = float((centred @ selected - centred[:, 0]).std())
+    if selected[0] >= 0.5:  # the lowest level against itself has no error: that of a typical early level stands in
+        error = max(error, float(np.median(spread[0, 1 : 1 + len(mean) // 2])))
+    p_value = float(student.sf(gain / error, freedom))
     decided = p_value if p_holm is None else p_holm
-    # A level that was hardly ever selected says little about a rise: then the error of a typical early level stands in.
-    typical = error if selected[0] < 0.5 else max(error, float(np.median(spread[0, 1 : 1 + len(mean) // 2])))
-    reach = float(student.ppf(0.975, freedom)) * (error if error > 0 else typical)
+    reach = float(student.ppf(0.975, freedom)) * error
     place = float(_vertices(mean[None], sigmas)[0])
     low, high = np.quantile(_vertices(curves, sigmas), [0.025, 0.975])
     return Verdict(
@@ -196,7 +196,7 @@ def _judge(
         gain_ci=(gain - reach, gain + reach),
         p_value=p_value,
         p_holm=decided,
-        detectable=float(student.ppf(1 - LEVEL / tests, freedom) + student.ppf(0.8, freedom)) * typical,
+        detectable=float(student.ppf(1 - LEVEL / tests, freedom) + student.ppf(0.8, freedom)) * error,
         lowest_sigma=float(sigmas[0]),
         draws=correct.shape[0],
         n_test=correct.shape[2],

@@ -98,7 +98,7 @@ def read_json(path: Path) -> Any:
 def _header(path: Path, _size: int, _time: int) -> Unit:
     try:
         with safe_open(path, framework="numpy") as file:
-            meta = file.metadata() or {}
+            meta = json.loads((file.metadata() or {})["unit"])
             ids = file.get_tensor("ids")
             names = frozenset(file.keys()) - {"ids"}
         intact = meta["ids"] == _checksum(ids)
@@ -185,7 +185,8 @@ class Store:
         covered = hashlib.blake2b("\n".join(sorted(tensors)).encode() + ids.tobytes(), digest_size=8).hexdigest()
         path = self.folder(kind, identity) / f"{sigma:.9g}" / f"{covered}.safetensors"
         with writing(path) as temporary:
-            temporary.write_bytes(save(arrays, metadata=header))
+            # One entry, because several come out in any order, and equal units are to be equal files.
+            temporary.write_bytes(save(arrays, metadata={"unit": json.dumps(header, sort_keys=True)}))
         return path
 
     def read(self, unit: Unit, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.errors import NoisescopeError
+from analysis.planning import Bench, coarse_first, resolve
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.studies import COLUMNS, Study
+from analysis.sweeping import sweep
+
+from .conftest import SMALL
+
+
+def units(store: Store) -> dict[str, bytes]:
+    return {str(path.relative_to(store.root)): path.read_bytes() for path in store.root.rglob("*.safetensors") if "studies" not in path.parts}
+
+
+def command(folder: Path, store: Store, *extra: str) -> list[str]:
+    blocks = [word for block in SMALL["blocks"] for word in ("--block", block)]
+    options = ["--levels", "6", "--label-draws", "4", "--n-train", "300", "--n-test", "80", "--processes", "1", "--json", *extra]
+    return [sys.executable, "-m", "analysis", "sweep", "--backend", str(folder), *blocks, *options, "--store", str(store.root)]
+
+
+def test_levels_come_ends_first_and_then_halve_the_widest_gap() -> None:
+    assert coarse_first(9) == [0, 8, 4, 2, 6, 1, 3, 5, 7]
+    assert sorted(coarse_first(16)) == list(range(16))
+
+
+def test_a_level_between_two_of_the_model_becomes_the_nearest(request_small: SweepRequest, store: Store) -> None:
+    card = Bench(request_small, store).card
+    wanted = request_small.model_copy(update={"sigmas": (0.001, 0.3, 1e9)})
+    assert resolve(wanted, card).sigmas == (card.sigmas[0], min(card.sigmas, key=lambda s: abs(np.log(s / 0.3))), card.sigmas[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backend": "nope"}, "Unknown backend"),
+        ({"dataset": "nope"}, "Unknown dataset"),
+        ({"blocks": ("nope",)}, "Unknown block"),
+        ({"head": "nope"}, "Unknown head"),
+        ({"label_set": "nope"}, "Unknown label set"),
+        ({"condition": "class:1"}, "Unknown condition"),
+        ({"poolings": ("max",)}, "pooling 'max'"),
+        ({"sigmas": (0.5, 0.5001, 0.5002)}, "at least 3"),
+        ({"labels_per_class": (500,)}, "labels per class is 500"),
+        ({"n_test": 10**6}, "1000000 test images"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_runs(request_small: SweepRequest, store: Store, change: dict, words: str) -> None:
+    with pytest.raises(NoisescopeError, match=words):
+        sweep(request_small.model_copy(update=change), store, processes=0)
+    assert not store.root.exists()
+
+
+def test_tables_are_tidy_and_whole(small_study: Study) -> None:
+    curve, draws = small_study.table("curve"), small_study.table("draws")
+    assert list(curve.columns) == list(draws.columns) == COLUMNS
+    # (2 model + 2 random blocks + pixels) × 3 levels + clean pixels
+    assert len(curve) == 5 * 3 + 1
+    assert len(draws) == 4 * len(curve)
+    assert ((curve.ci_low <= curve.accuracy) & (curve.accuracy <= curve.ci_high)).all()
+    assert (curve.chance == 0.1).all()
+
+
+def test_the_curve_is_the_mean_of_its_draws(small_study: Study) -> None:
+    keys = ["source", "block", "sigma"]
+    mean = small_study.table("draws").groupby(keys).accuracy.mean()
+    pd.testing.assert_series_equal(small_study.table("curve").set_index(keys).accuracy.sort_index(), mean, check_names=False)
+
+
+def test_which_images_were_right_is_kept_and_gives_the_accuracies(small_study: Study) -> None:
+    right = small_study.correct()["10/model/mid.res1/1"]
+    rows = small_study.table("draws").query("source == 'model' and block == 'mid.res1'")
+    assert right.shape == (4, 3, 80)
+    np.testing.assert_allclose(rows.pivot(index="draw", columns="sigma", values="accuracy"), right.mean(2))
+
+
+def test_the_headline_is_the_block_with_the_best_mean_validation_accuracy(small_study: Study) -> None:
+    means = small_study.table("curve").query("source == 'model'").groupby("block").validation_accuracy.mean()
+    assert small_study.result()["headline"] == f"model/{means.idxmax()}/1"
+
+
+def test_the_receipt_counts_every_kind_of_image(small_study: Study) -> None:
+    receipt = small_study.facts["receipt"]
+    assert (receipt["n_train_pool"], receipt["n_validation"], receipt["n_test"]) == (300, 60, 80)
+    assert receipt["passes"] == 440 * 3 * 3 * 2  # images × levels × ε draws × (model, random weights)
+
+
+def test_a_second_sweep_passes_no_image_and_says_the_same(request_small: SweepRequest, store: Store) -> None:
+    first = sweep(request_small, store, processes=0)
+    again = sweep(request_small, store, processes=0)
+    assert again.facts["receipt"]["passes"] == 0
+    assert {k: v for k, v in again.facts["results"].items()} == {k: v for k, v in first.facts["results"].items()}
+
+
+def test_another_label_count_passes_no_image(request_small: SweepRequest, store: Store) -> None:
+    sweep(request_small, store, processes=0)
+    more = sweep(request_small.model_copy(update={"labels_per_class": (5, "all")}), store, processes=0)
+    assert more.facts["receipt"]["passes"] == 0
+    assert list(more.facts["results"]) == ["5", "all"]
+
+
+def test_a_sweep_that_was_killed_goes_on_and_equals_a_whole_one_bit_for_bit(tiny_folder: Path, tmp_path: Path) -> None:
+    cut, whole = Store(tmp_path / "cut"), Store(tmp_path / "whole")
+    with subprocess.Popen(command(tiny_folder, cut), start_new_session=True, stdout=subprocess.DEVNULL) as running:
+        while len(units(cut)) < 12:
+            assert running.poll() is None, "the sweep ended before it could be killed"
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+    done = len(units(cut))
+    lines = [subprocess.run(command(tiny_folder, store), check=True, capture_output=True, text=True).stdout for store in (cut, whole)]
+    assert 12 <= done < len(units(whole))
+    assert units(cut) == units(whole)
+    assert json.loads(lines[0].splitlines()[-1]) == json.loads(lines[1].splitlines()[-1])
+
+
+def test_two_sweeps_at_once_fill_one_store_and_agree(tiny_folder: Path, store: Store, tmp_path: Path) -> None:
+    both = [subprocess.Popen(command(tiny_folder, store), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [process.communicate()[0].splitlines()[-1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert lines[0] == lines[1]
+    assert not list(store.root.rglob("*.tmp"))
+
+
+def test_a_damaged_unit_ends_with_one_sentence_and_deleting_it_mends(request_small: SweepRequest, store: Store) -> None:
+    first = sweep(request_small, store, processes=0)
+    for path in (store.root / "probes").rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(NoisescopeError, match=f"{path.name} is damaged"):
+            sweep(request_small, store, processes=0)
+        path.unlink()
+        break
+    assert sweep(request_small, store, processes=0).facts["results"] == first.facts["results"]
+
+
+def test_no_baselines_means_no_baselines(request_small: SweepRequest, store: Store) -> None:
+    study = sweep(request_small.model_copy(update={"baselines": False}), store, processes=0)
+    assert set(study.table("curve").source) == {"model"}
+    assert study.result()["clean"] is None
+
+
