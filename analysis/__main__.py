@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .console import AxisName, Listable, block_lines, final_line, listing, summary
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -29,64 +29,31 @@ app.add_typer(study_app, name="study")
 StoreOption = Annotated[Path | None, typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder.")]
 
 
-class AxisName(StrEnum):
-    timestep = "timestep"
-    sigma = "sigma"
-    log_snr = "log_snr"
-
-
-class Listable(StrEnum):
-    backends = "backends"
-    blocks = "blocks"
-    datasets = "datasets"
-    heads = "heads"
-    studies = "studies"
-
-
 @contextmanager
 def _progress(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("", total=None)
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
+    task = bar.add_task("", total=None)
 
-        def update(done: int, total: int, message: str) -> None:
-            bar.update(task, completed=done, total=total, description=message)
+    def update(done: int, total: int, message: str) -> None:
+        bar.start()  # with the first news, so that a request that cannot be carried out is one sentence and no bar
+        bar.update(task, completed=done, total=total, description=message)
 
+    try:
         yield update
-
-
-def _level(study: Study, sigma: float, axis: AxisName) -> str:
-    """A noise level as the chosen axis says it."""
-    nearest = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / sigma - 1))
-    if axis is AxisName.timestep:
-        return f"t = {nearest['timestep']:.0f} (σ = {sigma:.3g})"
-    return f"log-SNR = {nearest['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
-
-
-def _summary(study: Study, axis: AxisName) -> Iterator[str]:
-    """What a person reads after a sweep."""
-    yield f"{study.name}  ({study.key})"
-    for labels, result in study.facts["results"].items():
-        verdict = result["verdict"]
-        yield ""
-        yield f"{labels} labels per class, {result['draws']} draws, {verdict['n_test']} test images"
-        yield result["sentence"]
-        yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
-        if result["clean"]:
-            yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
-
-
-def _final_line(study: Study) -> str:
-    """The one line of JSON that programs read, of the first number of labels a class."""
-    result = study.result()
-    verdict = result["verdict"]
-    fields = ("shape", "peak_sigma", "peak_ci", "gain", "gain_ci", "p_value")
-    line: dict[str, Any] = {field: verdict[field] for field in fields}
-    return json.dumps(line | {"best_block": result["headline"].split("/")[1], "peak_accuracy": verdict["peak_accuracy"], "key": study.key})
+    finally:
+        bar.stop()
 
 
 def _save_table(study: Study, path: Path) -> None:
@@ -172,10 +139,14 @@ def sweep(
         study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
         _save_table(study, out)
-    moved = [(want, got["sigma"]) for want, got in zip(sorted(sigma or []), study.facts["levels"], strict=False) if abs(want / got["sigma"] - 1) > 0.01]
+    moved = [
+        (want, got["sigma"])
+        for want, got in zip(sorted(sigma or []), study.facts["levels"], strict=False)
+        if abs(want / got["sigma"] - 1) > 0.01
+    ]
     for want, got in moved:
         typer.echo(f"σ = {want:g} is not a level of {backend}; the nearest, σ = {got:.4g}, was used.", err=as_json)
-    typer.echo(_final_line(study) if as_json else "\n".join(_summary(study, axis)))
+    typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
 
 
 @app.command()
@@ -199,7 +170,11 @@ def train(
     folder = out or root / "models" / name
     with _progress("Train", as_json) as progress:
         card = run(spec, folder, root / "training" / f"{name}-{spec.key()}.safetensors", device, progress=progress)
-    typer.echo(json.dumps(card.training) if as_json else f"{card.identity} in {folder}: {card.parameters:,} parameters, loss {card.training['loss']}.")
+    typer.echo(
+        json.dumps(card.training)
+        if as_json
+        else f"{card.identity} in {folder}: {card.parameters:,} parameters, loss {card.training['loss']}."
+    )
 
 
 @app.command("list")
@@ -209,32 +184,8 @@ def list_(
     store: StoreOption = None,
 ) -> None:
     """List what there is to choose from."""
-    for line in _lines(what, backend, store):
+    for line in listing(what, backend, store):
         typer.echo(line)
-
-
-def _lines(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
-    from . import catalog, registry
-    from .store import default_root
-    from .studies import open_study, studies
-
-    if what is Listable.backends:
-        for name in catalog.models():
-            card = catalog.card(name)
-            yield f"{name}\t{card.family}\t{card.resolution}×{card.resolution}\t{card.parameters:,} parameters\t{len(card.blocks)} blocks\t{card.license}"
-    elif what is Listable.blocks:
-        for block in catalog.card(backend).blocks:
-            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}"
-    elif what is Listable.studies:
-        for key, folder in studies(store or default_root()).items():
-            try:
-                study = open_study(folder)
-            except NoisescopeError as error:
-                yield f"{key}\tdamaged\t{error}"
-                continue
-            yield f"{key}\t{study.name}\t{study.result()['verdict']['shape']}\t{study.facts['created']}"
-    else:
-        yield from registry.names(what.value)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -250,19 +201,10 @@ def show(
 
     study = find_study(key, store or default_root())
     if as_json:
-        typer.echo(_final_line(study))
+        typer.echo(final_line(study))
         return
-    for line in _summary(study, axis):
+    for line in [*summary(study, axis), *block_lines(study, axis)]:
         typer.echo(line)
-    for labels, result in study.facts["results"].items():
-        typer.echo(f"\nBlocks, {labels} labels per class (p after Holm):")
-        for name, verdict in result["verdicts"].items():
-            if name.startswith("model/"):
-                low, high = (100 * bound for bound in verdict["gain_ci"])
-                typer.echo(
-                    f"  {name.removeprefix('model/'):<16}{verdict['shape']:<12}peak {100 * verdict['peak_accuracy']:5.1f} % at "
-                    f"{_level(study, verdict['peak_sigma'], axis):<24}gain {100 * verdict['gain']:+.1f} ({low:+.1f} to {high:+.1f})  p = {verdict['p_holm']:.3g}"
-                )
 
 
 @study_app.command("export")

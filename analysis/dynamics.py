@@ -165,9 +165,7 @@ def judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: i
     return _judge(correct, sigmas, resamples, seed, tests, None)
 
 
-def _judge(
-    correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: int, tests: int, p_holm: float | None
-) -> Verdict:
+def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: int, tests: int, p_holm: float | None) -> Verdict:
     sigmas = np.asarray(sigmas, dtype=float)
     _check(correct, resamples, sigmas)
     mean, curves, freedom = correct.mean((0, 2)), resamples.curves(correct), resamples.freedom

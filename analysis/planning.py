@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .datasets import open_dataset
 from .encoders.base import Encoder
 from .errors import InvalidRequest, UnknownName
 from .features import extract, pooling_side
+from .heads.base import Scaling
 from .noise import Schedule
 from .probing import Task
 from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
@@ -140,7 +142,7 @@ class Bench:
         return task, task.identity(features, head, scaling(self.sources[source]), penalties)
 
 
-def scaling(source: Backend | Encoder) -> probing.Scaling:
+def scaling(source: Backend | Encoder) -> Scaling:
     """Pixels have one unit, features do not."""
     return "global" if isinstance(source, Encoder) else "feature"
 
@@ -174,6 +176,6 @@ def coarse_first(count: int) -> list[int]:
     order = [0, count - 1] if count > 1 else [0]
     while len(order) < count:
         ordered = sorted(order)
-        gap, left = max((b - a, -a) for a, b in zip(ordered, ordered[1:], strict=False))
+        gap, left = max((b - a, -a) for a, b in pairwise(ordered))
         order.append(-left + gap // 2)
     return order

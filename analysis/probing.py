@@ -61,7 +61,9 @@ def choose_labelled(
         return pool
     if per_class > counts.min():
         name = labels.classes[int(counts.argmin())]
-        raise InvalidRequest(f"labels per class is {per_class}; class {name!r} has {counts.min()} training images: ask for that many or fewer.")
+        raise InvalidRequest(
+            f"labels per class is {per_class}; class {name!r} has {counts.min()} training images: ask for that many or fewer."
+        )
     rng = np.random.default_rng([seed, draw])
     order = rng.permutation(len(pool))
     chosen = [order[values[order] == k][:per_class] for k in range(len(labels.classes))]

@@ -70,9 +70,7 @@ def writing(path: Path) -> Iterator[Path]:
     except OSError as error:
         reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        raise StoreUnavailable(
-            f"Cannot write {path}: {reason}; free the place or set NOISESCOPE_STORE to another folder."
-        ) from error
+        raise StoreUnavailable(f"Cannot write {path}: {reason}; free the place or set NOISESCOPE_STORE to another folder.") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

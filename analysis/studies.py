@@ -1,11 +1,11 @@
 """A study: a finished, self-contained set of results in one folder, or one zip file.
 
-    study.json          what it is of, its verdicts, its receipt, the curves in short, the checksums of the other files
-    curve.parquet       tidy: one row a series and noise level, over all draws (column `draw` empty)
-    draws.parquet       tidy: one row a series, noise level and draw
-    correct.safetensors which test image each probe got right: `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
-    heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
-    strip.png           one test image a class (rows) at every level (columns), as the network sees it
+study.json          what it is of, its verdicts, its receipt, the curves in short, the checksums of the other files
+curve.parquet       tidy: one row a series and noise level, over all draws (column `draw` empty)
+draws.parquet       tidy: one row a series, noise level and draw
+correct.safetensors which test image each probe got right: `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
+heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
+strip.png           one test image a class (rows) at every level (columns), as the network sees it
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "strip.png")
 COLUMNS = (
-    "backend dataset source input condition block depth sigma log_snr timestep pooling head labels_per_class label_noise draw "
-    "n_train n_test accuracy ci_low ci_high validation_accuracy chance"
-).split()
+    *("backend", "dataset", "source", "input", "condition", "block", "depth", "sigma", "log_snr", "timestep", "pooling", "head"),
+    *("labels_per_class", "label_noise", "draw", "n_train", "n_test", "accuracy", "ci_low", "ci_high", "validation_accuracy", "chance"),
+)
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,7 @@ def sweep(
     return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)})
 
 
-def _work(
-    bench: Bench, units: list[tuple[float, int]], processes: int | None, device: str, batch_size: int
-) -> Iterator[tuple[float, int]]:
+def _work(bench: Bench, units: list[tuple[float, int]], processes: int | None, device: str, batch_size: int) -> Iterator[tuple[float, int]]:
     count = (os.cpu_count() or 1) if processes is None and device == "cpu" else processes or 0
     if count == 0:
         for sigma, draw in units:

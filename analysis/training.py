@@ -117,7 +117,9 @@ class Run:
         alpha = self.alphas[t].reshape(-1, 1, 1, 1)
         loss = (self.net(alpha.sqrt() * x0 + (1 - alpha).sqrt() * eps, t).sample - eps).square().mean()
         if not torch.isfinite(loss):
-            raise NoisescopeError(f"The loss became {loss.item()} at step {self.step}; the last checkpoint is good: lower the learning rate.")
+            raise NoisescopeError(
+                f"The loss became {loss.item()} at step {self.step}; the last checkpoint is good: lower the learning rate."
+            )
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         self.optimiser.zero_grad()
@@ -212,7 +214,9 @@ def export(run: Run, dataset: Dataset, folder: Path) -> Card:
             "seed": spec.seed,
             "loss": round(run.losses[-1], 5) if run.losses else None,
             "seconds": round(run.seconds),
-            "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)" if run.device == "cpu" else torch.cuda.get_device_name(),
+            "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+            if run.device == "cpu"
+            else torch.cuda.get_device_name(),
             "torch": torch.__version__,
         }
         backend = UNet2D(

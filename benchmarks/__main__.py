@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ def say(found: dict[str, Any]) -> str:
     """A result in one line for people."""
     if "error" in found["details"]:
         return f"{found['name']}: {found['details']['error']}"
-    met = "met" if found["details"]["met"] else "not met"
-    return f"{found['name']}: {found['ratio']} ({found['details']['promise']}: {met}; control {found['control']}, {len(found['runs'])} attempts)"
+    promise, met = found["details"]["promise"], "met" if found["details"]["met"] else "not met"
+    return f"{found['name']}: {found['ratio']} ({promise}: {met}; control {found['control']}, {len(found['runs'])} attempts)"
 
 
 def run_all(path: Path = PAGE) -> list[dict[str, Any]]:
@@ -79,4 +80,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a server or browser does not outlive a stopped run
     sys.exit(main())

@@ -43,7 +43,9 @@ def run() -> Measured:
         found = measure(bare, start, PAIRS, lambda cost: cost, details)
     for side, values in seen.items():
         warm = values[1:]
-        found.details[f"{side}_seconds"] = {name: round(pick(warm), 3) for name, pick in (("median", median), ("least", min), ("most", max))}
+        found.details[f"{side}_seconds"] = {
+            name: round(pick(warm), 3) for name, pick in (("median", median), ("least", min), ("most", max))
+        }
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ def attempts(once: Callable[[], Attempt]) -> list[Attempt]:
     made: list[Attempt] = []
     while len(made) < ATTEMPTS and sum(attempt.accepted for attempt in made) < WANTED:
         made.append(once())
+        word = "accepted" if made[-1].accepted else "rejected"
+        print(f"attempt {len(made)}: cost {made[-1].cost:.3f} of the baseline, control {made[-1].control:.3f}, {word}", file=sys.stderr)
     return made
 
 
@@ -96,7 +99,9 @@ def summary(made: Sequence[Attempt], ratio: Callable[[float], float], details: d
     accepted = [attempt for attempt in made if attempt.accepted]
     details = details | {"attempts": len(made), "accepted": len(accepted)}
     if len(accepted) < WANTED:
-        details["note"] = f"Only {len(accepted)} of {len(made)} attempts had a control within {CONTROLS[0]}–{CONTROLS[1]}: too unquiet a machine."
+        details["note"] = (
+            f"Only {len(accepted)} of {len(made)} attempts had a control within {CONTROLS[0]}–{CONTROLS[1]}: too unquiet a machine."
+        )
     if accepted:
         details |= {
             "baseline": round(median((attempt.baseline + attempt.again) / 2 for attempt in accepted), 4),
@@ -106,8 +111,7 @@ def summary(made: Sequence[Attempt], ratio: Callable[[float], float], details: d
         ratio=round(median(ratio(attempt.cost) for attempt in accepted), 4) if accepted else None,
         control=round(median(attempt.control for attempt in accepted), 4) if accepted else None,
         runs=[
-            {"ratio": round(ratio(attempt.cost), 4), "control": round(attempt.control, 4), "accepted": attempt.accepted}
-            for attempt in made
+            {"ratio": round(ratio(attempt.cost), 4), "control": round(attempt.control, 4), "accepted": attempt.accepted} for attempt in made
         ],
         details=details,
     )
@@ -116,7 +120,9 @@ def summary(made: Sequence[Attempt], ratio: Callable[[float], float], details: d
 def hardware() -> dict[str, Any]:
     """What the numbers depend on."""
     info, memory = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    models = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    )
     kilobytes = int(memory.read_text().split()[1]) if memory.exists() else 0
     return {
         "cpu": models[0] if models else platform.processor() or platform.machine(),

@@ -38,7 +38,9 @@ def inputs(backend: Backend, digits: Dataset, n: int = 20) -> tuple[torch.Tensor
     return x0, noise_like(x0, digits.ids[:n].tolist(), 0, 0)
 
 
-def fill(store: Store, tiny: Backend, digits: Dataset, names: list[str], sigmas: tuple[float, ...] = SIGMAS, n: int = 20, batch: int = 8) -> int:
+def fill(
+    store: Store, tiny: Backend, digits: Dataset, names: list[str], sigmas: tuple[float, ...] = SIGMAS, n: int = 20, batch: int = 8
+) -> int:
     identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
     levels = tiny.schedule.nearest(torch.tensor(sigmas)).tolist()
     return extract(store, tiny, tiny, digits, identity, names, levels, digits.ids[:n], {"batch_size": batch})

@@ -60,7 +60,7 @@ def test_a_damaged_unit_is_one_sentence_that_names_it(store: Store, damage: str)
 
 def test_a_missing_unit_is_said(store: Store) -> None:
     put(store).unlink()
-    with pytest.raises(DamagedFile, match="lacks up/1 at σ = 0.5 for 4 of 4 images"):
+    with pytest.raises(DamagedFile, match=r"lacks up/1 at σ = 0\.5 for 4 of 4 images"):
         store.cell(IDENTITY, 0.5, "up", "1", IDS)
 
 

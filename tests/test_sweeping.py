@@ -23,7 +23,9 @@ from .conftest import SMALL
 
 
 def units(store: Store) -> dict[str, bytes]:
-    return {str(path.relative_to(store.root)): path.read_bytes() for path in store.root.rglob("*.safetensors") if "studies" not in path.parts}
+    return {
+        str(path.relative_to(store.root)): path.read_bytes() for path in store.root.rglob("*.safetensors") if "studies" not in path.parts
+    }
 
 
 def command(folder: Path, store: Store, *extra: str) -> list[str]:
@@ -66,7 +68,7 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(request_small: Swee
 
 def test_tables_are_tidy_and_whole(small_study: Study) -> None:
     curve, draws = small_study.table("curve"), small_study.table("draws")
-    assert list(curve.columns) == list(draws.columns) == COLUMNS
+    assert list(curve.columns) == list(draws.columns) == list(COLUMNS)
     # (2 model + 2 random blocks + pixels) × 3 levels + clean pixels
     assert len(curve) == 5 * 3 + 1
     assert len(draws) == 4 * len(curve)
@@ -102,7 +104,7 @@ def test_a_second_sweep_passes_no_image_and_says_the_same(request_small: SweepRe
     first = sweep(request_small, store, processes=0)
     again = sweep(request_small, store, processes=0)
     assert again.facts["receipt"]["passes"] == 0
-    assert {k: v for k, v in again.facts["results"].items()} == {k: v for k, v in first.facts["results"].items()}
+    assert again.facts["results"] == first.facts["results"]
 
 
 def test_another_label_count_passes_no_image(request_small: SweepRequest, store: Store) -> None:
@@ -149,5 +151,3 @@ def test_no_baselines_means_no_baselines(request_small: SweepRequest, store: Sto
     study = sweep(request_small.model_copy(update={"baselines": False}), store, processes=0)
     assert set(study.table("curve").source) == {"model"}
     assert study.result()["clean"] is None
-
-

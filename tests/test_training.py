@@ -67,7 +67,7 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, content: bytes | N
     checkpoint = tmp_path / "run.ckpt"
     train(tiny(2), tmp_path / "model", checkpoint, every=2)
     checkpoint.write_bytes(content if content is not None else checkpoint.read_bytes()[:-100])
-    with pytest.raises(DamagedFile, match="run.ckpt is damaged.*delete it"):
+    with pytest.raises(DamagedFile, match=r"run\.ckpt is damaged.*delete it"):
         train(tiny(2), tmp_path / "model", checkpoint)
 
 

@@ -63,9 +63,7 @@ class Dataset(ABC):
         self.ids = ids
         self.images = images[first]
         self.split = split_by_id(ids)
-        self.label_sets = {
-            name: LabelSet(name, classes, np.asarray(values)[first]) for name, (classes, values) in labels.items()
-        }
+        self.label_sets = {name: LabelSet(name, classes, np.asarray(values)[first]) for name, (classes, values) in labels.items()}
         rule = ",".join(f"{split}:{share}" for split, share in SHARES.items())
         self.identity = hashlib.sha256(ids.tobytes() + rule.encode()).hexdigest()[:16]
 

@@ -1,0 +1,97 @@
+"""What the command line prints: summaries, lists, the line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import NoisescopeError
+
+if TYPE_CHECKING:
+    from .studies import Study
+
+
+class AxisName(StrEnum):
+    timestep = "timestep"
+    sigma = "sigma"
+    log_snr = "log_snr"
+
+
+class Listable(StrEnum):
+    backends = "backends"
+    blocks = "blocks"
+    datasets = "datasets"
+    heads = "heads"
+    studies = "studies"
+
+
+def _level(study: Study, sigma: float, axis: AxisName) -> str:
+    """A noise level as the chosen axis says it."""
+    nearest = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / sigma - 1))
+    if axis is AxisName.timestep:
+        return f"t = {nearest['timestep']:.0f} (σ = {sigma:.3g})"
+    return f"log-SNR = {nearest['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
+
+
+def summary(study: Study, axis: AxisName) -> Iterator[str]:
+    """What a person reads after a sweep."""
+    yield f"{study.name}  ({study.key})"
+    for labels, result in study.facts["results"].items():
+        verdict = result["verdict"]
+        yield ""
+        yield f"{labels} labels per class, {result['draws']} draws, {verdict['n_test']} test images"
+        yield result["sentence"]
+        yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
+        if result["clean"]:
+            yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
+
+
+def final_line(study: Study) -> str:
+    """The one line of JSON that programs read, of the first number of labels a class."""
+    result = study.result()
+    verdict = result["verdict"]
+    fields = ("shape", "peak_sigma", "peak_ci", "gain", "gain_ci", "p_value")
+    line: dict[str, Any] = {field: verdict[field] for field in fields}
+    return json.dumps(line | {"best_block": result["headline"].split("/")[1], "peak_accuracy": verdict["peak_accuracy"], "key": study.key})
+
+
+def listing(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
+    """What there is to choose from, a line each."""
+    from . import catalog, registry
+    from .store import default_root
+    from .studies import open_study, studies
+
+    if what is Listable.backends:
+        for name in catalog.models():
+            card = catalog.card(name)
+            yield f"{name}\t{card.family}\t{card.resolution}×{card.resolution}\t{card.parameters:,} parameters\t{len(card.blocks)} blocks\t{card.license}"
+    elif what is Listable.blocks:
+        for block in catalog.card(backend).blocks:
+            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}"
+    elif what is Listable.studies:
+        for key, folder in studies(store or default_root()).items():
+            try:
+                study = open_study(folder)
+            except NoisescopeError as error:
+                yield f"{key}\tdamaged\t{error}"
+                continue
+            yield f"{key}\t{study.name}\t{study.result()['verdict']['shape']}\t{study.facts['created']}"
+    else:
+        yield from registry.names(what.value)  # type: ignore[arg-type]
+
+
+def block_lines(study: Study, axis: AxisName) -> Iterator[str]:
+    """How every block of the model did."""
+    for labels, result in study.facts["results"].items():
+        yield f"\nBlocks, {labels} labels per class (p after Holm):"
+        for name, verdict in result["verdicts"].items():
+            if name.startswith("model/"):
+                low, high = (100 * bound for bound in verdict["gain_ci"])
+                yield (
+                    f"  {name.removeprefix('model/'):<16}{verdict['shape']:<12}peak {100 * verdict['peak_accuracy']:5.1f} % at "
+                    f"{_level(study, verdict['peak_sigma'], axis):<24}gain {100 * verdict['gain']:+.1f} ({low:+.1f} to {high:+.1f})  "
+                    f"p = {verdict['p_holm']:.3g}"
+                )

@@ -1,0 +1,120 @@
+"""The protocol, with costs that are made up, and the command line; nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import pytest
+
+from benchmarks import BENCHMARKS, __main__, false_unimodal
+from benchmarks.__main__ import main
+from benchmarks.measure import Attempt, Measured, attempts, cpu, interleave, measure, summary
+from benchmarks.page import page
+
+FIELDS = ["name", "ratio", "target", "control", "runs", "hardware", "details"]
+
+
+def scripted(*costs: float) -> Callable[[], float]:
+    """A side that costs these, over and over."""
+    turns: Iterator[float] = cycle(costs)
+    return lambda: next(turns)
+
+
+def test_work_costs_what_the_clock_says():
+    ticks = iter([10.0, 12.5])
+    assert cpu(lambda: None, clock=lambda: next(ticks))() == 2.5
+
+
+def test_sides_are_interleaved_and_turned_about():
+    order: list[str] = []
+    interleave(lambda: order.append("baseline") or 1.0, lambda: order.append("ours") or 1.0, 2)
+    assert order == ["baseline", "ours", "baseline"] * 2
+
+
+def test_the_baselines_swap_places_every_round():
+    attempt = interleave(scripted(1.0, 2.0), lambda: 3.0, 2)  # the second baseline of a round costs twice the first
+    assert (attempt.baseline, attempt.again, attempt.cost) == (1.5, 1.5, 2.0)
+
+
+@pytest.mark.parametrize(("again", "accepted"), [(0.96, False), (0.98, True), (1.02, True), (1.04, False)])
+def test_an_attempt_is_accepted_by_its_control(again: float, accepted: bool):
+    assert Attempt(baseline=1.0, again=again, ours=1.0).accepted is accepted
+
+
+def test_a_machine_that_is_never_quiet_ends_after_twenty_attempts_without_a_ratio():
+    found = measure(scripted(1.0, 1.1), lambda: 1.0, 1, lambda cost: cost, {})
+    assert (found.ratio, found.control, len(found.runs)) == (None, None, 20)
+    assert "Only 0 of 20" in found.details["note"]
+
+
+def test_the_result_is_the_median_of_the_first_five_accepted():
+    costs = iter([1.0, 9.0, 2.0, 3.0, 9.0, 4.0, 5.0, 100.0])
+    made = attempts(lambda: Attempt(1.0, 1.5 if (cost := next(costs)) == 9.0 else 1.0, cost))
+    assert len(made) == 7
+    assert summary(made, lambda cost: cost, {}).ratio == 3.0
+
+
+def test_fewer_than_five_accepted_give_their_median_and_a_note():
+    made = [Attempt(1.0, 1.0, 2.0), Attempt(1.0, 1.0, 4.0)] + [Attempt(1.0, 2.0, 9.0)] * 18
+    found = summary(made, lambda cost: 1 / cost, {})
+    assert found.ratio == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert "Only 2 of 20" in found.details["note"]
+
+
+def test_every_attempt_is_reported():
+    found = summary([Attempt(1.0, 2.0, 3.0), Attempt(1.0, 1.0, 3.0)], lambda cost: cost, {})
+    assert found.runs[0] == {"ratio": 2.0, "control": 2.0, "accepted": False}
+    assert found.runs[1] == {"ratio": 3.0, "control": 1.0, "accepted": True}
+
+
+def test_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]):
+    assert main(["list"]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == list(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_has_something_to_run(name: str):
+    assert callable(BENCHMARKS[name].run)
+
+
+def test_an_unknown_name_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "speed", "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("Error: there is no benchmark 'speed'; allowed: extraction, ")
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_the_last_line_is_one_object_with_exactly_the_fields(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(
+        "benchmarks.memory.run", lambda: Measured(1.2, 1.0, [{"ratio": 1.2, "control": 1.0, "accepted": True}], {"unit": "bytes"})
+    )
+    assert main(["run", "memory", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(found) == FIELDS
+    assert (found["ratio"], found["target"], found["details"]["met"]) == (1.2, 1.1, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "met"), [("extraction", 0.96, True), ("extraction", 0.94, False), ("memory", 1.1, True), ("memory", None, False)]
+)
+def test_a_target_is_met_on_its_own_side(name: str, ratio: float | None, met: bool):
+    assert BENCHMARKS[name].met(ratio) is met
+
+
+def test_the_verdicts_ratio_is_the_worst_false_rate_over_five_percent(monkeypatch: pytest.MonkeyPatch):
+    curves = {"flat": {"unimodal": 0.01}, "falling": {"unimodal": 0.04}, "rise of 4": {"unimodal": 0.9}}
+    monkeypatch.setattr(false_unimodal.verdicts, "run", lambda: {"curves": curves})
+    found = false_unimodal.run()
+    assert found.ratio == pytest.approx(0.8)
+    assert found.details["power"] == {"rise of 4": 0.9}
+
+
+def test_the_page_says_met_and_not_met_and_shows_every_attempt():
+    runs = [{"ratio": 0.97, "control": 1.0, "accepted": True}, {"ratio": 0.8, "control": 1.2, "accepted": False}]
+    found = [__main__.record(BENCHMARKS["extraction"], Measured(0.97, 1.0, runs)), __main__.record(BENCHMARKS["memory"], Measured(1.3))]
+    text = page(found)
+    assert "| 0.970 | at least 0.95 | met | 1.000 | 1 of 2 |" in text
+    assert "| 1.300 | at most 1.1 | **not met** |" in text
+    assert "0.970 (1.000), 0.800 (1.200, rejected)" in text

@@ -1,0 +1,118 @@
+"""Who may import what: the walls of the house, walked."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
+STDLIB = set(sys.stdlib_module_names)
+LIGHT = {"errors", "registry", "specs", "catalog", "studies", "store", "jobs", "dynamics", "verdict", "theory", "figures"}
+
+
+def imported(path: Path, deferred: bool = True) -> set[str]:
+    """Top-level names of what a file imports; its siblings with a dot before them. Without `deferred`, at module level."""
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree)) if deferred else tree.body
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            dots = "." * min(node.level, 1)
+            parts = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            found |= {dots + part for part in parts}
+    return found
+
+
+def foreign(path: Path) -> set[str]:
+    return {name for name in imported(path) if not name.startswith(".")} - STDLIB
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("errors", set()),
+        ("registry", {"pydantic"}),
+        ("specs", {"pydantic"}),
+        ("catalog", {"pydantic"}),
+        ("store", {"numpy", "safetensors", "platformdirs"}),
+        ("studies", {"numpy", "pandas", "safetensors"}),
+        ("noise", {"numpy", "torch"}),
+        ("verdict", set()),
+        ("dynamics", {"numpy", "scipy", "pandas"}),
+        ("figures", {"numpy", "pandas", "plotly"}),
+    ],
+)
+def test_a_layer_imports_no_more_than_it_may(module: str, allowed: set[str]) -> None:
+    assert foreign(ROOT / "analysis" / f"{module}.py") <= allowed
+
+
+@pytest.mark.parametrize("kind", ["backends", "datasets", "heads", "encoders"])
+def test_plugins_know_neither_each_other_nor_the_store(kind: str) -> None:
+    for path in (ROOT / "analysis" / kind).glob("*.py"):
+        if path.stem not in ("__init__", "base"):
+            near = {name for name in imported(path) if name.startswith(".")}
+            assert near <= {".base", ".errors", ".specs", ".noise", ".registry"}, path.name
+
+
+def test_figures_and_app_never_meet_the_engine() -> None:
+    assert not {".store", ".noise", ".features"} & imported(ROOT / "analysis" / "figures.py")
+    for path in (ROOT / "app").rglob("*.py"):
+        assert not HEAVY & imported(path), path.name
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("analysis."):
+                assert node.module.split(".")[1] in LIGHT, path.name
+
+
+def test_nothing_else_imports_streamlit() -> None:
+    assert not any("streamlit" in imported(path) for path in (ROOT / "analysis").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"sys\.path\.(append|insert)",
+        r"import pickle",
+        r"weights_only=False",
+        r"trust_remote_code",
+        r"except( Exception)?:\s*(pass|\.\.\.)",
+        r"\bprint\(",
+    ],
+)
+def test_the_library_has_none_of_what_must_not_exist(pattern: str) -> None:
+    for folder in ("analysis", "app"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not re.search(pattern, path.read_text()), f"{path.name}: {pattern}"
+            assert path.name not in ("utils.py", "helpers.py")
+
+
+def test_modules_stay_small_enough_to_read() -> None:
+    long = {
+        path.name: n for f in ("analysis", "app") for path in (ROOT / f).rglob("*.py") if (n := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def test_importing_the_library_loads_nothing_heavy() -> None:
+    names = run("import analysis, sys; print(' '.join({n.split('.')[0] for n in sys.modules}))").split()
+    assert not (HEAVY | {"numpy", "pandas", "pydantic", "plotly", "scipy", "streamlit"}) & set(names)
+
+
+def test_the_commands_help_loads_nothing_heavy() -> None:
+    code = "import sys, analysis.__main__; print(' '.join({n.split('.')[0] for n in sys.modules}))"
+    assert not (HEAVY | {"numpy", "pandas", "scipy"}) & set(run(code).split())
+
+
+def test_every_public_name_is_there() -> None:
+    assert run("import analysis; print(all(getattr(analysis, n) is not None for n in analysis.__all__))") == "True"
