@@ -31,7 +31,7 @@ def run() -> Measured:
     with server() as address, sync_playwright() as driver, browser(driver.chromium) as chromium:
 
         def bare() -> float:
-            seen["bare"].append(_seconds(chromium, f"{address}/bare", _bare_seen))
+            seen["bare"].append(_seconds(chromium, f"{address}/?bare", _bare_seen))
             return seen["bare"][-1]
 
         def start() -> float:

@@ -29,13 +29,13 @@ def _layers(net: UNet2DModel) -> Iterator[tuple[str, str, str]]:
     A ResNet with attention behind it is one block, whose output is the attention's.
     """
 
-    def side(stage: str, parts: nn.ModuleList, sampler: str) -> Iterator[tuple[str, str, str]]:
+    def side(stage: str, parts: Any, sampler: str) -> Iterator[tuple[str, str, str]]:
         for i, part in enumerate(parts):
-            behind = list(getattr(part, "attentions", None) or [])
+            behind: Any = getattr(part, "attentions", None) or ()
             for j in range(len(part.resnets)):
                 last = "attentions" if j < len(behind) and behind[j] is not None else "resnets"
                 yield f"{stage}{i}.res{j}", stage, f"{stage}_blocks.{i}.{last}.{j}"
-            for j in range(len(list(getattr(part, sampler) or []))):
+            for j in range(len(getattr(part, sampler) or ())):
                 yield f"{stage}{i}.{stage}", stage, f"{stage}_blocks.{i}.{sampler}.{j}"
 
     yield from side("down", net.down_blocks, "downsamplers")
