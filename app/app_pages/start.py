@@ -1,0 +1,195 @@
+"""Start: what does this model know, and when?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from analysis.studies import Study, find_study, studies
+from app.components import link, receipt
+from app.components.sketch import sketch
+from app.components.strip import tiles
+
+AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
+VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise"}
+# The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
+STYLE = """<style>
+.st-key-stage { position: relative; min-height: 600px; }
+.st-key-sketch { position: absolute; inset: 48px 0 auto 0; z-index: 0; pointer-events: none; }
+svg.sketch { width: 100%; height: 420px; display: block; }
+.st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
+.st-key-verdict { max-width: 75ch; }
+.st-key-why { max-width: 75ch; }
+@media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
+</style>"""
+
+
+def choose_study() -> Study | None:
+    """The study that the link or the person asks for; bundled ones come first."""
+    known = list(studies())
+    if not known:
+        return None
+    names = {key: _title(key) for key in known}
+    link.check("study", known)
+    if len(known) == 1:
+        return find_study(known[0])
+    key = st.sidebar.selectbox("Study", known, format_func=names.__getitem__, key="study", bind="query-params")
+    return find_study(key)
+
+
+def _title(key: str) -> str:
+    try:
+        study = find_study(key)
+        return f"{study.name} · {key[:6]}"
+    except NoisescopeError:
+        return f"damaged · {key[:6]}"
+
+
+def headline(study: Study, labels: str) -> None:
+    """Three numbers and the sentence."""
+    result = study.result(labels)
+    verdict, block = result["verdict"], result["headline"].split("/")[1]
+    low, high = (100 * bound for bound in verdict["gain_ci"])
+    peak = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / verdict["peak_sigma"] - 1))
+    columns = st.columns([1, 1, 1, 1])
+    columns[0].metric(
+        "Best readout", f"{100 * verdict['peak_accuracy']:.1f} %", help=f"Test accuracy of a linear probe on block {block}, at its peak."
+    )
+    columns[1].metric(
+        "at noise level",
+        f"σ ≈ {verdict['peak_sigma']:.2g}",
+        help=f"95 % interval {verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g}. Pixels run from -1 to 1; nearest level t = {peak['timestep']:.0f}.",
+    )
+    columns[2].metric(
+        "Gain over least noise",
+        f"{100 * verdict['gain']:+.1f} points",
+        help=f"95 % interval {low:+.1f} to {high:+.1f}, measured on other draws and images than chose the peak.",
+    )
+    columns[3].metric("Shape", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell.")
+    with st.container(key="verdict"):
+        st.markdown(result["sentence"])
+
+
+def why(study: Study, labels: str) -> None:
+    """Why the curve looks as it does, no further than the verdicts carry."""
+    result = study.result(labels)
+    rises = result["verdict"]["shape"] in ("unimodal", "increasing")
+    with st.container(key="why"):
+        if rises:
+            st.markdown(
+                "**Why it rises before it falls.** Noise only destroys information. Inside the model the picture first becomes "
+                "easier to read, because detail that does not matter is stripped away; then it goes blank."
+            )
+        else:
+            st.markdown(
+                "**Why it falls in the end.** Noise only destroys information. Whether the picture first becomes easier to read inside "
+                "this model, because detail that does not matter is stripped away, this run cannot show."
+            )
+        if clean := result["clean"]:
+            st.caption(
+                f"Clean pixels alone are strong here: the best of three classifiers ({clean['head']}) reads {100 * clean['accuracy']:.1f} % "
+                f"of them ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same {result['labelled_images']} labels."
+            )
+
+
+def stage(study: Study, labels: str, axis: Any, view: str) -> None:
+    """The figure: a sketch at once, the interactive chart in its place when it has come."""
+    result, levels = study.result(labels), study.facts["levels"]
+    with st.container(key="stage"):
+        if view == "curve":
+            with st.container(key="sketch"):
+                chance = 1 / len(study.facts["classes"])
+                st.html(sketch(result["short"]["curves"], [level["sigma"] for level in levels], chance, result["sentence"]))
+        table = study.table("curve")  # pandas and plotly come in here, after the first paint
+        from analysis import figures
+
+        table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
+        if view == "curve":
+            shown = st.session_state.get("image", study.facts["classes"][0])
+            row = study.facts["classes"].index(shown) if shown in study.facts["classes"] else 0
+            images = tiles(study.key, row, len(levels), 96, study)
+            first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
+            clean = result["clean"]["accuracy"] if result["clean"] else None
+            figure = figures.start_figure(table, levels, result["short"]["series"], axis, images, clean, first)
+        elif view == "blocks":
+            figure = figures.blocks_figure(table, levels, axis, result["headline"])
+        else:
+            figure = figures.heat_map(table, levels, axis)
+        st.plotly_chart(
+            figure, key=f"figure-{view}", alt=result["sentence"], config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+        )
+
+
+def block_table(study: Study, labels: str) -> None:
+    """The verdict of every block, in network order."""
+    with st.expander("Verdict of every block", icon=":material/table_rows:"):
+        st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are points of accuracy over the lowest level.")
+        rows = [
+            {
+                "block": name.split("/")[1],
+                "shape": verdict["shape"],
+                "peak": f"{100 * verdict['peak_accuracy']:.1f} %",
+                "peak σ": f"{verdict['peak_sigma']:.2g} ({verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g})",
+                "gain": f"{100 * verdict['gain']:+.1f} ({100 * verdict['gain_ci'][0]:+.1f} to {100 * verdict['gain_ci'][1]:+.1f})",
+                "p": f"{verdict['p_holm']:.3f}",
+                "rise it could see": f"{100 * verdict['detectable']:.1f}",
+            }
+            for name, verdict in study.result(labels)["verdicts"].items()
+            if name.startswith("model/")
+        ]
+        st.dataframe(rows, hide_index=True, width="stretch")
+
+
+def controls(study: Study) -> tuple[str, Any, str]:
+    """(labels per class, axis, view) of the whole page."""
+    counts = list(study.facts["results"])
+    for name, allowed in (("axis", AXES), ("view", VIEWS), ("labels", counts), ("image", study.facts["classes"])):
+        link.check(name, allowed)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = st.segmented_control(
+            "View", list(VIEWS), default="curve", required=True, format_func=VIEWS.__getitem__, key="view", bind="query-params"
+        )
+        axis = st.segmented_control(
+            "Axis", list(AXES), default="timestep", required=True, format_func=AXES.__getitem__, key="axis", bind="query-params"
+        )
+        labels = counts[0]
+        if len(counts) > 1:
+            help_ = "How many labelled images of each class the probe was fitted on."
+            labels = st.segmented_control(
+                "Labels per class", counts, default=counts[0], required=True, key="labels", bind="query-params", help=help_
+            )
+        if view == "curve":
+            st.selectbox("Image", study.facts["classes"], key="image", bind="query-params", width=110)
+    return labels or counts[0], axis or "timestep", view or "curve"
+
+
+def page() -> None:
+    """Draw the page."""
+    st.html(STYLE)
+    st.title("What does this model know, and when?", anchor=False)
+    try:
+        study = choose_study()
+        if study is None:
+            st.info("No study is here yet. Make one, in about three minutes, then reload this page:", icon=":material/science:")
+            st.code("python -m analysis sweep", language="bash")
+            return
+        st.markdown(
+            f"A small diffusion model, **{study.facts['receipt']['model']}**, was shown images of **{study.facts['receipt']['dataset']}** under more and "
+            "more noise. At each noise level a linear probe reads the class from what one block of the network sees."
+        )
+        summary = st.container()
+        labels, axis, view = controls(study)
+        with summary:
+            headline(study, labels)
+        stage(study, labels, axis, view)
+        why(study, labels)
+        block_table(study, labels)
+        state = {"study": study.key, "labels": labels, "axis": axis, "view": view, "image": str(st.session_state.get("image", ""))}
+        receipt.show(study, labels, link.link({name: value for name, value in state.items() if value}))
+    except NoisescopeError as error:
+        st.error(str(error), icon=":material/broken_image:")
+
+
+page()

@@ -1,0 +1,46 @@
+"""The curve as a drawn SVG, from study.json alone: what a page shows before any chart library has loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1000, 420, 52, 14, 14, 40
+COLOURS = {"model": "#0072B2", "baseline": "#808080"}
+
+
+def _points(x: Sequence[float], y: Sequence[float]) -> str:
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+
+
+def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, alt: str) -> str:
+    """An SVG of the model's and the pixels' curves with their intervals; `curves` gives (mean, low, high) of each."""
+    logs = [math.log(sigma) for sigma in sigmas]
+    x = [LEFT + (WIDTH - LEFT - RIGHT) * (value - logs[0]) / (logs[-1] - logs[0]) for value in logs]
+
+    def y(value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / 1.05)
+
+    parts = [
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="currentColor" stroke-opacity=".12"/>'
+        f'<text x="{LEFT - 8}" y="{y(v) + 5:.1f}" text-anchor="end" font-size="15" fill="currentColor">{v:.0%}</text>'
+        for v in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    parts.append(
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(chance):.1f}" y2="{y(chance):.1f}" stroke="#808080" stroke-dasharray="3 4"/>'
+    )
+    for name in ("baseline", "model"):
+        if name not in curves:
+            continue
+        mean, low, high = ([y(value) for value in row] for row in curves[name])
+        dash = ' stroke-dasharray="8 5"' if name == "baseline" else ""
+        parts.append(f'<polygon points="{_points([*x, *x[::-1]], [*high, *low[::-1]])}" fill="{COLOURS[name]}" fill-opacity=".18"/>')
+        parts.append(f'<polyline points="{_points(x, mean)}" fill="none" stroke="{COLOURS[name]}" stroke-width="3"{dash}/>')
+    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}" font-size="16" fill="currentColor">clean</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end" font-size="16" fill="currentColor">noisy</text>')
+    return (
+        f'<svg class="sketch" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escape(alt, quote=True)}">'
+        f"<title>{escape(alt)}</title>{''.join(parts)}</svg>"
+    )
