@@ -12,7 +12,7 @@ from .specs import Card
 
 
 def assets(kind: str) -> Path:
-    """The folder of what ships: `models` or `studies`."""
+    """Where something that ships is: the folders `models` and `studies`, the file `icon.png`."""
     return Path(str(files("assets"))) / kind
 
 

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from .errors import InvalidRequest
 from .verdict import MARGIN, Shape, Verdict, describe
 
-__all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
+__all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "change", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
 LEVEL = 0.05
 SPLITS = 50
 
@@ -89,6 +89,13 @@ def curve(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tup
     mean = correct.mean((0, 2))
     half = student.ppf(0.5 + level / 2, resamples.freedom) * resamples.curves(correct).std(0)
     return mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1)
+
+
+def change(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mean, low, high), each (S,): accuracy at every level less that at the lowest, with its paired pointwise interval."""
+    mean, curves = correct.mean((0, 2)), resamples.curves(correct)
+    half = student.ppf(0.5 + level / 2, resamples.freedom) * (curves - curves[:, :1]).std(0)
+    return mean - mean[0], mean - mean[0] - half, mean - mean[0] + half
 
 
 def _honest(correct: np.ndarray, seed: int) -> tuple[float, np.ndarray]:

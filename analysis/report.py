@@ -111,13 +111,14 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
         beside[label] = (verdicts[name], gap)
     short = {source: headline if source == "model" else best(source) for source in ("model", *compared.values())}
     curves = {label: [row.tolist() for row in dynamics.curve(gathered.correct[name], resamples)] for label, name in short.items()}
+    changes = {label: [row.tolist() for row in dynamics.change(gathered.correct[name], resamples)] for label, name in short.items()}
     return {
         "headline": headline,
         "verdict": verdict.to_dict(),
         "sentence": dynamics.describe(verdict, headline.split("/")[1], beside),
         "verdicts": {name: found.to_dict() for name, found in verdicts.items()},
         "beside": {label: {"series": short[source], "gain_difference": list(beside[label][1])} for label, source in compared.items()},
-        "short": {"series": short, "curves": curves},
+        "short": {"series": short, "curves": curves, "changes": changes},
         "clean": _clean(gathered, resamples) if bench.request.baselines else None,
         "labelled_images": gathered.n_train,
         "draws": gathered.draws,

@@ -16,12 +16,13 @@ AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise"}
 # The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
 STYLE = """<style>
-.st-key-stage { position: relative; min-height: 600px; }
-.st-key-sketch { position: absolute; inset: 48px 0 auto 0; z-index: 0; pointer-events: none; }
-svg.sketch { width: 100%; height: 420px; display: block; }
+.st-key-stage { position: relative; min-height: 720px; }
+.st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
+svg.sketch { width: 100%; height: 330px; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
-.st-key-verdict { max-width: 75ch; }
-.st-key-why { max-width: 75ch; }
+.st-key-verdict { max-width: 46rem; }
+.st-key-why { max-width: 46rem; }
+.stMainBlockContainer { padding-top: 3.5rem; }
 @media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
 </style>"""
 
@@ -32,11 +33,10 @@ def choose_study() -> Study | None:
     if not known:
         return None
     names = {key: _title(key) for key in known}
-    link.check("study", known)
-    if len(known) == 1:
-        return find_study(known[0])
-    key = st.sidebar.selectbox("Study", known, format_func=names.__getitem__, key="study", bind="query-params")
-    return find_study(key)
+    link.start("study", known)
+    if len(known) > 1:
+        st.sidebar.selectbox("Study", known, format_func=names.__getitem__, key="study")
+    return find_study(link.keep("study", known))
 
 
 def _title(key: str) -> str:
@@ -53,21 +53,21 @@ def headline(study: Study, labels: str) -> None:
     verdict, block = result["verdict"], result["headline"].split("/")[1]
     low, high = (100 * bound for bound in verdict["gain_ci"])
     peak = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / verdict["peak_sigma"] - 1))
-    columns = st.columns([1, 1, 1, 1])
-    columns[0].metric(
+    numbers = st.container(horizontal=True, gap="medium")
+    numbers.metric(
         "Best readout", f"{100 * verdict['peak_accuracy']:.1f} %", help=f"Test accuracy of a linear probe on block {block}, at its peak."
     )
-    columns[1].metric(
-        "at noise level",
+    numbers.metric(
+        "At noise level",
         f"σ ≈ {verdict['peak_sigma']:.2g}",
         help=f"95 % interval {verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g}. Pixels run from -1 to 1; nearest level t = {peak['timestep']:.0f}.",
     )
-    columns[2].metric(
+    numbers.metric(
         "Gain over least noise",
         f"{100 * verdict['gain']:+.1f} points",
         help=f"95 % interval {low:+.1f} to {high:+.1f}, measured on other draws and images than chose the peak.",
     )
-    columns[3].metric("Shape", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell.")
+    numbers.metric("Shape", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell.")
     with st.container(key="verdict"):
         st.markdown(result["sentence"])
 
@@ -94,8 +94,9 @@ def why(study: Study, labels: str) -> None:
             )
 
 
-def stage(study: Study, labels: str, axis: Any, view: str) -> None:
+def stage(study: Study, shown: dict[str, Any]) -> None:
     """The figure: a sketch at once, the interactive chart in its place when it has come."""
+    labels, axis, view = shown["labels"], shown["axis"], shown["view"]
     result, levels = study.result(labels), study.facts["levels"]
     with st.container(key="stage"):
         if view == "curve":
@@ -107,12 +108,10 @@ def stage(study: Study, labels: str, axis: Any, view: str) -> None:
 
         table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
         if view == "curve":
-            shown = st.session_state.get("image", study.facts["classes"][0])
-            row = study.facts["classes"].index(shown) if shown in study.facts["classes"] else 0
-            images = tiles(study.key, row, len(levels), 96, study)
+            images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
             first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
             clean = result["clean"]["accuracy"] if result["clean"] else None
-            figure = figures.start_figure(table, levels, result["short"]["series"], axis, images, clean, first)
+            figure = figures.start_figure(table, levels, result["short"], axis, images, clean, first)
         elif view == "blocks":
             figure = figures.blocks_figure(table, levels, axis, result["headline"])
         else:
@@ -142,27 +141,20 @@ def block_table(study: Study, labels: str) -> None:
         st.dataframe(rows, hide_index=True, width="stretch")
 
 
-def controls(study: Study) -> tuple[str, Any, str]:
-    """(labels per class, axis, view) of the whole page."""
-    counts = list(study.facts["results"])
-    for name, allowed in (("axis", AXES), ("view", VIEWS), ("labels", counts), ("image", study.facts["classes"])):
-        link.check(name, allowed)
+def controls(study: Study) -> dict[str, str]:
+    """What the page shows: view, axis, labels per class, image; kept in the address."""
+    allowed = {"view": list(VIEWS), "axis": list(AXES), "labels": list(study.facts["results"]), "image": list(study.facts["classes"])}
+    for name, values in allowed.items():
+        link.start(name, values)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        view = st.segmented_control(
-            "View", list(VIEWS), default="curve", required=True, format_func=VIEWS.__getitem__, key="view", bind="query-params"
-        )
-        axis = st.segmented_control(
-            "Axis", list(AXES), default="timestep", required=True, format_func=AXES.__getitem__, key="axis", bind="query-params"
-        )
-        labels = counts[0]
-        if len(counts) > 1:
+        st.segmented_control("View", allowed["view"], required=True, format_func=VIEWS.__getitem__, key="view")
+        st.segmented_control("Axis", allowed["axis"], required=True, format_func=AXES.__getitem__, key="axis")
+        if len(allowed["labels"]) > 1:
             help_ = "How many labelled images of each class the probe was fitted on."
-            labels = st.segmented_control(
-                "Labels per class", counts, default=counts[0], required=True, key="labels", bind="query-params", help=help_
-            )
-        if view == "curve":
-            st.selectbox("Image", study.facts["classes"], key="image", bind="query-params", width=110)
-    return labels or counts[0], axis or "timestep", view or "curve"
+            st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
+        if st.session_state["view"] == "curve":
+            st.selectbox("Image", allowed["image"], key="image", width=110)
+    return {name: link.keep(name, values) for name, values in allowed.items()}
 
 
 def page() -> None:
@@ -180,14 +172,14 @@ def page() -> None:
             "more noise. At each noise level a linear probe reads the class from what one block of the network sees."
         )
         summary = st.container()
-        labels, axis, view = controls(study)
+        shown = controls(study)
+        labels = shown["labels"]
         with summary:
             headline(study, labels)
-        stage(study, labels, axis, view)
+        stage(study, shown)
         why(study, labels)
         block_table(study, labels)
-        state = {"study": study.key, "labels": labels, "axis": axis, "view": view, "image": str(st.session_state.get("image", ""))}
-        receipt.show(study, labels, link.link({name: value for name, value in state.items() if value}))
+        receipt.show(study, labels, link.link({"study": study.key, **shown}))
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
 

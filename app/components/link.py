@@ -1,21 +1,33 @@
-"""What a link may say: known values are taken, unknown ones are named."""
+"""The view in the address: what a link may say, and the link that says it all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
 
 
-def check(name: str, allowed: Iterable[str]) -> None:
-    """A notice if the link gives `name` a value that is not allowed; the widget then starts at its default."""
-    given, options = st.query_params.get(name), list(allowed)
-    if given is not None and given not in options:
-        st.warning(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(options)}. The default is shown.")
+def start(name: str, allowed: Sequence[str]) -> None:
+    """Start the widget of key `name` at what the link says, else at the first of `allowed`; an unknown value is named."""
+    given = st.query_params.get(name)
+    if given is not None and given not in allowed:
+        st.warning(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(allowed)}. The default is shown.")
+    if st.session_state.get(name) not in allowed:
+        st.session_state[name] = given if given in allowed else allowed[0]
 
 
-def link(state: Mapping[str, str]) -> str:
+def keep(name: str, allowed: Sequence[str]) -> str:
+    """The value of the widget of key `name`, written into the address where it is not the default."""
+    value = str(st.session_state[name])
+    if value != allowed[0]:
+        st.query_params[name] = value
+    elif name in st.query_params:
+        del st.query_params[name]
+    return value
+
+
+def link(state: dict[str, str]) -> str:
     """A link to the view, from its whole state, defaults too."""
     address = (st.context.url or "http://localhost:8501").split("?")[0]
     return f"{address}?{urlencode(state)}"
