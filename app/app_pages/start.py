@@ -18,7 +18,7 @@ VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise"}
 STYLE = """<style>
 .st-key-stage { position: relative; min-height: 720px; }
 .st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
-svg.sketch { width: 100%; height: 330px; display: block; }
+img.sketch { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
 .st-key-verdict { max-width: 46rem; }
 .st-key-why { max-width: 46rem; }

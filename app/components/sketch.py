@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -16,7 +17,7 @@ def _points(x: Sequence[float], y: Sequence[float]) -> str:
 
 
 def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, alt: str) -> str:
-    """An SVG of the model's and the pixels' curves with their intervals; `curves` gives (mean, low, high) of each."""
+    """An SVG image of the model's and the pixels' curves with their intervals; `curves` gives (mean, low, high) of each."""
     logs = [math.log(sigma) for sigma in sigmas]
     x = [LEFT + (WIDTH - LEFT - RIGHT) * (value - logs[0]) / (logs[-1] - logs[0]) for value in logs]
 
@@ -24,8 +25,8 @@ def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, al
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / 1.05)
 
     parts = [
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="currentColor" stroke-opacity=".12"/>'
-        f'<text x="{LEFT - 8}" y="{y(v) + 5:.1f}" text-anchor="end" font-size="15" fill="currentColor">{v:.0%}</text>'
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#808080" stroke-opacity=".3"/>'
+        f'<text x="{LEFT - 8}" y="{y(v) + 5:.1f}" text-anchor="end" font-size="15" fill="#808080">{v:.0%}</text>'
         for v in (0, 0.25, 0.5, 0.75, 1)
     ]
     parts.append(
@@ -38,9 +39,8 @@ def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, al
         dash = ' stroke-dasharray="8 5"' if name == "baseline" else ""
         parts.append(f'<polygon points="{_points([*x, *x[::-1]], [*high, *low[::-1]])}" fill="{COLOURS[name]}" fill-opacity=".18"/>')
         parts.append(f'<polyline points="{_points(x, mean)}" fill="none" stroke="{COLOURS[name]}" stroke-width="3"{dash}/>')
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}" font-size="16" fill="currentColor">clean</text>')
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end" font-size="16" fill="currentColor">noisy</text>')
-    return (
-        f'<svg class="sketch" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escape(alt, quote=True)}">'
-        f"<title>{escape(alt)}</title>{''.join(parts)}</svg>"
-    )
+    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}" font-size="16" fill="#808080">clean</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end" font-size="16" fill="#808080">noisy</text>')
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">{"".join(parts)}</svg>'
+    # As an image, because st.html removes inline SVG.
+    return f'<img class="sketch" alt="{escape(alt, quote=True)}" src="data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}">'

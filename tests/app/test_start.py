@@ -1,0 +1,149 @@
+"""The Start page, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from analysis import catalog
+from analysis.studies import find_study
+from app.components.receipt import command
+from app.components.sketch import sketch
+
+ROOT = Path(__file__).parents[2]
+MAIN = str(ROOT / "app" / "main.py")
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    st.cache_data.clear()
+    return tmp_path
+
+
+def run(**query: str) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def texts(page: AppTest) -> str:
+    return " ".join(str(element.value) for element in (*page.markdown, *page.caption, *page.warning, *page.error, *page.info))
+
+
+def test_it_opens_on_the_bundled_study_with_its_sentence() -> None:
+    page = run()
+    assert not page.exception
+    assert page.title[0].value == "What does this model know, and when?"
+    assert find_study("digits").result()["sentence"] in texts(page)
+    assert not page.warning
+
+
+def test_the_numbers_are_the_studys() -> None:
+    verdict = find_study("digits").result()["verdict"]
+    values = [metric.value for metric in run().metric]
+    assert values[0] == f"{100 * verdict['peak_accuracy']:.1f} %"
+    assert values[2] == f"{100 * verdict['gain']:+.1f} points"
+    assert values[3] == verdict["shape"]
+
+
+@pytest.mark.parametrize("view", ["curve", "blocks", "map"])
+@pytest.mark.parametrize("axis", ["timestep", "sigma", "log_snr"])
+def test_every_view_and_axis_of_a_link_is_drawn(view: str, axis: str) -> None:
+    page = run(view=view, axis=axis)
+    assert not page.exception
+    assert not page.warning
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    title = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}[axis]
+    assert title in figure["layout"]["xaxis"]["title"]["text"]
+    assert figure["layout"]["xaxis"]["title"]["text"].startswith("clean ←")
+
+
+def test_labels_of_a_link_change_the_verdict() -> None:
+    page = run(labels="all")
+    assert find_study("digits").result("all")["sentence"] in texts(page)
+
+
+@pytest.mark.parametrize("name", ["study", "view", "axis", "labels", "image"])
+def test_an_unknown_value_in_a_link_is_named_and_the_default_shown(name: str) -> None:
+    page = run(**{name: "nope"})
+    assert not page.exception
+    assert f"{name} = 'nope'" in page.warning[0].value
+    assert find_study("digits").result()["sentence"] in texts(page)
+
+
+def test_switching_the_axis_is_kept_in_the_address() -> None:
+    page = run()
+    page.segmented_control(key="axis").set_value("sigma").run()
+    assert page.query_params["axis"] in ("sigma", ["sigma"])
+    page.segmented_control(key="axis").set_value("timestep").run()
+    assert "axis" not in page.query_params
+
+
+def test_the_receipt_counts_the_images_and_gives_a_whole_link() -> None:
+    page = run()
+    assert "719 test" in texts(page)
+    assert "study=" in page.code[0].value
+    assert "axis=timestep" in page.code[0].value
+    assert page.code[1].value.startswith("python -m analysis sweep --backend digits-ddpm")
+
+
+def test_the_command_of_the_receipt_is_the_same_request() -> None:
+    from typer.main import get_command
+
+    from analysis.__main__ import app
+
+    study = find_study("digits")
+    words = command(study).split()[4:]
+    given = get_command(app).commands["sweep"].make_context("sweep", words).params  # type: ignore[attr-defined]
+    request = study.facts["request"]
+    assert (given["backend"], given["dataset"], given["head"]) == (request["backend"], request["dataset"], request["head"])
+    assert list(given["sigma"]) == request["sigmas"]
+    assert list(given["labels_per_class"]) == [str(n) for n in request["labels_per_class"]]
+
+
+def test_without_a_study_it_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "assets", lambda kind: tmp_path / kind)
+    page = run()
+    assert not page.exception
+    assert "No study is here yet" in page.info[0].value
+    assert page.code[0].value == "python -m analysis sweep"
+
+
+@pytest.mark.parametrize("damage", ["study.json", "curve.parquet", "strip.png"])
+def test_a_damaged_study_is_a_sentence_and_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    shutil.copytree(catalog.assets("studies") / "digits", tmp_path / "other" / "studies" / "digits")
+    (tmp_path / "other" / "studies" / "digits" / damage).write_bytes(b"{")
+    monkeypatch.setattr(catalog, "assets", lambda kind: tmp_path / "other" / kind)
+    page = run()
+    assert not page.exception
+    assert damage in page.error[0].value
+    assert page.error[0].value.endswith(".")
+
+
+def test_the_sketch_draws_both_curves_and_says_the_finding() -> None:
+    curves = {name: ([0.9, 0.95, 0.1],) * 3 for name in ("model", "baseline")}
+    image = sketch(curves, [0.01, 0.1, 10], 0.1, "It <rises>.")
+    assert 'alt="It &lt;rises&gt;."' in image
+    svg = base64.b64decode(image.split("base64,")[1].split('"')[0]).decode()
+    assert svg.count("<polyline") == 2
+    assert 'points="52.0,' in svg  # the cleanest level stands leftmost
+
+
+def test_no_page_loads_torch() -> None:
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest; "
+        f"page = AppTest.from_file({MAIN!r}, default_timeout=60).run(); assert not page.exception; "
+        "print(sorted({'torch', 'diffusers', 'sklearn', 'umap', 'captum'} & {n.split('.')[0] for n in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip().splitlines()[-1] == "[]"

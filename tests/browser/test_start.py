@@ -1,0 +1,143 @@
+"""The Start page as a person sees it, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from analysis.studies import find_study
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: see `make chromium`")]
+CHART = ".js-plotly-plot .main-svg"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port), "--server.address", "127.0.0.1"]
+    store = str(tmp_path_factory.mktemp("store"))
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"NOISESCOPE_STORE": store}, stdout=subprocess.DEVNULL) as server:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def test_headline_sketch_and_chart_appear_and_the_console_is_quiet(page: Page, address: str) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.wait_for_selector("h1:has-text('What does this model know, and when?')")
+    page.wait_for_selector("img.sketch", state="attached")
+    page.wait_for_selector(CHART)
+    assert page.evaluate("getComputedStyle(document.querySelector('.st-key-sketch')).visibility") == "hidden"
+    assert said == []
+
+
+def test_nothing_is_asked_of_other_machines(page: Page, address: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector(CHART)
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def test_the_finding_is_the_alternative_text_of_sketch_and_chart(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(CHART)
+    sentence = find_study("digits").result()["sentence"]
+    assert page.locator("img.sketch").get_attribute("alt") == sentence
+    assert page.get_by_label(sentence).count() == 1
+
+
+def moved(page: Page) -> tuple[str, str, list[str]]:
+    """The slider's value, the big image and the numbers at the dots."""
+    value = page.locator(".slider-label").first.text_content() or ""
+    image = page.evaluate(
+        "[...document.querySelectorAll('.im image')].map(i => i.getAttribute('href') || i.getAttribute('xlink:href')).at(-1)"
+    )
+    return value, str(image), page.locator(".scatterlayer .textpoint").all_text_contents()
+
+
+def test_moving_sigma_moves_image_dot_and_numbers_without_the_server(page: Page, address: str) -> None:
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.goto(address)
+    page.wait_for_selector(".slider-grip-rect")
+    page.evaluate("document.querySelector('.js-plotly-plot').scrollIntoView()")
+    page.wait_for_timeout(1500)
+    assert sent  # the page did talk to the server until now
+    before = moved(page)
+    sent.clear()
+    box = page.locator(".slider-rail-touch-rect").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    page.wait_for_timeout(800)
+    after = moved(page)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert before[2] != after[2]
+    assert sent == []
+
+
+def test_play_runs_through_the_levels(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(".updatemenu-button")
+    page.evaluate("document.querySelector('.js-plotly-plot').scrollIntoView()")
+    before = moved(page)
+    page.locator(".updatemenu-button").first.click()
+    page.wait_for_timeout(2500)
+    assert moved(page)[0] != before[0]
+
+
+def test_the_axis_switch_relabels_and_is_kept_in_the_address(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(CHART)
+    page.get_by_text("log-SNR", exact=True).first.click()
+    page.wait_for_selector(".xtitle:has-text('log-SNR')")
+    page.wait_for_url("**axis=log_snr**")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["curve", "blocks", "map"])
+def test_a_phone_shows_every_view_without_scrolling_sideways(browser: Browser, address: str, scheme: str, view: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(f"{address}/?view={view}")
+    page.wait_for_selector(CHART, timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator(CHART).first.bounding_box()["width"] <= 390  # type: ignore[index]
+    page.close()
