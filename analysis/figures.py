@@ -34,7 +34,8 @@ def places(levels: Levels) -> list[float]:
     return [math.log10(level["sigma"]) for level in levels]
 
 
-def _noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
+def noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
+    """The layout of the noise axis."""
     x = places(levels)
     every = 2 if len(x) > 9 else 1
     margin = 0.03 * (x[-1] - x[0])
@@ -49,7 +50,7 @@ def _noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
     }
 
 
-def _curve(rows: pd.DataFrame, levels: Levels, name: str, colour: str, dash: str, marker: str) -> list[go.Scatter]:
+def curve_traces(rows: pd.DataFrame, levels: Levels, name: str, colour: str, dash: str, marker: str) -> list[go.Scatter]:
     """The interval as a band, then the line."""
     rows, x = rows.sort_values("sigma"), places(levels)
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -79,7 +80,8 @@ def _curve(rows: pd.DataFrame, levels: Levels, name: str, colour: str, dash: str
     return [band, line]
 
 
-def _level_line(figure: go.Figure, value: float, text: str, place: str) -> None:
+def level_line(figure: go.Figure, value: float, text: str, place: str) -> None:
+    """A dotted line across, with its name."""
     figure.add_hline(
         y=value,
         line={"color": GREY, "width": 1, "dash": "dot"},
@@ -88,158 +90,10 @@ def _level_line(figure: go.Figure, value: float, text: str, place: str) -> None:
     )
 
 
-def _pick(table: pd.DataFrame, series: str) -> pd.DataFrame:
+def pick(table: pd.DataFrame, series: str) -> pd.DataFrame:
+    """The rows of one curve, by its name `source/block/pooling`, in ascending σ."""
     source, block, pooling = series.split("/")
-    return table[(table.source == source) & (table.block == block) & (table.pooling == pooling)]
-
-
-def _change(rows: Sequence[Sequence[float]], levels: Levels, colour: str, dash: str) -> list[go.Scatter]:
-    """Points gained or lost against the lowest level, with the paired interval, in the lower panel."""
-    mean, low, high = rows
-    frame = pd.DataFrame({"sigma": [level["sigma"] for level in levels], "accuracy": mean, "ci_low": low, "ci_high": high})
-    band, line = _curve(frame, levels, "change", colour, dash, "circle")
-    line.update(
-        showlegend=False,
-        marker={"size": 4},
-        hovertemplate="%{y:+.1%} (%{customdata[2]:+.1%} to %{customdata[3]:+.1%})<extra>change</extra>",
-    )
-    return [trace.update(yaxis="y4") for trace in (band, line)]
-
-
-def _dot(x: float, y: float, text: str, colour: str, place: str, yaxis: str = "y") -> go.Scatter:
-    return go.Scatter(
-        x=[x],
-        y=[y],
-        yaxis=yaxis,
-        mode="markers+text",
-        text=[f"<b>{text}</b>"],
-        textposition=place,
-        textfont={"size": 13},
-        marker={"size": 13, "color": colour, "line": {"width": 2, "color": "white"}},
-        showlegend=False,
-        hoverinfo="skip",
-        cliponaxis=False,
-    )
-
-
-def start_figure(
-    table: pd.DataFrame,
-    levels: Levels,
-    short: Mapping[str, Any],
-    axis: Axis,
-    images: Sequence[str],
-    clean: float | None = None,
-    first: int = 0,
-) -> go.Figure:
-    """The model's curve and the pixels', each one's change from the lowest level below, and one image at every level.
-
-    `short` is a study's: `series` maps `model` and `baseline` to names of curves in the table, `changes` gives (mean, low,
-    high) of each. `images` are data URIs, one a level; `first` is the level shown at the start. Dots, image, numbers and
-    slider move together by frames that are all in the figure: moving σ asks no server.
-    """
-    series, x = short["series"], places(levels)
-    looks = {
-        "baseline": ("best classifier on the noised pixels", GREY, "dash", "square", "bottom center"),
-        "model": (f"linear readout of block {series['model'].split('/')[1]}", OKABE_ITO[0], "solid", "circle", "top center"),
-    }
-    shown = [name for name in looks if name in series]
-    rows = {name: _pick(table, series[name]).sort_values("sigma") for name in shown}
-    still = [trace for name in shown for trace in _curve(rows[name], levels, *looks[name][:4])]
-    still += [trace for name in shown for trace in _change(short["changes"][name], levels, *looks[name][1:3])]
-
-    def at(level: int) -> list[Any]:
-        """What moves: a dot with its number on each curve, one on the model's change, and the image."""
-        dots = [_dot(x[level], value := rows[name].accuracy.iloc[level], f"{value:.1%}", looks[name][1], looks[name][4]) for name in shown]
-        gained = short["changes"]["model"][0][level]
-        dots.append(_dot(x[level], max(gained, -0.06), f"{100 * gained:+.1f}", OKABE_ITO[0], "top center", "y4"))
-        return [*dots, go.Image(source=images[level], xaxis="x2", yaxis="y2", hoverinfo="skip")]
-
-    moving = list(range(len(still), len(still) + len(shown) + 2))
-    frames = [go.Frame(name=str(i), data=at(i), traces=moving) for i in range(len(levels))]
-    figure = go.Figure([*still, *at(first)], frames=frames)
-    _level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
-    if clean is not None:
-        _level_line(figure, clean, "clean pixels", "bottom right")
-    peak = int(rows["model"].accuracy.argmax())
-    figure.add_vline(x=x[peak], line={"color": OKABE_ITO[0], "width": 1, "dash": "dot"})
-    step = (x[-1] - x[0]) / (len(x) - 1)
-    for place, source in zip(x, images, strict=True):
-        figure.add_layout_image(
-            source=source,
-            x=place,
-            y=0.5,
-            xref="x",
-            yref="y3",
-            xanchor="center",
-            yanchor="middle",
-            sizex=step * 0.92,
-            sizey=1,
-            layer="above",
-        )
-    return figure.update_layout(**_start_layout(levels, axis, first))
-
-
-def _start_layout(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
-    hidden = {"visible": False, "fixedrange": True}
-    plain = {"fixedrange": True, "automargin": True}
-    return {
-        "height": 720,
-        "margin": {"l": 8, "r": 8, "t": 48, "b": 8},
-        "xaxis": _noise_axis(levels, axis) | {"anchor": "y3", "automargin": True},
-        "yaxis": plain | {"domain": [0.47, 1], "tickformat": ".0%", "range": [0, 1.1], "title": {"text": "test accuracy"}},
-        "yaxis4": plain
-        | {
-            "domain": [0.22, 0.42],
-            "anchor": "x",
-            "tickvals": [-0.05, 0, 0.05],
-            "ticktext": ["-5", "0", "+5"],
-            "range": [-0.065, 0.08],
-            "title": {"text": "points"},
-        },
-        "yaxis3": hidden | {"domain": [0.1, 0.19], "range": [0, 1], "anchor": "x"},
-        "xaxis2": hidden | {"domain": [0.06, 0.26], "anchor": "y2"},
-        "yaxis2": hidden | {"domain": [0.55, 0.8], "anchor": "x2"},
-        "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
-        "hovermode": "closest",
-        "sliders": [_slider(levels, axis, first)],
-        "updatemenus": [_buttons()],
-    }
-
-
-def _slider(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
-    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    symbol = {"timestep": "t = ", "sigma": "σ = ", "log_snr": "log-SNR = "}[axis]
-    return {
-        "active": first,
-        "x": 0.0,
-        "len": 1.0,
-        "y": 0.0,
-        "pad": {"t": 40, "b": 0, "l": 6, "r": 6},
-        "currentvalue": {"prefix": symbol, "xanchor": "left", "offset": 4, "font": {"color": GREY, "size": 14}},
-        "ticklen": 0,
-        "minorticklen": 0,
-        "font": {"color": "rgba(0,0,0,0)"},
-        "steps": [{"label": label(level, axis), "method": "animate", "args": [[str(i)], now]} for i, level in enumerate(levels)],
-    }
-
-
-def _buttons() -> dict[str, Any]:
-    play = {"fromcurrent": True, "frame": {"duration": 700, "redraw": True}, "transition": {"duration": 0}}
-    stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
-    return {
-        "type": "buttons",
-        "direction": "left",
-        "showactive": False,
-        "x": 0,
-        "y": 0.0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "pad": {"t": 112},
-        "buttons": [
-            {"label": "▶", "method": "animate", "args": [None, play]},
-            {"label": "❚❚", "method": "animate", "args": [[None], stop]},
-        ],
-    }
+    return table[(table.source == source) & (table.block == block) & (table.pooling == pooling)].sort_values("sigma")
 
 
 def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str) -> go.Figure:
@@ -249,20 +103,20 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
     for index, block in enumerate(rows.block.unique()):
         curve = rows[rows.block == block]
         best = block == headline.split("/")[1]
-        _, line = _curve(curve, levels, block, OKABE_ITO[index % 7], "solid", MARKERS[(index // 7) % 4])
+        _, line = curve_traces(curve, levels, block, OKABE_ITO[index % 7], "solid", MARKERS[(index // 7) % 4])
         line.line.width = 4 if best else 1.5
         figure.add_trace(line)
     random = table[table.source == "random"]
     if len(random):
         best_random = random.groupby("block").validation_accuracy.mean().idxmax()
         figure.add_trace(
-            _curve(random[random.block == best_random], levels, f"random weights, best block ({best_random})", GREY, "dash", "x")[1]
+            curve_traces(random[random.block == best_random], levels, f"random weights, best block ({best_random})", GREY, "dash", "x")[1]
         )
-    _level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
+    level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     figure.update_layout(
         height=560,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
-        xaxis=_noise_axis(levels, axis) | {"automargin": True},
+        xaxis=noise_axis(levels, axis) | {"automargin": True},
         yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": "test accuracy"}, "automargin": True},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
         hovermode="closest",

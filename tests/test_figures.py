@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import figures
+from analysis import figures, player
 from analysis.studies import find_study
 
 STUDY = find_study("digits")
@@ -13,7 +13,7 @@ IMAGES = [f"data:image/png;base64,{i}" for i in range(len(LEVELS))]
 
 
 def start(axis: str = "sigma") -> figures.go.Figure:
-    return figures.start_figure(TABLE, LEVELS, SHORT, axis, IMAGES, clean=0.9, first=3)  # type: ignore[arg-type]
+    return player.start_figure(TABLE, LEVELS, SHORT, axis, IMAGES, clean=0.9, first=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("axis", "text"), [("timestep", "35"), ("sigma", "0.13"), ("log_snr", "4.1")])

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
 STDLIB = set(sys.stdlib_module_names)
-LIGHT = {"errors", "registry", "specs", "catalog", "studies", "store", "jobs", "dynamics", "verdict", "theory", "figures"}
+LIGHT = {"errors", "registry", "specs", "catalog", "studies", "store", "jobs", "dynamics", "verdict", "theory", "figures", "player"}
 
 
 def imported(path: Path, deferred: bool = True) -> set[str]:
@@ -47,7 +47,8 @@ def foreign(path: Path) -> set[str]:
         ("noise", {"numpy", "torch"}),
         ("verdict", set()),
         ("dynamics", {"numpy", "scipy", "pandas"}),
-        ("figures", {"numpy", "pandas", "plotly"}),
+        ("figures", {"pandas", "plotly"}),
+        ("player", {"pandas", "plotly"}),
     ],
 )
 def test_a_layer_imports_no_more_than_it_may(module: str, allowed: set[str]) -> None:

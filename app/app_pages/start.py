@@ -98,20 +98,20 @@ def stage(study: Study, shown: dict[str, Any]) -> None:
     """The figure: a sketch at once, the interactive chart in its place when it has come."""
     labels, axis, view = shown["labels"], shown["axis"], shown["view"]
     result, levels = study.result(labels), study.facts["levels"]
-    with st.container(key="stage"):
+    with st.container(key="stage" if view == "curve" else "view-of-all"):
         if view == "curve":
             with st.container(key="sketch"):
                 chance = 1 / len(study.facts["classes"])
                 st.html(sketch(result["short"]["curves"], [level["sigma"] for level in levels], chance, result["sentence"]))
         table = study.table("curve")  # pandas and plotly come in here, after the first paint
-        from analysis import figures
+        from analysis import figures, player
 
         table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
         if view == "curve":
             images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
             first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
             clean = result["clean"]["accuracy"] if result["clean"] else None
-            figure = figures.start_figure(table, levels, result["short"], axis, images, clean, first)
+            figure = player.start_figure(table, levels, result["short"], axis, images, clean, first)
         elif view == "blocks":
             figure = figures.blocks_figure(table, levels, axis, result["headline"])
         else:
