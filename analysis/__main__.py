@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,13 +140,10 @@ def sweep(
         study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
         _save_table(study, out)
-    moved = [
-        (want, got["sigma"])
-        for want, got in zip(sorted(sigma or []), study.facts["levels"], strict=False)
-        if abs(want / got["sigma"] - 1) > 0.01
-    ]
-    for want, got in moved:
-        typer.echo(f"σ = {want:g} is not a level of {backend}; the nearest, σ = {got:.4g}, was used.", err=as_json)
+    for wanted in sigma or []:
+        used = min((level["sigma"] for level in study.facts["levels"]), key=lambda level: abs(math.log(level / wanted)))
+        if abs(used / wanted - 1) > 0.01:
+            typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
     typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
 
 

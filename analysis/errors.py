@@ -24,11 +24,14 @@ class UnknownName(NoisescopeError):
     """A name that is not among those allowed; the sentence lists them."""
 
     def __init__(self, kind: str, given: str, allowed: Iterable[str]) -> None:
-        names = sorted(allowed)
+        super().__init__(kind, given, sorted(allowed))  # what it is made from, so that it survives pickling
+
+    def __str__(self) -> str:
+        kind, given, names = self.args
         close = get_close_matches(given, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(names) if names else "none are there"
-        super().__init__(f"Unknown {kind} {given!r}; allowed: {listed}.{hint}")
+        return f"Unknown {kind} {given!r}; allowed: {listed}.{hint}"
 
 
 class InvalidRequest(NoisescopeError):

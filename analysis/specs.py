@@ -74,20 +74,6 @@ class FeatureIdentity(Frozen):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
-class Source(Frozen):
-    """One thing whose features are probed: a model, the same network with random weights, or a baseline encoder."""
-
-    backend: str | None = None  # a model by name or folder
-    weights: str = "trained"  # or `random:<seed>`
-    encoder: str | None = None
-
-    @property
-    def label(self) -> Literal["model", "random", "baseline"]:
-        if self.encoder:
-            return "baseline"
-        return "model" if self.weights == "trained" else "random"
-
-
 class ProbeIdentity(Frozen):
     """What a probed cell is of, apart from block, pooling and σ."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -18,6 +19,11 @@ def test_plugins_are_named_by_their_files() -> None:
 def test_an_unknown_name_says_what_is_allowed_and_what_was_meant() -> None:
     with pytest.raises(UnknownName, match=r"Unknown head 'logistik'; allowed: knn, logistic, svm\. Did you mean 'logistic'\?"):
         registry.get("heads", "logistik")
+
+
+def test_an_error_survives_the_way_between_processes() -> None:
+    error = UnknownName("head", "x", ["b", "a"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "Unknown head 'x'; allowed: a, b."
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
