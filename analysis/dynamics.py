@@ -18,13 +18,13 @@ from .verdict import MARGIN, Shape, Verdict, describe
 __all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "change", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
 LEVEL = 0.05
 SPLITS = 50
+CHUNKS = 20  # the images' resamples are drawn and used in parts: as a whole they would be the largest array of a sweep
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Weights of B bootstrap resamples of the test images (B, N) and of the draws, by label draw and by ε draw (B, R).
-
-    Each row has mean 1. One set serves all curves, which keeps them paired.
+    """B bootstrap resamples: how often each test image was drawn, (B, N) uint8, and weights of the draws, by label draw and
+    by ε draw, (B, R) of mean 1. One set serves all curves, which keeps them paired.
     """
 
     images: np.ndarray
@@ -45,7 +45,9 @@ class Resamples:
         _check(correct, self)
         by_image, by_draw = correct.mean(0, dtype=np.float64), correct.mean(2, dtype=np.float64)  # (S, N), (R, S)
         mean = by_draw.mean(0)
-        found = mean + (self.images @ by_image.T / by_image.shape[1] - mean)
+        count = by_image.shape[1]
+        chunks = [rows.astype(np.float32) @ by_image.T.astype(np.float32) for rows in np.array_split(self.images, CHUNKS)]
+        found = mean + (np.concatenate(chunks) / count - mean) * np.sqrt(count / (count - 1))
         for weights in (self.labels, self.eps):
             found = found + (weights @ by_draw / len(by_draw) - mean)
         return np.asarray(found)
@@ -71,7 +73,10 @@ def resamples(label_draw: np.ndarray, eps_draw: np.ndarray, n_test: int, times: 
     if n_test < 2:
         raise InvalidRequest(f"n_test is {n_test}; allowed: at least 2 test images.")
     rng = np.random.default_rng(seed)
-    images = _multinomial(np.arange(n_test), times, rng)
+    even = np.full(n_test, 1 / n_test)
+    images = np.concatenate(
+        [rng.multinomial(n_test, even, size=len(part)).astype(np.uint8) for part in np.array_split(np.empty(times), CHUNKS)]
+    )
     return Resamples(images, _multinomial(label_draw, times, rng), _multinomial(eps_draw, times, rng))
 
 

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -46,6 +47,7 @@ class Gathered:
     def __init__(self, bench: Bench, per_class: int | str) -> None:
         self.per_class = per_class
         self.draws = bench.request.draws(per_class)  # type: ignore[arg-type]
+        self.eps_draws = bench.request.eps_draws
         self.n_train = len(bench.task(per_class, 0).train)
         options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         groups: dict[tuple[str, str], list[Series]] = {}
@@ -80,17 +82,18 @@ class Gathered:
                     valid[series.name][draw, level] = scored[series.tensor].validation.mean()
         return {s.name: (right[s.name], valid[s.name]) for s in members}
 
-    def resamples(self, eps_draws: int) -> dynamics.Resamples:
+    @cached_property
+    def resamples(self) -> dynamics.Resamples:
         """The bootstrap that all curves share; with all labels, every draw has the same labelled images."""
         draw = np.arange(self.draws)
         label_draw = np.zeros_like(draw) if self.per_class == "all" else draw
-        return dynamics.resamples(label_draw, draw % eps_draws, next(iter(self.correct.values())).shape[-1])
+        return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])
 
 
 def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     """Headline, verdict of every curve, and the short curves that a page draws first."""
     sigmas = np.asarray(bench.sigmas)
-    resamples = gathered.resamples(bench.request.eps_draws)
+    resamples = gathered.resamples
     verdicts: dict[str, dynamics.Verdict] = {}
     for source in ("model", "random", "baseline"):
         part = {name: right for name, right in gathered.correct.items() if name.split("/")[0] == source}
@@ -134,7 +137,7 @@ def _clean(gathered: Gathered, resamples: dynamics.Resamples) -> dict[str, Any]:
 
 def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(curve, draws): a row a series and level, and a row a series, level and draw."""
-    request, resamples = bench.request, gathered.resamples(bench.request.eps_draws)
+    request, resamples = bench.request, gathered.resamples
     schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
     depth = {block.name: block.depth for block in bench.card.blocks}
     curve_rows: list[dict[str, Any]] = []

@@ -115,4 +115,4 @@ def _bare_seen(page: Page) -> None:
 
 def _start_seen(page: Page) -> None:
     page.get_by_role("heading", level=1, name=HEADLINE).wait_for()
-    page.locator(".sketch:visible, .js-plotly-plot .main-svg:visible").first.wait_for()  # the chart takes the drawing's place
+    page.locator(".st-key-sketch img:visible, .js-plotly-plot .main-svg:visible").first.wait_for()  # the chart takes the drawing's place

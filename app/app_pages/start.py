@@ -18,7 +18,7 @@ VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise"}
 STYLE = """<style>
 .st-key-stage { position: relative; min-height: 720px; }
 .st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
-img.sketch { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
+.st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
 .st-key-verdict { max-width: 46rem; }
 .st-key-why { max-width: 46rem; }
@@ -94,31 +94,33 @@ def why(study: Study, labels: str) -> None:
             )
 
 
-def stage(study: Study, shown: dict[str, Any]) -> None:
-    """The figure: a sketch at once, the interactive chart in its place when it has come."""
+def paint(study: Study, labels: str) -> None:
+    """The sketch of the curve: drawn first of all, as markdown, which is the one element that loads nothing more."""
+    result = study.result(labels)
+    sigmas, chance = [level["sigma"] for level in study.facts["levels"]], 1 / len(study.facts["classes"])
+    with st.container(key="sketch"):
+        st.markdown(f"![{result['sentence']}]({sketch(result['short']['curves'], sigmas, chance)})")
+
+
+def chart(study: Study, shown: dict[str, Any]) -> None:
+    """The interactive figure; in the curve's view it takes the sketch's place when it has come."""
     labels, axis, view = shown["labels"], shown["axis"], shown["view"]
     result, levels = study.result(labels), study.facts["levels"]
-    with st.container(key="stage" if view == "curve" else "view-of-all"):
-        if view == "curve":
-            with st.container(key="sketch"):
-                chance = 1 / len(study.facts["classes"])
-                st.html(sketch(result["short"]["curves"], [level["sigma"] for level in levels], chance, result["sentence"]))
-        table = study.table("curve")  # pandas and plotly come in here, after the first paint
-        from analysis import figures, player
+    table = study.table("curve")  # pandas and plotly come in here, after the first paint
+    from analysis import figures, player
 
-        table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
-        if view == "curve":
-            images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
-            first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
-            clean = result["clean"]["accuracy"] if result["clean"] else None
-            figure = player.start_figure(table, levels, result["short"], axis, images, clean, first)
-        elif view == "blocks":
-            figure = figures.blocks_figure(table, levels, axis, result["headline"])
-        else:
-            figure = figures.heat_map(table, levels, axis)
-        st.plotly_chart(
-            figure, key=f"figure-{view}", alt=result["sentence"], config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-        )
+    table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
+    if view == "curve":
+        images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
+        first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
+        clean = result["clean"]["accuracy"] if result["clean"] else None
+        figure = player.start_figure(table, levels, result["short"], axis, images, clean, first)
+    elif view == "blocks":
+        figure = figures.blocks_figure(table, levels, axis, result["headline"])
+    else:
+        figure = figures.heat_map(table, levels, axis)
+    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+    st.plotly_chart(figure, key=f"figure-{view}", alt=result["sentence"], config=config)
 
 
 def block_table(study: Study, labels: str) -> None:
@@ -141,11 +143,13 @@ def block_table(study: Study, labels: str) -> None:
         st.dataframe(rows, hide_index=True, width="stretch")
 
 
-def controls(study: Study) -> dict[str, str]:
-    """What the page shows: view, axis, labels per class, image; kept in the address."""
-    allowed = {"view": list(VIEWS), "axis": list(AXES), "labels": list(study.facts["results"]), "image": list(study.facts["classes"])}
-    for name, values in allowed.items():
-        link.start(name, values)
+def options(study: Study) -> dict[str, list[str]]:
+    """What the page's controls and its link may say; the first of each is the default."""
+    return {"view": list(VIEWS), "axis": list(AXES), "labels": list(study.facts["results"]), "image": list(study.facts["classes"])}
+
+
+def controls(allowed: dict[str, list[str]]) -> None:
+    """The row of controls."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("View", allowed["view"], required=True, format_func=VIEWS.__getitem__, key="view")
         st.segmented_control("Axis", allowed["axis"], required=True, format_func=AXES.__getitem__, key="axis")
@@ -154,34 +158,50 @@ def controls(study: Study) -> dict[str, str]:
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
         if st.session_state["view"] == "curve":
             st.selectbox("Image", allowed["image"], key="image", width=110)
-    return {name: link.keep(name, values) for name, values in allowed.items()}
+
+
+def draw(study: Study) -> None:
+    """The page of one study: the places first, then the sketch into its place, then what takes longer."""
+    intro, summary, notices, bar = (st.container() for _ in range(4))
+    allowed = options(study)
+    with notices:
+        for name, values in allowed.items():
+            link.start(name, values)
+    shown = {name: str(st.session_state[name]) for name in allowed}
+    place = st.container(key="stage" if shown["view"] == "curve" else "figure")
+    with place:
+        if shown["view"] == "curve":
+            paint(study, shown["labels"])
+    intro.markdown(
+        f"A small diffusion model, **{study.facts['receipt']['model']}**, was shown images of **{study.facts['receipt']['dataset']}** under more and "
+        "more noise. At each noise level a linear probe reads the class from what one block of the network sees."
+    )
+    with summary:
+        headline(study, shown["labels"])
+    with bar:
+        controls(allowed)
+    for name, values in allowed.items():
+        link.keep(name, values)
+    with place:
+        chart(study, shown)
+    why(study, shown["labels"])
+    block_table(study, shown["labels"])
+    receipt.show(study, shown["labels"], link.link({"study": study.key, **shown}))
 
 
 def page() -> None:
-    """Draw the page."""
-    st.html(STYLE)
+    """Draw the page, its empty state or its error."""
     st.title("What does this model know, and when?", anchor=False)
     try:
         study = choose_study()
         if study is None:
             st.info("No study is here yet. Make one, in about three minutes, then reload this page:", icon=":material/science:")
             st.code("python -m analysis sweep", language="bash")
-            return
-        st.markdown(
-            f"A small diffusion model, **{study.facts['receipt']['model']}**, was shown images of **{study.facts['receipt']['dataset']}** under more and "
-            "more noise. At each noise level a linear probe reads the class from what one block of the network sees."
-        )
-        summary = st.container()
-        shown = controls(study)
-        labels = shown["labels"]
-        with summary:
-            headline(study, labels)
-        stage(study, shown)
-        why(study, labels)
-        block_table(study, labels)
-        receipt.show(study, labels, link.link({"study": study.key, **shown}))
+        else:
+            draw(study)
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
+    st.html(STYLE)
 
 
 page()

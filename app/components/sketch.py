@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1000, 420, 52, 14, 14, 40
@@ -16,8 +15,8 @@ def _points(x: Sequence[float], y: Sequence[float]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, alt: str) -> str:
-    """An SVG image of the model's and the pixels' curves with their intervals; `curves` gives (mean, low, high) of each."""
+def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float) -> str:
+    """A data URI of an SVG of the model's and the pixels' curves with their intervals; `curves` gives (mean, low, high) of each."""
     logs = [math.log(sigma) for sigma in sigmas]
     x = [LEFT + (WIDTH - LEFT - RIGHT) * (value - logs[0]) / (logs[-1] - logs[0]) for value in logs]
 
@@ -42,5 +41,4 @@ def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, al
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}" font-size="16" fill="#808080">clean</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end" font-size="16" fill="#808080">noisy</text>')
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">{"".join(parts)}</svg>'
-    # As an image, because st.html removes inline SVG.
-    return f'<img class="sketch" alt="{escape(alt, quote=True)}" src="data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}">'
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"

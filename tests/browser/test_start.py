@@ -62,7 +62,7 @@ def test_headline_sketch_and_chart_appear_and_the_console_is_quiet(page: Page, a
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.goto(address)
     page.wait_for_selector("h1:has-text('What does this model know, and when?')")
-    page.wait_for_selector("img.sketch", state="attached")
+    page.wait_for_selector(".st-key-sketch img", state="attached")
     page.wait_for_selector(CHART)
     assert page.evaluate("getComputedStyle(document.querySelector('.st-key-sketch')).visibility") == "hidden"
     assert said == []
@@ -80,7 +80,7 @@ def test_the_finding_is_the_alternative_text_of_sketch_and_chart(page: Page, add
     page.goto(address)
     page.wait_for_selector(CHART)
     sentence = find_study("digits").result()["sentence"]
-    assert page.locator("img.sketch").get_attribute("alt") == sentence
+    assert page.locator(".st-key-sketch img").get_attribute("alt") == sentence
     assert page.get_by_label(sentence).count() == 1
 
 
