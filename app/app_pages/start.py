@@ -102,6 +102,22 @@ def paint(study: Study, labels: str) -> None:
         st.markdown(f"![{result['sentence']}]({sketch(result['short']['curves'], sigmas, chance)})")
 
 
+def finding(study: Study, shown: dict[str, Any], table: Any) -> str:
+    """One sentence that says what the figure shows."""
+    result = study.result(shown["labels"])
+    if shown["view"] == "curve":
+        return str(result["sentence"])
+    if shown["view"] == "blocks":
+        model = {name.split("/")[1]: verdict for name, verdict in result["verdicts"].items() if name.startswith("model/")}
+        rising = [block for block, verdict in model.items() if verdict["shape"] == "unimodal"]
+        return f"{len(rising)} of {len(model)} blocks are shown to be unimodal after correction for their number{': ' + ', '.join(rising) if rising else ''}."
+    best = table[table.source == "model"].sort_values("accuracy").iloc[-1]
+    return (
+        f"The best cell is block {best.block} at σ = {best.sigma:.2g} (t = {best.timestep:.0f}): {best.accuracy:.1%} "
+        f"({best.ci_low:.1%} to {best.ci_high:.1%})."
+    )
+
+
 def chart(study: Study, shown: dict[str, Any]) -> None:
     """The interactive figure; in the curve's view it takes the sketch's place when it has come."""
     labels, axis, view = shown["labels"], shown["axis"], shown["view"]
@@ -119,8 +135,11 @@ def chart(study: Study, shown: dict[str, Any]) -> None:
         figure = figures.blocks_figure(table, levels, axis, result["headline"])
     else:
         figure = figures.heat_map(table, levels, axis)
+    says = finding(study, shown, table)
     config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    st.plotly_chart(figure, key=f"figure-{view}", alt=result["sentence"], config=config)
+    st.plotly_chart(figure, key=f"figure-{view}", alt=says, config=config)
+    if view != "curve":  # the curve's own sentence stands above it
+        st.caption(says)
 
 
 def block_table(study: Study, labels: str) -> None:

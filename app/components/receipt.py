@@ -52,6 +52,28 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     }
 
 
+def methods(study: Study, labels: str) -> str:
+    """A paragraph for a paper."""
+    receipt, result, verdict = study.facts["receipt"], study.result(labels), study.result(labels)["verdict"]
+    return (
+        f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
+        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), averaged over space and read by "
+        f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
+        f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; accuracy is on "
+        f"{receipt['n_test']} test images. The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
+        f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
+        f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
+        f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_value']:.2g}. "
+        f"Noisescope, protocol {receipt['protocol']}, study {study.key}."
+    )
+
+
+BIBTEX = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.1.0}}
+@misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
+@misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}
+@misc{digits, author = {Alpaydin, E. and Kaynak, C.}, title = {Optical Recognition of Handwritten Digits}, howpublished = {UCI Machine Learning Repository}, year = {1998}, doi = {10.24432/C50P49}}"""
+
+
 def show(study: Study, labels: str, link: str) -> None:
     """Draw the receipt."""
     with st.expander("Receipt: how these numbers came about", icon=":material/receipt_long:"):
@@ -60,6 +82,9 @@ def show(study: Study, labels: str, link: str) -> None:
         st.code(link, language=None, wrap_lines=True)
         st.caption("The command line that makes this study again")
         st.code(command(study), language="bash", wrap_lines=True)
+        st.caption("Methods, and what to cite")
+        st.code(methods(study, labels), language=None, wrap_lines=True)
+        st.code(BIBTEX, language="latex", wrap_lines=True)
         st.download_button(
             "Curves as CSV",
             lambda: study.table("curve").to_csv(index=False),

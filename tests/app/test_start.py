@@ -97,6 +97,18 @@ def test_the_receipt_counts_the_images_and_gives_a_whole_link() -> None:
     assert page.code[1].value.startswith("python -m analysis sweep --backend digits-ddpm")
 
 
+def test_every_view_says_its_finding_as_alternative_text() -> None:
+    for view, words in (("curve", "up1.res0"), ("blocks", "of 15 blocks are shown to be unimodal"), ("map", "The best cell is block")):
+        assert words in run(view=view).get("plotly_chart")[0].proto.alt
+
+
+def test_the_methods_paragraph_has_protocol_n_and_the_gain() -> None:
+    text = run().code[2].value
+    assert "719 test images" in text
+    assert "protocol 1" in text
+    assert "gain 2.1 points (1.0 to 3.2)" in text
+
+
 def test_the_command_of_the_receipt_is_the_same_request() -> None:
     from typer.main import get_command
 

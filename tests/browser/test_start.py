@@ -29,7 +29,19 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port), "--server.address", "127.0.0.1"]
+    words = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app/main.py",
+        "--server.port",
+        str(port),
+        "--server.address",
+        "127.0.0.1",
+        "--server.headless",
+        "true",
+    ]
     store = str(tmp_path_factory.mktemp("store"))
     with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"NOISESCOPE_STORE": store}, stdout=subprocess.DEVNULL) as server:
         for _ in range(240):
