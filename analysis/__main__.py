@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ app = typer.Typer(
 study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 StoreOption = Annotated[Path | None, typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder.")]
 
 
@@ -102,11 +104,11 @@ def sweep(
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels or fewer.")] = None,
     eps_draws: Annotated[int, typer.Option(min=1, help="Draws of the noise ε.")] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of ε and of the label draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of ε and of the label draws.")] = 0,
     n_train: Annotated[int | None, typer.Option(min=1, help="Training images to draw labels from; default: all.")] = None,
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
-    processes: Annotated[int | None, typer.Option(min=0, help="Worker processes; default: one a core; 0: none.")] = None,
+    processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: StoreOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
@@ -116,6 +118,8 @@ def sweep(
     """Probe a model over its noise levels: make a study, show its peak and its verdict."""
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise InvalidRequest(f"--out is {str(out)!r}; allowed endings: .parquet and .csv.")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise InvalidRequest(f"--out is {str(out)!r}; its folder is not there: make it first.")
     request = _request(
         backend=backend,
         dataset=dataset,
@@ -158,6 +162,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="End with the card's training facts as one line of JSON.")] = False,
 ) -> None:
     """Train a small diffusion model; stop it when you like, the same command goes on from the last checkpoint."""
+    from .devices import choose_device
     from .store import Store
     from .training import recipe
     from .training import train as run
@@ -167,7 +172,7 @@ def train(
     spec = recipe(name, **changes)
     folder = out or root / "models" / name
     with _progress("Train", as_json) as progress:
-        card = run(spec, folder, root / "training" / f"{name}-{spec.key()}.safetensors", device, progress=progress)
+        card = run(spec, folder, root / "training" / f"{name}-{spec.key()}.safetensors", choose_device(device), progress=progress)
     typer.echo(
         json.dumps(card.training)
         if as_json

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from .errors import InvalidRequest
@@ -49,7 +50,7 @@ class Resamples:
         chunks = [rows.astype(np.float32) @ by_image.T.astype(np.float32) for rows in np.array_split(self.images, CHUNKS)]
         found = mean + (np.concatenate(chunks) / count - mean) * np.sqrt(count / (count - 1))
         for weights in (self.labels, self.eps):
-            found = found + (weights @ by_draw / len(by_draw) - mean)
+            found = found + weights @ (by_draw - mean) / len(by_draw)
         return np.asarray(found)
 
 
@@ -103,8 +104,8 @@ def change(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tu
     return mean - mean[0], mean - mean[0] - half, mean - mean[0] + half
 
 
-def _honest(correct: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
-    """(gain over the lowest level, how often each level was selected (S,)).
+def _honest(correct: np.ndarray, seed: int, measured: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    """(gain over the lowest level, how often each level was selected (S,)); of `measured`, at the levels `correct` selects.
 
     The peak is chosen on half of the draws and half of the images and measured on the other half of both, averaged over
     splits: half of the draws alone would leave the test images' luck in the choice and in the measurement.
@@ -113,16 +114,16 @@ def _honest(correct: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
     draws, levels, images = correct.shape
     half_d = np.stack([np.isin(np.arange(draws), rng.permutation(draws)[: draws // 2]) for _ in range(SPLITS)])
     half_i = np.stack([np.isin(np.arange(images), rng.permutation(images)[: images // 2]) for _ in range(SPLITS)])
-    flat = correct.reshape(-1, images).astype(np.float32)
 
-    def accuracy(in_d: np.ndarray, in_i: np.ndarray) -> np.ndarray:
+    def accuracy(right: np.ndarray, in_d: np.ndarray, in_i: np.ndarray) -> np.ndarray:
+        flat = right.reshape(-1, images).astype(np.float32)
         by_split = (flat @ in_i.T.astype(np.float32) / in_i.sum(1)).reshape(draws, levels, SPLITS)
         return np.asarray(np.einsum("rsk,kr->ks", by_split, in_d / in_d.sum(1, keepdims=True)))
 
-    one, other = accuracy(half_d, half_i), accuracy(~half_d, ~half_i)
     gain, selected = 0.0, np.zeros(levels)
-    for chosen_on, measured_on in ((one, other), (other, one)):
-        best = chosen_on.argmax(1)
+    for one, other in (((half_d, half_i), (~half_d, ~half_i)), ((~half_d, ~half_i), (half_d, half_i))):
+        best = accuracy(correct, *one).argmax(1)
+        measured_on = accuracy(correct if measured is None else measured, *other)
         gain += float((measured_on[np.arange(SPLITS), best] - measured_on[:, 0]).mean()) / 2
         selected += np.bincount(best, minlength=levels) / (2 * SPLITS)
     return gain, selected
@@ -189,16 +190,18 @@ def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: 
     first, second = np.triu_indices(len(mean), 1)
     largest = (np.abs(centred[:, second] - centred[:, first]) / spread[first, second]).max(1)
     peak = int(mean.argmax())
+    # The quantile is of a bootstrap: widened as a t is against a normal.
+    band = float(np.quantile(largest, 1 - LEVEL) * student.ppf(0.975, freedom) / norm.ppf(0.975))
     error = float((centred @ selected - centred[:, 0]).std())
-    if selected[0] >= 0.5:  # the lowest level against itself has no error: that of a typical early level stands in
-        error = max(error, float(np.median(spread[0, 1 : 1 + len(mean) // 2])))
+    if selected[0] >= 0.5:  # the lowest level against itself has no error: that of its neighbour stands in
+        error = max(error, float(spread[0, 1]))
     p_value = float(student.sf(gain / error, freedom))
     decided = p_value if p_holm is None else p_holm
     reach = float(student.ppf(0.975, freedom)) * error
     place = float(_vertices(mean[None], sigmas)[0])
     low, high = np.quantile(_vertices(curves, sigmas), [0.025, 0.975])
     return Verdict(
-        shape=_shape(mean, spread, float(np.quantile(largest, 1 - LEVEL)), student.ppf(1 - LEVEL, freedom), peak, decided < LEVEL),
+        shape=_shape(mean, spread, band, student.ppf(1 - LEVEL, freedom), peak, decided < LEVEL),
         peak_sigma=place,
         peak_ci=(min(float(low), place), max(float(high), place)),
         peak_accuracy=float(mean[peak]),
@@ -225,13 +228,10 @@ def judge_all(correct: Mapping[str, np.ndarray], sigmas: np.ndarray, resamples: 
     return {name: found[name] for name in correct}
 
 
-def gain_difference(
-    model: np.ndarray, baseline: np.ndarray, peak_sigma: float, sigmas: np.ndarray, resamples: Resamples
-) -> tuple[float, float, float]:
-    """(difference, low, high): the model's gain at its peak's level minus the baseline's gain there, paired."""
-    level = int(np.abs(np.log(sigmas) - np.log(peak_sigma)).argmin())
-    mean = model.mean((0, 2)) - baseline.mean((0, 2))
+def gain_difference(model: np.ndarray, baseline: np.ndarray, resamples: Resamples, seed: int = 0) -> tuple[float, float, float]:
+    """(difference, low, high): the model's honest gain less the baseline's at the levels that the model selects, paired."""
+    gain, selected = _honest(model, seed)
+    difference = gain - _honest(model, seed, baseline)[0]
     curves = resamples.curves(model) - resamples.curves(baseline)
-    difference = float(mean[level] - mean[0])
-    half = float(student.ppf(0.975, resamples.freedom) * (curves[:, level] - curves[:, 0]).std())
+    half = float(student.ppf(0.975, resamples.freedom) * (curves @ selected - curves[:, 0]).std())
     return difference, difference - half, difference + half

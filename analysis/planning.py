@@ -61,6 +61,10 @@ class Bench:
         registry.get("heads", request.head)
         for per_class in request.labels_per_class:
             self.task(per_class, 0)
+            if request.draws(per_class) < 2:
+                raise InvalidRequest(f"eps_draws is {request.eps_draws} and there is one draw; allowed: at least 2 draws, for an interval.")
+        if len(self.test) < 2:
+            raise InvalidRequest(f"n_test is {len(self.test)}; allowed: at least 2 test images.")
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -93,13 +97,14 @@ class Bench:
     def features(self, source: str, eps_draw: int) -> FeatureIdentity:
         """The identity of a source's features."""
         opened, request = self.sources[source], self.request
-        clean = source == "clean"
+        clean = source == "clean" or request.input == "clean"  # then there is no ε that could differ
+        x0 = f"{self.card.image_channels}x{self.card.resolution}x{self.card.resolution}"
         return FeatureIdentity(
-            backend=opened.identity if isinstance(opened, Encoder) else opened.card.identity,
+            backend=f"{opened.identity}:{x0}" if isinstance(opened, Encoder) else opened.card.identity,
             condition="none" if isinstance(opened, Encoder) else request.condition,
             dataset=self.dataset.identity,
             input="clean" if clean else request.input,
-            seed=request.seed,
+            seed=0 if clean else request.seed,
             draw=0 if clean else eps_draw,
         )
 

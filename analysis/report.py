@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,13 +18,14 @@ from safetensors.numpy import save
 from scipy.stats import norm
 
 from . import dynamics
+from .devices import describe_device
 from .features import load_x0
 from .noise import Schedule, add_noise, noise_like
 from .planning import CLEAN, Bench, Series
 from .probing import read_heads, score
+from .specs import PROTOCOL
 from .studies import COLUMNS, FORMAT, Study, write_study
 
-PROTOCOL = 1  # what is measured and how; a change of either is another number
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
 
 
@@ -110,8 +110,8 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     compared = {"the noised pixels": "baseline", "the same network with random weights": "random"} if bench.request.baselines else {}
     for label, source in compared.items():
         name = best(source)
-        gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], verdict.peak_sigma, sigmas, resamples)
-        beside[label] = (verdicts[name], gap)
+        gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], resamples)
+        beside[label] = (dynamics.judge(gathered.correct[name], sigmas, resamples), gap)
     short = {source: headline if source == "model" else best(source) for source in ("model", *compared.values())}
     curves = {label: [row.tolist() for row in dynamics.curve(gathered.correct[name], resamples)] for label, name in short.items()}
     changes = {label: [row.tolist() for row in dynamics.change(gathered.correct[name], resamples)] for label, name in short.items()}
@@ -180,7 +180,7 @@ def strip(bench: Bench) -> tuple[bytes, list[int]]:
     """A PNG of one test image a class (rows) at every level (columns) as the network sees it, and the images' ids."""
     values = bench.labels.values[bench.dataset.rows(bench.test)]
     ids = np.asarray([bench.test[values == k][0] for k in range(len(bench.labels.classes)) if (values == k).any()])
-    x0 = load_x0(bench.dataset, ids, bench.model)
+    x0 = load_x0(bench.dataset, ids, bench.model).cpu()
     eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
     columns = []
     for sigma in bench.sigmas:
@@ -265,7 +265,7 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "n_validation": len(bench.validation),
         "n_test": len(bench.test),
         "precision": "float32",
-        "device": f"{platform.machine()} CPU" if bench.device == "cpu" else torch.cuda.get_device_name(bench.device),
+        "device": describe_device(bench.device),
         "packages": {name: version(name) for name in PACKAGES},
         **spent,
     }

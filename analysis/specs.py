@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+PROTOCOL = 1  # what is measured and how: pooling, scaling, heads, draws; a change of any is another number
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
@@ -72,6 +73,7 @@ class FeatureIdentity(Frozen):
     seed: int = 0
     draw: int = 0  # which ε: one draw is one ε for every image
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    protocol: int = PROTOCOL
 
 
 class ProbeIdentity(Frozen):
@@ -83,6 +85,7 @@ class ProbeIdentity(Frozen):
     labels: str  # hash over the labels themselves
     head: str
     settings: dict[str, Any]  # scaling and the penalties tried
+    protocol: int = PROTOCOL
 
 
 class SweepRequest(Frozen):
@@ -101,7 +104,7 @@ class SweepRequest(Frozen):
     labels_per_class: tuple[int | Literal["all"], ...] = (10,)
     label_draws: int | None = Field(None, ge=1)  # None: 15 at 20 labels a class or fewer, else as many as `eps_draws`
     eps_draws: int = Field(3, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     n_train: int | None = Field(None, ge=1)
     n_validation: int | None = Field(None, ge=1)
     n_test: int | None = Field(None, ge=1)
@@ -116,7 +119,7 @@ class SweepRequest(Frozen):
 
     def draws(self, labels_per_class: int | Literal["all"]) -> int:
         """How many choices of labelled images are probed at this number of labels a class."""
-        if self.label_draws is not None:
-            return max(self.label_draws, self.eps_draws)
-        few = labels_per_class != "all" and labels_per_class <= 20
-        return max(15, self.eps_draws) if few else self.eps_draws
+        if labels_per_class == "all":  # the labelled images are the same in every draw: only ε differs
+            return self.eps_draws
+        default = 15 if labels_per_class <= 20 else self.eps_draws
+        return max(self.label_draws or default, self.eps_draws)

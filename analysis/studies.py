@@ -14,6 +14,7 @@ import hashlib
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "strip.png")
 COLUMNS = (
     *("backend", "dataset", "source", "input", "condition", "block", "depth", "sigma", "log_snr", "timestep", "pooling", "head"),
@@ -99,7 +101,7 @@ class Study:
 def open_study(folder: Path) -> Study:
     """The study in a folder. Raises DamagedFile."""
     facts = read_json(folder / "study.json")
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT or not {"key", "results", "files", "receipt"} <= set(facts):
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT or not {k for k, v in facts.items() if v} >= NEEDED:
         raise DamagedFile(f"{folder / 'study.json'} is no study of format {FORMAT}; import or make it again.")
     return Study(folder, facts)
 
@@ -134,8 +136,10 @@ def write_study(folder: Path, facts: Mapping[str, Any], files: Mapping[str, byte
         for name, data in files.items():
             (temporary / name).write_bytes(data)
         (temporary / "study.json").write_text(json.dumps({**facts, "files": sums}, indent=1, allow_nan=False) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
+        if folder.exists():  # set aside, not removed: a kill here leaves the old study beside its place
+            folder.rename(temporary.with_suffix(".old"))
+    for old in folder.parent.glob(f".{folder.name}.*.old"):
+        shutil.rmtree(old, ignore_errors=True)
     return open_study(folder)
 
 
@@ -156,7 +160,7 @@ def import_study(source: Path, root: Path | None = None) -> Study:
             with zipfile.ZipFile(source) as archive:
                 for name in ("study.json", *FILES):  # these names and no others: a zip may hold any path
                     (Path(scratch) / name).write_bytes(archive.read(name))
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, RuntimeError) as error:
             raise DamagedFile(f"{source} is no exported study ({error}); export it again.") from error
         study = open_study(Path(scratch))
         files = {name: study.path(name).read_bytes() for name in FILES}
@@ -164,6 +168,6 @@ def import_study(source: Path, root: Path | None = None) -> Study:
         if not key.isalnum():
             raise DamagedFile(f"{source} names itself {key!r}, which is no study key; export it again.")
         target = (root or default_root()) / "studies" / key
-        if target.exists() and open_study(target).facts["files"] != study.facts["files"]:
+        if (target / "study.json").exists() and read_json(target / "study.json").get("files") != study.facts["files"]:
             raise StoreUnavailable(f"The store already has another study {key}; delete {target} first.")
         return write_study(target, {k: v for k, v in study.facts.items() if k != "files"}, files)

@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
+from .errors import NoisescopeError
 from .planning import CLEAN, Bench, coarse_first
 from .report import report
 from .specs import SweepRequest
@@ -36,7 +38,7 @@ def sweep(
     request: SweepRequest,
     store: Store | None = None,
     *,
-    processes: int | None = None,
+    processes: int = 0,
     device: str = "cpu",
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -44,7 +46,7 @@ def sweep(
     """Carry out a request and return its study, which is also kept in the store.
 
     What the store already has is not computed again. Noise levels come coarse first. `processes` single-threaded
-    workers share the units (default: one a core); 0 works in this process.
+    workers share the units; 0 works in this process, and needs no guard around a script's main part.
     """
     store = store or Store()
     started = time.perf_counter()
@@ -61,8 +63,7 @@ def sweep(
     return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)})
 
 
-def _work(bench: Bench, units: list[tuple[float, int]], processes: int | None, device: str, batch_size: int) -> Iterator[tuple[float, int]]:
-    count = (os.cpu_count() or 1) if processes is None and device == "cpu" else processes or 0
+def _work(bench: Bench, units: list[tuple[float, int]], count: int, device: str, batch_size: int) -> Iterator[tuple[float, int]]:
     if count == 0:
         for sigma, draw in units:
             yield sigma, bench.fill(sigma, draw)
@@ -76,6 +77,10 @@ def _work(bench: Bench, units: list[tuple[float, int]], processes: int | None, d
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
+            except BrokenProcessPool as error:
+                raise NoisescopeError(
+                    "A worker process ended unexpectedly, perhaps for want of memory; use fewer --processes and run again."
+                ) from error
             finally:
                 pool.shutdown(cancel_futures=True)
     finally:

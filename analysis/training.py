@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 from .backends.unet2d import UNet2D, identify
 from .datasets import open_dataset
 from .datasets.base import Dataset
+from .devices import describe_device
 from .errors import DamagedFile, NoisescopeError, StoreUnavailable, UnknownName
 from .specs import Card, Frozen
 from .store import writing
@@ -197,9 +197,13 @@ def export(run: Run, dataset: Dataset, folder: Path) -> Card:
     """Write the mean weights, configuration, schedule and card of a run to `folder`."""
     net = UNet2DModel(**run.spec.network)
     net.load_state_dict(run.ema)
+    fresh = folder / ".new"  # whole before it takes the place of what is there; the card, which names the weights, comes last
     with writing(folder / "card.json") as temporary:
-        net.save_pretrained(folder)
-        run.scheduler.save_pretrained(folder)
+        try:
+            net.save_pretrained(fresh)
+            run.scheduler.save_pretrained(fresh)
+        except SafetensorError as error:
+            raise StoreUnavailable(f"Cannot write the model to {folder} ({error}); the old one stands: free some disk.") from error
         spec = run.spec
         training = {
             "data": dataset.name,
@@ -214,13 +218,14 @@ def export(run: Run, dataset: Dataset, folder: Path) -> Card:
             "seed": spec.seed,
             "loss": round(run.losses[-1], 5) if run.losses else None,
             "seconds": round(run.seconds),
-            "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
-            if run.device == "cpu"
-            else torch.cuda.get_device_name(),
+            "hardware": f"{describe_device(run.device)}, {torch.get_num_threads()} thread(s)",
             "torch": torch.__version__,
         }
         backend = UNet2D(
-            net, run.scheduler, identity=identify(folder), name=spec.name, license=spec.license, paper=spec.paper, training=training
+            net, run.scheduler, identity=identify(fresh), name=spec.name, license=spec.license, paper=spec.paper, training=training
         )
         temporary.write_text(backend.card.model_dump_json(indent=1) + "\n")
+        for path in fresh.iterdir():
+            path.replace(folder / path.name)
+        fresh.rmdir()
     return backend.card

@@ -79,6 +79,8 @@ def test_a_study_goes_out_and_comes_in(small_study: Study, tmp_path: Path) -> No
         "sweep --labels-per-class some",
         "sweep --out curve.txt",
         "train nope",
+        "train digits-ddpm --device abacus",
+        "sweep --out nowhere/curve.csv",
         "show nope",
         "list blocks --backend nope",
         "study import nowhere.zip",

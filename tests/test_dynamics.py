@@ -81,6 +81,17 @@ def test_the_bootstrap_over_draws_is_no_narrower_than_the_draws_scatter() -> Non
     assert (resample(6).curves(right).std(0) > by_draw).all()
 
 
+def test_uneven_groups_of_draws_that_say_the_same_add_no_error() -> None:
+    right = np.repeat((np.arange(400) < 360)[None, None], 8, 0).repeat(3, 1)
+    np.testing.assert_allclose(resample(8).curves(right).std(0), np.sqrt(0.9 * 0.1 / 400), rtol=0.1)
+
+
+def test_a_falling_verdict_and_its_interval_agree() -> None:
+    verdict = judge(sample(np.linspace(0.9, 0.1, 9), 4000), SIGMAS, resample(images=4000))
+    assert verdict.shape == "decreasing"
+    assert verdict.gain_ci[1] < dynamics.MARGIN
+
+
 def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = judge(sample(PLATEAU), SIGMAS, resample())
     p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
@@ -106,7 +117,7 @@ def test_the_same_seed_gives_the_same_verdict() -> None:
 
 def test_a_baseline_that_rises_is_named_with_the_difference() -> None:
     verdict = judge(sample(HUMP), SIGMAS, resample())
-    gap = dynamics.gain_difference(sample(HUMP), sample(HUMP), verdict.peak_sigma, SIGMAS, resample())
+    gap = dynamics.gain_difference(sample(HUMP), sample(HUMP), resample())
     assert gap == (0, 0, 0)
     sentence = describe(verdict, "mid.res0", {"the noised pixels": (verdict, gap)})
     assert "The curve of the noised pixels also rises" in sentence

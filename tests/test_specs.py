@@ -12,7 +12,7 @@ def test_the_key_is_the_hash_of_the_canonical_json() -> None:
     import hashlib
 
     identity = FeatureIdentity(backend="b", dataset="d")
-    written = '{"backend":"b","condition":"none","dataset":"d","draw":0,"input":"noisy","precision":"float32","seed":0}'
+    written = '{"backend":"b","condition":"none","dataset":"d","draw":0,"input":"noisy","precision":"float32","protocol":1,"seed":0}'
     assert identity.canonical() == written
     assert identity.key() == hashlib.sha256(written.encode()).hexdigest()[:16]
 

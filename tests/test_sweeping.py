@@ -58,6 +58,8 @@ def test_a_level_between_two_of_the_model_becomes_the_nearest(request_small: Swe
         ({"sigmas": (0.5, 0.5001, 0.5002)}, "at least 3"),
         ({"labels_per_class": (500,)}, "labels per class is 500"),
         ({"n_test": 10**6}, "1000000 test images"),
+        ({"n_test": 1}, "n_test is 1"),
+        ({"eps_draws": 1, "labels_per_class": ("all",)}, "at least 2 draws"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(request_small: SweepRequest, store: Store, change: dict, words: str) -> None:

@@ -90,7 +90,7 @@ def test_an_unknown_recipe_is_refused() -> None:
         recipe("cats")
 
 
-@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "config.json", "card.json"])
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "config.json", "scheduler_config.json", "card.json"])
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
 def test_a_damaged_model_folder_is_one_sentence(tmp_path: Path, name: str, damage: str) -> None:
     train(tiny(1), tmp_path / "model", tmp_path / "run.ckpt")

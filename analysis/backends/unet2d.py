@@ -7,6 +7,7 @@ checkpoint's own and stand on its Card. Noise: variance preserving, from `schedu
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -117,7 +118,7 @@ class UNet2D(Backend):
                     torch.manual_seed(int(seed))
                     net = UNet2DModel.from_config(config)
                 # The seed gives other weights under another architecture: both are in the identity.
-                shape = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()[:8]
+                shape = hashlib.sha256(_configuration(folder)).hexdigest()[:8]
                 identity = f"unet2d:{shape}:random:{seed}"
         except InvalidRequest:
             raise
@@ -150,8 +151,14 @@ class UNet2D(Backend):
 
 
 def identify(folder: Path) -> str:
-    """`unet2d:sha256:` and the first 16 digits of the weight file's SHA-256. Raises FileNotFoundError."""
-    return "unet2d:sha256:" + hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+    """`unet2d:sha256:` and 16 digits of the SHA-256 of weights, architecture and schedule. Raises OSError or ValueError."""
+    return "unet2d:sha256:" + hashlib.sha256((folder / WEIGHTS).read_bytes() + _configuration(folder)).hexdigest()[:16]
+
+
+def _configuration(folder: Path) -> bytes:
+    """Architecture and schedule as sorted JSON, without diffusers' own notes, which change with its version."""
+    found = [json.loads((folder / name).read_text()) for name in ("config.json", "scheduler_config.json")]
+    return json.dumps([{k: v for k, v in part.items() if not k.startswith("_")} for part in found], sort_keys=True).encode()
 
 
 plugin = UNet2D
