@@ -106,6 +106,7 @@ def sweep(
     eps_draws: Annotated[int, typer.Option(min=1, help="Draws of the noise ε.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ε and of the label draws.")] = 0,
     n_train: Annotated[int | None, typer.Option(min=1, help="Training images to draw labels from; default: all.")] = None,
+    n_validation: Annotated[int | None, typer.Option(min=1, help="Validation images; default: all, or in proportion to --n-train.")] = None,
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
@@ -134,6 +135,7 @@ def sweep(
         eps_draws=eps_draws,
         seed=seed,
         n_train=n_train,
+        n_validation=n_validation,
         n_test=n_test,
         baselines=baselines,
     )
@@ -154,30 +156,68 @@ def sweep(
 @app.command()
 def train(
     name: Annotated[str, typer.Argument(help="Recipe, such as digits-ddpm.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set: a name, a folder, a Parquet file or a hub id; default: the recipe's.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the recipe, small or base, where it has several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model; default: models/NAME in the store.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps, where not the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, where not the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed, where not the recipe's.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long and write the model as it is; 0 only writes it.")] = None,
     device: Annotated[str, typer.Option(help="Where to train.")] = "cpu",
     store: StoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with the card's training facts as one line of JSON.")] = False,
 ) -> None:
-    """Train a small diffusion model; stop it when you like, the same command goes on from the last checkpoint."""
+    """Train a small diffusion model; stop it when you like, the same command goes on where it stopped."""
+    import signal
+
+    from .datasets import open_dataset
     from .devices import choose_device
+    from .recipes import recipe
     from .store import Store
-    from .training import recipe
     from .training import train as run
 
     root = Store(store).root
     changes = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    spec = recipe(name, **changes)
-    folder = out or root / "models" / name
+    spec = recipe(name, size, **changes)
+    place = dataset or spec.dataset
+    if place is None:
+        raise InvalidRequest(f"{name} needs --dataset: a folder, a Parquet file or a hub id of its images.")
+    chosen, images = choose_device(device), open_dataset(place, spec.network["sample_size"])
+    folder = root / "training" / f"{name}-{spec.key()[:8]}-{images.identity[:8]}"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended keeps its last step too
     with _progress("Train", as_json) as progress:
-        card = run(spec, folder, root / "training" / f"{name}-{spec.key()}.safetensors", choose_device(device), progress=progress)
+        card = run(spec, images, folder, out or root / "models" / name, chosen, minutes=minutes, progress=progress)
     typer.echo(
         json.dumps(card.training)
         if as_json
-        else f"{card.identity} in {folder}: {card.parameters:,} parameters, loss {card.training['loss']}."
+        else f"{card.identity} in {out or root / 'models' / name}: {card.parameters:,} parameters, loss {card.training['loss']}."
     )
+
+
+@app.command()
+def sample(
+    backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    sampler: Annotated[str, typer.Option(help="ddim or heun.")] = "ddim",
+    steps: Annotated[int, typer.Option(min=2, help="Steps of the sampler.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; image i depends on it and on i alone.")] = 0,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="The PNG to write: all images on one sheet.")] = Path("samples.png"),
+) -> None:
+    """Make images from noise."""
+    if out.suffix != ".png":
+        raise InvalidRequest(f"--out is {str(out)!r}; allowed ending: .png.")
+    from .backends import open_backend
+    from .devices import choose_device
+    from .sampling import sample as run
+    from .sampling import sheet, to_pixels
+    from .store import write_bytes
+
+    model = open_backend(backend, device=choose_device(device))
+    images = to_pixels(run(model, count, seed, sampler, steps))  # type: ignore[arg-type]
+    write_bytes(out, sheet(images, math.ceil(math.sqrt(count))))
+    typer.echo(f"{count} images of {backend} are in {out}.")
 
 
 @app.command("list")

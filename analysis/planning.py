@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,10 +53,10 @@ class Bench:
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
         self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
-        self.dataset = open_dataset(request.dataset)
+        self.dataset = open_dataset(request.dataset, self.card.resolution)
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train)
-        self.validation = self.dataset.members("validation", request.n_validation)
+        self.validation = self.dataset.members("validation", self._n_validation())
         self.test = self.dataset.members("test", request.n_test)
         self.ids = np.concatenate([self.train, self.validation, self.test])
         registry.get("heads", request.head)
@@ -65,6 +66,14 @@ class Bench:
                 raise InvalidRequest(f"eps_draws is {request.eps_draws} and there is one draw; allowed: at least 2 draws, for an interval.")
         if len(self.test) < 2:
             raise InvalidRequest(f"n_test is {len(self.test)}; allowed: at least 2 test images.")
+
+    def _n_validation(self) -> int | None:
+        """As asked; else all, or where training images are limited, the same share of the validation images."""
+        request = self.request
+        if request.n_validation is not None or request.n_train is None:
+            return request.n_validation
+        share = request.n_train / len(self.dataset.members("train"))
+        return max(2, math.ceil(share * len(self.dataset.members("validation"))))
 
     @property
     def sigmas(self) -> tuple[float, ...]:

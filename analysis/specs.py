@@ -106,7 +106,7 @@ class SweepRequest(Frozen):
     eps_draws: int = Field(3, ge=1)
     seed: int = Field(0, ge=0)
     n_train: int | None = Field(None, ge=1)
-    n_validation: int | None = Field(None, ge=1)
+    n_validation: int | None = Field(None, ge=1)  # None: all, or in proportion to `n_train`
     n_test: int | None = Field(None, ge=1)
     baselines: bool = True  # noised pixels, clean pixels, the same network with random weights
 

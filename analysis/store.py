@@ -84,6 +84,12 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def read_json(path: Path) -> Any:
     """The parsed file. Raises DamagedFile if it is missing, unreadable or no JSON."""
     try:

@@ -11,10 +11,12 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset
+from analysis.recipes import recipe
+from analysis.release import export
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study
-from analysis.training import Run, export, recipe
+from analysis.training import Run
 
 torch.set_num_threads(1)
 
@@ -48,7 +50,7 @@ def digits() -> Dataset:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     """A model of a few thousand random weights, as `train` writes one."""
     folder = tmp_path_factory.mktemp("tiny")
-    export(Run(recipe("digits-ddpm", network=TINY, steps=1), digits), digits, folder)
+    export(Run(recipe("digits-ddpm", network=TINY, steps=1), digits), folder)
     return folder
 
 

@@ -58,7 +58,7 @@ def test_show_and_list_read_what_was_kept(small_study: Study) -> None:
 def test_lists_name_what_ships() -> None:
     assert "digits-ddpm" in call("list", "backends").stdout
     assert call("list", "blocks").stdout.startswith("down0.res0\tdown\t")
-    assert call("list", "datasets").stdout == "digits\n"
+    assert call("list", "datasets").stdout == "digits\nhub\nshapes\n"
     assert call("list", "heads").stdout == "knn\nlogistic\nsvm\n"
 
 
@@ -80,6 +80,14 @@ def test_a_study_goes_out_and_comes_in(small_study: Study, tmp_path: Path) -> No
         "sweep --out curve.txt",
         "train nope",
         "train digits-ddpm --device abacus",
+        "train cifar10-ddpm",
+        "train cifar10-ddpm --dataset no/where/at/all",
+        "train digits-ddpm --size huge",
+        "sweep --dataset shapes:many",
+        "sample --backend nope",
+        "sample --sampler magic",
+        "sample --steps 5000",
+        "sample --out sheet.gif",
         "sweep --out nowhere/curve.csv",
         "show nope",
         "list blocks --backend nope",
@@ -108,7 +116,7 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_code_two(quick:
 
 
 def test_every_command_and_option_is_explained() -> None:
-    for words in (["sweep"], ["train"], ["list"], ["show"], ["study", "export"], ["study", "import"]):
+    for words in (["sweep"], ["train"], ["sample"], ["list"], ["show"], ["study", "export"], ["study", "import"]):
         result = call(*words, "--help")
         assert result.exit_code == 0
     assert all(option.help for command in app.registered_commands for option in _options(command.callback))
@@ -122,15 +130,15 @@ def _options(callback: object) -> list:
 
 
 def test_training_from_the_command_line_resumes_and_writes_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analysis import training
+    from analysis import recipes
 
     from .conftest import TINY
 
-    monkeypatch.setitem(training.RECIPES, "digits-ddpm", training.recipe("digits-ddpm", network=TINY, batch=4))
+    monkeypatch.setattr(recipes, "RECIPES", (recipes.recipe("digits-ddpm", network=TINY, batch=4),))
     result = call("train", "digits-ddpm", "--steps", "2", "--store", tmp_path, "--json")
     assert json.loads(result.stdout)["steps"] == 2
     assert (tmp_path / "models" / "digits-ddpm" / "card.json").exists()
-    assert list((tmp_path / "training").glob("digits-ddpm-*.safetensors"))
+    assert list((tmp_path / "training").glob("digits-ddpm-*/checkpoint.safetensors"))
 
 
 def test_the_module_runs_as_a_program() -> None:

@@ -21,7 +21,7 @@ from ..noise import Schedule
 from ..specs import Block, Card
 from .base import Backend
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHTS = "diffusion_pytorch_model*.safetensors"  # one file, or shards
 
 
 def _layers(net: UNet2DModel) -> Iterator[tuple[str, str, str]]:
@@ -108,7 +108,7 @@ class UNet2D(Backend):
             scheduler = DDPMScheduler.from_pretrained(folder)
             if weights == "trained":
                 identity = identify(folder)
-                net = UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False)
+                net = UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False).float()
             else:
                 kind, _, seed = weights.partition(":")
                 if kind != "random" or not seed.isdigit():
@@ -152,7 +152,14 @@ class UNet2D(Backend):
 
 def identify(folder: Path) -> str:
     """`unet2d:sha256:` and 16 digits of the SHA-256 of weights, architecture and schedule. Raises OSError or ValueError."""
-    return "unet2d:sha256:" + hashlib.sha256((folder / WEIGHTS).read_bytes() + _configuration(folder)).hexdigest()[:16]
+    paths = sorted(folder.glob(WEIGHTS))
+    if not paths:
+        raise FileNotFoundError(f"no {WEIGHTS} in {folder}")
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    digest.update(_configuration(folder))
+    return "unet2d:sha256:" + digest.hexdigest()[:16]
 
 
 def _configuration(folder: Path) -> bytes:

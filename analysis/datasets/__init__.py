@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .. import registry
 from .base import Dataset
 
 
-def open_dataset(name: str) -> Dataset:
-    """The data set of that name. Raises UnknownName."""
-    dataset: Dataset = registry.get("datasets", name)()
+def open_dataset(name: str, side: int | None = None) -> Dataset:
+    """A data set: a plug-in's name with what it takes after a colon, or else a hub id, a folder or a Parquet file.
+
+    Images that are not side × side are cropped to their middle square and resized. Raises UnknownName or InvalidData.
+    """
+    plugin, _, argument = name.partition(":")
+    if plugin not in registry.names("datasets") and ("/" in name or Path(name).exists()):
+        plugin, argument = "hub", name
+    dataset: Dataset = registry.get("datasets", plugin)(argument, side)
     return dataset

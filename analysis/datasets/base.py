@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from ..errors import InvalidData, InvalidRequest, UnknownName
 
 Split = Literal["train", "validation", "test"]
 SHARES: dict[Split, float] = {"train": 0.5, "validation": 0.1, "test": 0.4}
+OF_TRAIN = 0.1  # validation's share of the training images of a set that comes with a test split
+Labels = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -42,30 +46,88 @@ def split_by_id(ids: np.ndarray) -> np.ndarray:
     return np.asarray(["test", "validation", "train"])[np.searchsorted(edges, rank, side="right")]
 
 
+def fit_square(image: Image.Image, side: int) -> np.ndarray:
+    """The middle square of an image, at side × side pixels, (side, side, 3) uint8; one that fits is left as it is."""
+    colour = image.convert("RGB")
+    if colour.size != (side, side):
+        edge = min(colour.size)
+        left, top = (colour.width - edge) // 2, (colour.height - edge) // 2
+        colour = colour.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge), reducing_gap=3.0)
+    return np.asarray(colour)
+
+
 class Dataset(ABC):
-    """Images (N, H, W, 3) uint8 and what is known of them. A plug-in gives `name` and `load`."""
+    """Images (N, H, W, 3) uint8 and what is known of them. A plug-in gives `name` and `load`.
+
+    `argument` is what follows the plug-in's name and a colon; images of another size than `side`, where one is given, are
+    cropped to their middle square and resized.
+    """
 
     name: str
+    skipped: tuple[str, ...] = ()  # images that could not be read, and why
 
     @abstractmethod
-    def load(self) -> tuple[np.ndarray, dict[str, tuple[tuple[str, ...], np.ndarray]]]:
-        """Images (N, H, W, 3) uint8, and for each label set its class names and values (N,)."""
+    def load(self) -> tuple[np.ndarray, Labels]:
+        """Images (N, H, W, 3) uint8, and for each label set its class names and values (N,).
 
-    def __init__(self) -> None:
+        May set `given`: the split (N,) that the data come with, without which images are split by id.
+        """
+
+    given: np.ndarray | None = None
+
+    def __init__(self, argument: str = "", side: int | None = None) -> None:
+        self.argument, self.side = argument, side
         images, labels = self.load()
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not images.size:
             raise InvalidData(
                 f"Data set {self.name!r} gave images of shape {images.shape} and type {images.dtype}; "
                 "allowed: (N, H, W, 3) uint8 with N, H and W above 0."
             )
-        ids, first = np.unique(image_ids(images), return_index=True)  # the same picture twice is one image
-        self.duplicates = len(images) - len(ids)
-        self.ids = ids
+        self.resized_from = None if side in (None, images.shape[1]) and images.shape[1] == images.shape[2] else images.shape[1:3]
+        if self.resized_from:
+            target = side or min(images.shape[1:3])
+            images = np.stack([fit_square(Image.fromarray(image), target) for image in images])
+        every = image_ids(images)
+        order = np.arange(len(every)) if self.given is None else np.argsort(self.given != "test", kind="stable")
+        self.ids, first = np.unique(every[order], return_index=True)  # the same picture twice is one image, of the test split if one is
+        first = order[first]
+        self.duplicates = len(images) - len(self.ids)
         self.images = images[first]
-        self.split = split_by_id(ids)
-        self.label_sets = {name: LabelSet(name, classes, np.asarray(values)[first]) for name, (classes, values) in labels.items()}
         rule = ",".join(f"{split}:{share}" for split, share in SHARES.items())
-        self.identity = hashlib.sha256(ids.tobytes() + rule.encode()).hexdigest()[:16]
+        if self.given is None:
+            self.split = split_by_id(self.ids)
+        else:
+            self.split = self._complete(self.given[first])
+            rule = f"given,validation:{OF_TRAIN}:" + hashlib.sha256("".join(s[0:2] for s in self.split).encode()).hexdigest()
+        self.identity = hashlib.sha256(self.ids.tobytes() + rule.encode()).hexdigest()[:16]
+        self.label_sets = {name: self._labels(name, classes, np.asarray(values), first) for name, (classes, values) in labels.items()}
+
+    def _labels(self, name: str, classes: tuple[str, ...], values: np.ndarray, first: np.ndarray) -> LabelSet:
+        if len(values) < len(first) or values.min() < 0 or values.max() >= len(classes):
+            raise InvalidData(
+                f"Label set {name!r} of {self.name!r} has {len(values)} values from {values.min()} to {values.max()} for "
+                f"{len(first)} images and {len(classes)} classes; allowed: one from 0 to {len(classes) - 1} an image."
+            )
+        return LabelSet(name, classes, values[first].astype(np.int64))
+
+    def _complete(self, split: np.ndarray) -> np.ndarray:
+        """The given split with a validation part: without one, the first tenth of the training images in the order of their ids."""
+        split = split.astype("<U10")
+        train = np.flatnonzero(split == "train")
+        if not (split == "validation").any():
+            split[train[: round(OF_TRAIN * len(train))]] = "validation"
+        return split
+
+    @staticmethod
+    def number(what: str, given: str, default: int) -> int:
+        """A whole number of an argument. Raises InvalidRequest."""
+        if given and not (given.isdigit() and int(given) >= (1 if what == "size" else 0)):
+            raise InvalidRequest(f"{what} of the data set is {given!r}; allowed: a whole number.")
+        return int(given) if given else default
+
+    def fresh(self, seed: int, step: int, count: int) -> np.ndarray | None:
+        """`count` images that are in no split and never come again, (count, H, W, 3) uint8; None where there is no such source."""
+        return None
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Where these ids (n,) are; ids are sorted. Raises InvalidData for one that is not there."""

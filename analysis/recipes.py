@@ -1,0 +1,107 @@
+"""What decides the weights of the models that ship, one recipe each."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from .errors import InvalidRequest, UnknownName
+from .specs import Frozen
+
+
+class Recipe(Frozen):
+    """Everything that decides the weights, but for the images themselves."""
+
+    name: str
+    size: str = "small"
+    dataset: str | None  # None: to be said when it is trained
+    network: dict[str, Any]  # UNet2DModel's own arguments
+    train_timesteps: int = 1000
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    ema_decay: float
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    flips: bool = False
+    seed: int = 0
+    weights: Literal["float32", "float16"] = "float32"  # how they leave
+    license: str = "Apache-2.0"
+    paper: str = "arXiv 2006.11239"
+
+
+def _unet(side: int, image_channels: int, widths: list[int], attention: set[int], layers: int, groups: int, head: int) -> dict[str, Any]:
+    """A `UNet2DModel` of these widths, with attention at the sides in `attention`."""
+    sides = [side >> level for level in range(len(widths))]
+    return {
+        "sample_size": side,
+        "in_channels": image_channels,
+        "out_channels": image_channels,
+        "block_out_channels": widths,
+        "down_block_types": ["AttnDownBlock2D" if s in attention else "DownBlock2D" for s in sides],
+        "up_block_types": ["AttnUpBlock2D" if s in attention else "UpBlock2D" for s in reversed(sides)],
+        "layers_per_block": layers,
+        "norm_num_groups": groups,
+        "attention_head_dim": head,
+    }
+
+
+RECIPES = (
+    Recipe(
+        name="digits-ddpm",
+        dataset="digits",
+        network=_unet(8, 1, [32, 64, 64], {2}, layers=1, groups=8, head=16),
+        steps=2000,
+        batch=64,
+        learning_rate=2e-3,
+        warmup=100,
+        ema_decay=0.995,
+    ),
+    Recipe(
+        name="shapes-ddpm",
+        dataset="shapes",
+        network=_unet(16, 3, [24, 48, 80], {4}, layers=1, groups=8, head=16),
+        steps=8000,
+        batch=64,
+        learning_rate=2e-3,
+        warmup=200,
+        ema_decay=0.998,
+        weights="float16",
+    ),
+    Recipe(
+        name="cifar10-ddpm",
+        dataset=None,
+        network=_unet(32, 3, [16, 32, 64, 128], {8}, layers=1, groups=8, head=16),
+        steps=60000,
+        batch=64,
+        learning_rate=1e-3,
+        warmup=500,
+        ema_decay=0.999,
+        flips=True,
+        weights="float16",
+    ),
+    Recipe(
+        name="cifar10-ddpm",
+        size="base",
+        dataset=None,
+        network=_unet(32, 3, [128, 256, 256], {16}, layers=2, groups=32, head=64),
+        steps=200000,
+        batch=256,
+        learning_rate=4e-4,
+        warmup=1000,
+        ema_decay=0.9995,
+        flips=True,
+        weights="float16",
+    ),
+)
+
+
+def recipe(name: str, size: str | None = None, **changes: Any) -> Recipe:
+    """A recipe by name and size, the smallest by default, with fields replaced. Raises UnknownName or InvalidRequest."""
+    named = [one for one in RECIPES if one.name == name]
+    if not named:
+        raise UnknownName("recipe", name, {one.name for one in RECIPES})
+    sized = [one for one in named if size in (None, one.size)]
+    if not sized:
+        raise InvalidRequest(f"size is {size!r}; allowed for {name}: {', '.join(one.size for one in named)}.")
+    return Recipe.model_validate(sized[0].model_dump() | changes)

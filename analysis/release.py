@@ -1,0 +1,77 @@
+"""What leaves a training run: the model as diffusers keeps one, with the card that says how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from .backends.unet2d import UNet2D, identify
+from .devices import describe_device
+from .errors import StoreUnavailable
+from .specs import Card
+from .store import writing
+
+if TYPE_CHECKING:
+    from .training import Run
+
+SHARD = "14MB"
+
+
+def export(run: Run, out: Path) -> Card:
+    """Write the mean weights, configuration, schedule and card of a run to `out`."""
+    spec = run.spec
+    net = run.mean_network()
+    if spec.weights == "float16":
+        net = net.half()
+    fresh = out / ".new"  # whole before it takes the place of what is there; the card, which names the weights, comes last
+    with writing(out / "card.json") as temporary:
+        try:
+            net.save_pretrained(fresh, max_shard_size=SHARD)
+            run.scheduler.save_pretrained(fresh)
+        except SafetensorError as error:
+            raise StoreUnavailable(f"Cannot write the model to {out} ({error}); the old one stands: free some disk.") from error
+        backend = UNet2D(
+            net.float(),
+            run.scheduler,
+            identity=identify(fresh),
+            name=spec.name,
+            license=spec.license,
+            paper=spec.paper,
+            training=_facts(run),
+        )
+        temporary.write_text(backend.card.model_dump_json(indent=1) + "\n")
+        kept = {path.name for path in fresh.iterdir()}
+        for path in out.glob("diffusion_pytorch_model*"):  # shards of a larger model that stood here
+            if path.name not in kept:
+                path.unlink()
+        for path in fresh.iterdir():
+            path.replace(out / path.name)
+        fresh.rmdir()
+    return backend.card
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What the card says of a run."""
+    spec, dataset = run.spec, run.dataset
+    return {
+        "data": spec.dataset or dataset.name,
+        "data_identity": dataset.identity,
+        "images": None if run.fresh else int(run.seen.sum()),
+        "split": "new images at every step, none of the data set's own" if run.fresh else "train and validation; no test image was seen",
+        "size": spec.size,
+        "steps": run.step,
+        "steps_planned": spec.steps,
+        "batch": spec.batch,
+        "images_seen": run.step * spec.batch,
+        "learning_rate": spec.learning_rate,
+        "ema_decay": spec.ema_decay,
+        "flips": spec.flips,
+        "seed": spec.seed,
+        "loss": None if run.loss is None else round(run.loss, 5),
+        "seconds": round(run.seconds),
+        "hardware": f"{describe_device(run.device)}, {torch.get_num_threads()} thread(s)",
+        "torch": torch.__version__,
+    }
