@@ -6,14 +6,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import AxisName, Listable, block_lines, final_line, listing, summary
+from .console import AxisName, Listable, block_lines, final_line, listing, progress_bar, summary
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -30,33 +28,6 @@ app.add_typer(study_app, name="study")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 StoreOption = Annotated[Path | None, typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder.")]
-
-
-@contextmanager
-def _progress(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(label),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
-    task = bar.add_task("", total=None)
-
-    def update(done: int, total: int, message: str) -> None:
-        bar.start()  # with the first news, so that a request that cannot be carried out is one sentence and no bar
-        bar.update(task, completed=done, total=total, description=message)
-
-    try:
-        yield update
-    finally:
-        bar.stop()
 
 
 def _save_table(study: Study, path: Path) -> None:
@@ -109,6 +80,7 @@ def sweep(
     n_validation: Annotated[int | None, typer.Option(min=1, help="Validation images; default: all, or in proportion to --n-train.")] = None,
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
+    random_labels: Annotated[int | None, typer.Option(min=1, help="Probe random weights at up to so many labels a class.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: StoreOption = None,
@@ -138,11 +110,12 @@ def sweep(
         n_validation=n_validation,
         n_test=n_test,
         baselines=baselines,
+        random_labels=random_labels,
     )
     from .store import Store
     from .sweeping import sweep as run
 
-    with _progress("Sweep", as_json) as progress:
+    with progress_bar("Sweep", as_json) as progress:
         study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
         _save_table(study, out)
@@ -186,7 +159,7 @@ def train(
     chosen, images = choose_device(device), open_dataset(place, spec.network["sample_size"])
     folder = root / "training" / f"{name}-{spec.key()[:8]}-{images.identity[:8]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended keeps its last step too
-    with _progress("Train", as_json) as progress:
+    with progress_bar("Train", as_json) as progress:
         card = run(spec, images, folder, out or root / "models" / name, chosen, minutes=minutes, progress=progress)
     typer.echo(
         json.dumps(card.training)
@@ -248,6 +221,25 @@ def show(
         return
     for line in [*summary(study, axis), *block_lines(study, axis)]:
         typer.echo(line)
+
+
+@study_app.command("generate")
+def generate(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    backend: Annotated[str | None, typer.Option(help="The study's model, where it is not found by its name.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the images.")] = 0,
+    store: StoreOption = None,
+) -> None:
+    """Let a study's model make images, and keep them and their features with the study."""
+    from .generated import generate as run
+    from .store import default_root
+    from .studies import find_study
+
+    study = find_study(key, store or default_root())
+    with progress_bar("Features", quiet=False) as progress:
+        run(study, backend or study.facts["request"]["backend"], count, seed, progress=progress)
+    typer.echo(f"{count} images are with {study.key}.")
 
 
 @study_app.command("export")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,33 @@ class Listable(StrEnum):
     datasets = "datasets"
     heads = "heads"
     studies = "studies"
+
+
+@contextmanager
+def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
+    task = bar.add_task("", total=None)
+
+    def update(done: int, total: int, message: str) -> None:
+        bar.start()  # with the first news, so that a request that cannot be carried out is one sentence and no bar
+        bar.update(task, completed=done, total=total, description=message)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
 
 
 def _level(study: Study, sigma: float, axis: AxisName) -> str:

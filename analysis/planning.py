@@ -58,7 +58,6 @@ class Bench:
         self.train = self.dataset.members("train", request.n_train)
         self.validation = self.dataset.members("validation", self._n_validation())
         self.test = self.dataset.members("test", request.n_test)
-        self.ids = np.concatenate([self.train, self.validation, self.test])
         registry.get("heads", request.head)
         for per_class in request.labels_per_class:
             self.task(per_class, 0)
@@ -93,10 +92,17 @@ class Bench:
         assert isinstance(model, Backend)
         return model
 
-    def series(self) -> list[Series]:
-        """Every curve of the sweep."""
+    def probed(self, source: str, per_class: int | str) -> bool:
+        """Whether a source is probed at this number of labels a class."""
+        limit = self.request.random_labels
+        return source != "random" or limit is None or (isinstance(per_class, int) and per_class <= limit)
+
+    def series(self, per_class: int | str) -> list[Series]:
+        """Every curve at a number of labels a class."""
         request, found = self.request, []
         for source, opened in self.sources.items():
+            if not self.probed(source, per_class):
+                continue
             if isinstance(opened, Encoder):
                 found += [Series(source, opened.name, "flat", head) for head in opened.heads]
             else:
@@ -124,11 +130,11 @@ class Bench:
 
     def cells(self, sigma: float, eps_draw: int) -> Iterator[tuple[int | str, int, str, str, list[str]]]:
         """(labels per class, label draw, source, head, tensors) of everything probed at one σ with one ε draw."""
-        groups: dict[tuple[str, str], list[str]] = {}
-        for series in self.series():
-            if (series.source == "clean") == (sigma == CLEAN):
-                groups.setdefault((series.source, series.head), []).append(series.tensor)
         for per_class in self.request.labels_per_class:
+            groups: dict[tuple[str, str], list[str]] = {}
+            for series in self.series(per_class):
+                if (series.source == "clean") == (sigma == CLEAN):
+                    groups.setdefault((series.source, series.head), []).append(series.tensor)
             for draw in range(self.request.draws(per_class)):
                 if draw % self.request.eps_draws == eps_draw:
                     for (source, head), tensors in groups.items():
@@ -136,12 +142,14 @@ class Bench:
 
     def fill(self, sigma: float, eps_draw: int) -> int:
         """Extract and probe everything at one σ with one ε draw that is not stored; returns passes of an image."""
-        passes, wanted = 0, {}
-        for *_, source, _head, tensors in self.cells(sigma, eps_draw):
-            wanted[source] = tensors
-        for source, tensors in wanted.items():
+        passes = 0
+        wanted: dict[str, tuple[list[str], list[np.ndarray]]] = {}
+        for per_class, draw, source, _head, tensors in self.cells(sigma, eps_draw):
+            wanted.setdefault(source, (tensors, []))[1].append(self.task(per_class, draw).train)
+        for source, (tensors, labelled) in wanted.items():
             identity = self.features(source, eps_draw)
-            count = extract(self.store, self.sources[source], self.model, self.dataset, identity, tensors, [sigma], self.ids, self.settings)
+            ids = np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))])
+            count = extract(self.store, self.sources[source], self.model, self.dataset, identity, tensors, [sigma], ids, self.settings)
             passes += 0 if isinstance(self.sources[source], Encoder) else count
         for per_class, draw, source, head, tensors in self.cells(sigma, eps_draw):
             probing.fill(

@@ -25,7 +25,8 @@ def _change(rows: Sequence[Sequence[float]], levels: Levels, colour: str, dash: 
     return [trace.update(yaxis="y4") for trace in (band, line)]
 
 
-def _dot(x: float, y: float, text: str, colour: str, place: str, yaxis: str = "y") -> go.Scatter:
+def dot(x: float, y: float, text: str, colour: str, place: str, yaxis: str = "y") -> go.Scatter:
+    """A point that moves, with what it says."""
     return go.Scatter(
         x=[x],
         y=[y],
@@ -68,9 +69,9 @@ def start_figure(
 
     def at(level: int) -> list[Any]:
         """What moves: a dot with its number on each curve, one on the model's change, and the image."""
-        dots = [_dot(x[level], value := rows[name].accuracy.iloc[level], f"{value:.1%}", looks[name][1], looks[name][4]) for name in shown]
+        dots = [dot(x[level], value := rows[name].accuracy.iloc[level], f"{value:.1%}", looks[name][1], looks[name][4]) for name in shown]
         gained = short["changes"]["model"][0][level]
-        dots.append(_dot(x[level], max(gained, -0.06), f"{100 * gained:+.1f}", OKABE_ITO[0], "top center", "y4"))
+        dots.append(dot(x[level], max(gained, -0.06), f"{100 * gained:+.1f}", OKABE_ITO[0], "top center", "y4"))
         return [*dots, go.Image(source=images[level], xaxis="x2", yaxis="y2", hoverinfo="skip")]
 
     moving = list(range(len(still), len(still) + len(shown) + 2))
@@ -120,12 +121,13 @@ def _start_layout(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
         "yaxis2": hidden | {"domain": [0.55, 0.8], "anchor": "x2"},
         "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
         "hovermode": "closest",
-        "sliders": [_slider(levels, axis, first)],
-        "updatemenus": [_buttons()],
+        "sliders": [slider(levels, axis, first)],
+        "updatemenus": [buttons()],
     }
 
 
-def _slider(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
+def slider(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
+    """The slider over the noise levels, whose steps show the frames."""
     now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     symbol = {"timestep": "t = ", "sigma": "σ = ", "log_snr": "log-SNR = "}[axis]
     return {
@@ -142,7 +144,8 @@ def _slider(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
     }
 
 
-def _buttons() -> dict[str, Any]:
+def buttons() -> dict[str, Any]:
+    """Play and stop."""
     play = {"fromcurrent": True, "frame": {"duration": 700, "redraw": True}, "transition": {"duration": 0}}
     stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
     return {

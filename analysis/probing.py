@@ -148,6 +148,14 @@ def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names
     return found
 
 
+def read_logits(store: Store, task: Task, identity: ProbeIdentity, sigma: float, name: str) -> np.ndarray:
+    """Test logits (n_test, K) float16 of one probed cell, in the order of the task's test ids. Raises DamagedFile."""
+    for unit in store.units("probes", identity, sigma):
+        if f"{name}/logits" in unit.names:
+            return store.read(unit, [f"{name}/logits"])[f"{name}/logits"][len(task.validation) :]
+    raise DamagedFile(f"The store lacks the probe of {name} at σ = {sigma:.4g}; run the sweep again.")
+
+
 def read_heads(store: Store, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Scaler and weights of linear probes, by `block/pooling/{mean,spread,weight,bias}`."""
     kept: dict[str, np.ndarray] = {}

@@ -61,7 +61,7 @@ RECIPES = (
         name="shapes-ddpm",
         dataset="shapes",
         network=_unet(16, 3, [24, 48, 80], {4}, layers=1, groups=8, head=16),
-        steps=8000,
+        steps=6000,
         batch=64,
         learning_rate=2e-3,
         warmup=200,

@@ -22,7 +22,7 @@ from .devices import describe_device
 from .features import load_x0
 from .noise import Schedule, add_noise, noise_like
 from .planning import CLEAN, Bench, Series
-from .probing import read_heads, score
+from .probing import read_heads, read_logits, score
 from .specs import PROTOCOL
 from .studies import COLUMNS, FORMAT, Study, write_study
 
@@ -51,7 +51,7 @@ class Gathered:
         self.n_train = len(bench.task(per_class, 0).train)
         options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         groups: dict[tuple[str, str], list[Series]] = {}
-        for series in bench.series():
+        for series in bench.series(per_class):
             groups.setdefault((series.source, series.head), []).append(series)
         for (source, head), members in groups.items():
             for name, arrays in self._read(bench, source, head, members).items():
@@ -107,7 +107,8 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     # The headline's block was chosen on validation images: one test, so its own p-value stands.
     verdict = dynamics.judge(gathered.correct[headline], sigmas, resamples)
     beside: dict[str, Any] = {}
-    compared = {"the noised pixels": "baseline", "the same network with random weights": "random"} if bench.request.baselines else {}
+    compared = {"the noised pixels": "baseline", "the same network with random weights": "random"}
+    compared = {label: source for label, source in compared.items() if any(name.startswith(f"{source}/") for name in gathered.correct)}
     for label, source in compared.items():
         name = best(source)
         gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], resamples)
@@ -149,7 +150,8 @@ def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame
             noisy = sigma > 0
             row = {
                 "backend": request.backend if source in ("model", "random") else "pixels",
-                "dataset": request.dataset,
+                "dataset": bench.dataset.name,
+                "label_set": bench.labels.name,
                 "source": source,
                 "input": request.input if noisy else "clean",
                 "condition": request.condition,
@@ -197,13 +199,25 @@ def strip(bench: Bench) -> tuple[bytes, list[int]]:
 
 def heads(bench: Bench, per_class: int | str) -> bytes:
     """The first draw's linear probes of the model, with scaler, at every level and block, as safetensors."""
-    members = [series for series in bench.series() if series.source == "model"]
+    members = [series for series in bench.series(per_class) if series.source == "model"]
     kept: dict[str, np.ndarray] = {}
     for level, sigma in enumerate(bench.sigmas):
         _, identity = bench.probe_identity(per_class, 0, "model", members[0].head)
         found = read_heads(bench.store, identity, sigma, [series.tensor for series in members])
         kept |= {f"{level}/{name}": value for name, value in found.items()}
     return save(kept or {"none": np.zeros(0, np.float32)})
+
+
+def logits(bench: Bench, gathered: list[Gathered], results: Mapping[str, Any]) -> bytes:
+    """The first draw's test logits in the headline's best cell, at every number of labels a class, as safetensors."""
+    kept: dict[str, np.ndarray] = {"test": bench.test}
+    for part in gathered:
+        series = results[str(part.per_class)]["headline"]
+        level = int(part.correct[series].mean((0, 2)).argmax())
+        task, identity = bench.probe_identity(part.per_class, 0, "model", bench.request.head)
+        tensor = series.removeprefix("model/")
+        kept[f"{part.per_class}/{level}/{tensor}"] = read_logits(bench.store, task, identity, bench.sigmas[level], tensor)
+    return save(kept)
 
 
 def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
@@ -219,7 +233,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
     facts = {
         "format": FORMAT,
         "key": key,
-        "name": f"{bench.request.backend} on {bench.request.dataset}",
+        "name": f"{bench.card.name} on {bench.dataset.name}" + (f": {bench.labels.name}" if len(bench.dataset.label_sets) > 1 else ""),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "request": json.loads(bench.request.canonical()),
         "card": bench.card.model_dump(mode="json"),
@@ -234,6 +248,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
         "draws.parquet": draws.to_parquet(index=False),
         "correct.safetensors": save(packed),
         "heads.safetensors": heads(bench, bench.request.labels_per_class[0]),
+        "logits.safetensors": logits(bench, gathered, results),
         "strip.png": picture,
     }
     return write_study(bench.store.root / "studies" / key, facts, files)
@@ -250,10 +265,14 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
     request = bench.request
     return {
         "protocol": PROTOCOL,
-        "model": request.backend,
+        "model": bench.card.name,
         "revision": bench.card.identity,
-        "dataset": request.dataset,
+        "dataset": bench.dataset.name,
         "dataset_identity": bench.dataset.identity,
+        "skipped": list(bench.dataset.skipped[:20]),
+        "skipped_count": len(bench.dataset.skipped),
+        "duplicates": bench.dataset.duplicates,
+        "resized_from": bench.dataset.resized_from,
         "label_set": bench.labels.name,
         "input": request.input,
         "condition": request.condition,

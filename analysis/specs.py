@@ -109,6 +109,7 @@ class SweepRequest(Frozen):
     n_validation: int | None = Field(None, ge=1)  # None: all, or in proportion to `n_train`
     n_test: int | None = Field(None, ge=1)
     baselines: bool = True  # noised pixels, clean pixels, the same network with random weights
+    random_labels: int | None = Field(None, ge=1)  # random weights are probed at up to so many labels a class; None: at all numbers
 
     @field_validator("labels_per_class")
     @classmethod

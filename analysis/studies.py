@@ -5,7 +5,9 @@ curve.parquet       tidy: one row a series and noise level, over all draws (colu
 draws.parquet       tidy: one row a series, noise level and draw
 correct.safetensors which test image each probe got right: `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
 heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
+logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K), and `test`, the ids
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
+generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
 """
 
 from __future__ import annotations
@@ -33,9 +35,24 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
-FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "strip.png")
+FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
+MAY_BE = ("generated.png", "generated.safetensors")
 COLUMNS = (
-    *("backend", "dataset", "source", "input", "condition", "block", "depth", "sigma", "log_snr", "timestep", "pooling", "head"),
+    *(
+        "backend",
+        "dataset",
+        "label_set",
+        "source",
+        "input",
+        "condition",
+        "block",
+        "depth",
+        "sigma",
+        "log_snr",
+        "timestep",
+        "pooling",
+        "head",
+    ),
     *("labels_per_class", "label_noise", "draw", "n_train", "n_test", "accuracy", "ci_low", "ci_high", "validation_accuracy", "chance"),
 )
 
@@ -158,12 +175,13 @@ def import_study(source: Path, root: Path | None = None) -> Study:
     with TemporaryDirectory() as scratch:
         try:
             with zipfile.ZipFile(source) as archive:
-                for name in ("study.json", *FILES):  # these names and no others: a zip may hold any path
+                there = set(archive.namelist())
+                for name in ("study.json", *FILES, *(there & set(MAY_BE))):  # these names and no others: a zip may hold any path
                     (Path(scratch) / name).write_bytes(archive.read(name))
         except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, RuntimeError) as error:
             raise DamagedFile(f"{source} is no exported study ({error}); export it again.") from error
         study = open_study(Path(scratch))
-        files = {name: study.path(name).read_bytes() for name in FILES}
+        files = {name: study.path(name).read_bytes() for name in study.facts["files"] if name in (*FILES, *MAY_BE)}
         key = study.key
         if not key.isalnum():
             raise DamagedFile(f"{source} names itself {key!r}, which is no study key; export it again.")

@@ -66,17 +66,17 @@ def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, shape).astype(np.float32)
 
-    image = np.broadcast_to(colour(rng.random(count), (0.1, 0.5), (0.25, 0.6)), (count, SIDE, SIDE, 3))
-    for _ in range(4):  # clutter: smaller pieces of any shape and hue
-        at, size, turn = uniform(0, SIDE, 2, count, 1, 1), uniform(1.0, 2.8, count, 1, 1), uniform(0, 2 * np.pi, count, 1, 1)
+    image = np.broadcast_to(colour(rng.random(count), (0.1, 0.4), (0.3, 0.55)), (count, SIDE, SIDE, 3))
+    for _ in range(3):  # clutter: smaller pieces of any shape and hue
+        at, size, turn = uniform(0, SIDE, 2, count, 1, 1), uniform(1.0, 2.4, count, 1, 1), uniform(0, 2 * np.pi, count, 1, 1)
         piece = _cover(rng.integers(len(SHAPES), size=count), at, size, turn)
         image = image + piece * (colour(rng.random(count), (0.3, 0.8), (0.3, 0.8)) - image)
-    at, size, turn = uniform(6, SIDE - 6, 2, count, 1, 1), uniform(4.2, 5.8, count, 1, 1), uniform(-0.35, 0.35, count, 1, 1)
+    at, size, turn = uniform(6, SIDE - 6, 2, count, 1, 1), uniform(4.6, 6.2, count, 1, 1), uniform(-0.35, 0.35, count, 1, 1)
     body = _cover(labels["shape"], at, size, turn)
-    own = colour(labels["hue"] / len(HUES) + rng.uniform(-0.04, 0.04, count), (0.55, 0.9), (0.55, 0.85))
+    own = colour(labels["hue"] / len(HUES) + rng.uniform(-0.04, 0.04, count), (0.6, 0.9), (0.55, 0.75))
     relief = _pattern(labels["texture"], rng.integers(2, size=(count, 2)))
     relief = relief + np.where(labels["texture"] == 3, 0.5, 0.0)[:, None, None]  # dots too have mean 0: brightness tells nothing
-    image = image + body * (own * (1 + 0.18 * relief[..., None]) - image)
+    image = image + body * (own * (1 + 0.35 * relief[..., None]) - image)
     image = image + 0.04 * rng.standard_normal(image.shape, dtype=np.float32)
     return (image.clip(0, 1) * 255).round().astype(np.uint8), labels
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
 from analysis.studies import Study
+
+OPTIONAL = ("n_train", "n_validation", "n_test", "random_labels")
 
 
 def command(study: Study) -> str:
     """The command line that makes this study again."""
     request = study.facts["request"]
     words = ["python", "-m", "analysis", "sweep", "--backend", request["backend"], "--dataset", request["dataset"]]
+    words += ["--label-set", study.facts["receipt"]["label_set"]]
     for labels in request["labels_per_class"]:
         words += ["--labels-per-class", str(labels)]
     for sigma in request["sigmas"]:
@@ -23,7 +28,7 @@ def command(study: Study) -> str:
     for pooling in request["poolings"]:
         words += ["--pooling", pooling]
     words += ["--head", request["head"], "--eps-draws", str(request["eps_draws"]), "--seed", str(request["seed"])]
-    for option, value in (("label-draws", request["label_draws"]), ("n-train", request["n_train"]), ("n-test", request["n_test"])):
+    for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
     if not request["baselines"]:
@@ -38,6 +43,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     return {
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
+        "left out": left_out(receipt),
         "noise levels": f"{len(sigmas)}, σ = {sigmas[0]:.3g} to {sigmas[-1]:.3g}; the lowest is the model's own lowest",
         "images": f"{result['labelled_images']} labelled a draw, from {receipt['n_train_pool']}; {receipt['n_validation']} validation, "
         f"outside every draw, chose penalty, baseline and headline block; {receipt['n_test']} test",
@@ -50,6 +56,15 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
         "protocol": f"number {receipt['protocol']}; intervals are 95 %, by a bootstrap over test images, label draws and ε draws together",
     }
+
+
+def left_out(receipt: Mapping[str, Any]) -> str:
+    """Which images of the data were not used as they are, in words."""
+    said = [f"{receipt['skipped_count']} images, unreadable or without a label"] if receipt["skipped_count"] else []
+    said += [f"{receipt['duplicates']} copies of the same picture"] if receipt["duplicates"] else []
+    if size := receipt["resized_from"]:
+        said.append(f"nothing by size: images of {size[1]}×{size[0]} were cropped to their middle square and resized")
+    return ", ".join(said) or "no image"
 
 
 def methods(study: Study, labels: str) -> str:
@@ -68,10 +83,19 @@ def methods(study: Study, labels: str) -> str:
     )
 
 
-BIBTEX = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.1.0}}
+PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.1.0}}
 @misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
-@misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}
-@misc{digits, author = {Alpaydin, E. and Kaynak, C.}, title = {Optical Recognition of Handwritten Digits}, howpublished = {UCI Machine Learning Repository}, year = {1998}, doi = {10.24432/C50P49}}"""
+@misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}"""
+DATA = {
+    "digits": "@misc{digits, author = {Alpaydin, E. and Kaynak, C.}, title = {Optical Recognition of Handwritten Digits}, howpublished = {UCI Machine Learning Repository}, year = {1998}, doi = {10.24432/C50P49}}",
+    "cifar10": "@techreport{krizhevsky2009, author = {Krizhevsky, A.}, title = {Learning Multiple Layers of Features from Tiny Images}, institution = {University of Toronto}, year = {2009}}",
+}
+
+
+def bibtex(study: Study) -> str:
+    """What to cite: tool, papers and, where it is known, the data."""
+    name = study.facts["receipt"]["dataset"].rpartition("/")[2]
+    return "\n".join([PAPERS, *([DATA[name]] if name in DATA else [])])
 
 
 def show(study: Study, labels: str, link: str) -> None:
@@ -84,7 +108,7 @@ def show(study: Study, labels: str, link: str) -> None:
         st.code(command(study), language="bash", wrap_lines=True)
         st.caption("Methods, and what to cite")
         st.code(methods(study, labels), language=None, wrap_lines=True)
-        st.code(BIBTEX, language="latex", wrap_lines=True)
+        st.code(bibtex(study), language="latex", wrap_lines=True)
         st.download_button(
             "Curves as CSV",
             lambda: study.table("curve").to_csv(index=False),

@@ -1,0 +1,60 @@
+"""Images that a study's model makes, kept with the study, and their features in its headline block at every level.
+
+They stand in for data that cannot ship: thumbnails and neighbours are there offline. Nothing is measured on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from .backends import open_backend
+from .datasets.base import image_ids
+from .errors import InvalidRequest
+from .features import read_features
+from .noise import noise_like
+from .sampling import Sampler, sample, sheet, to_pixels
+from .studies import Study, write_study
+
+COLUMNS = 40  # of the sheet
+Progress = Callable[[int, int, str], None]
+
+
+def generate(
+    study: Study,
+    backend: str,
+    count: int = 1000,
+    seed: int = 0,
+    sampler: Sampler = "ddim",
+    steps: int = 50,
+    progress: Progress | None = None,
+) -> Study:
+    """The study with `generated.png`, a sheet of 40 columns, and `generated.safetensors`: `level/block/pooling` (n, D) float16.
+
+    `backend` is the study's model, by name or folder. Raises InvalidRequest if it is another.
+    """
+    model = open_backend(backend)
+    if model.card.identity != study.facts["receipt"]["revision"]:
+        raise InvalidRequest(
+            f"{backend!r} is {model.card.identity}; the study is of {study.facts['receipt']['revision']}: give that model."
+        )
+    levels = [level["sigma"] for level in study.facts["levels"]]
+    images = to_pixels(sample(model, count, seed, sampler, steps))
+    ids = image_ids(images)
+    x0 = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    eps = noise_like(x0, ids.tolist(), study.facts["receipt"]["seed"], 0)
+    name = study.result()["headline"].removeprefix("model/")
+    kept: dict[str, np.ndarray] = {"ids": ids}
+    for level, sigma in enumerate(levels):
+        found = read_features(model, [name], x0, eps, sigma, 64)[name].numpy()
+        kept[f"{level}/{name}"] = found.astype(np.float16)
+        if progress:
+            progress(level + 1, len(levels), f"σ = {sigma:.3g}")
+    files = {path: study.path(path).read_bytes() for path in study.facts["files"]}
+    files |= {"generated.png": sheet(images, COLUMNS), "generated.safetensors": save(kept)}
+    made = {"count": count, "seed": seed, "sampler": sampler, "steps": steps, "columns": COLUMNS, "tensor": name}
+    facts = {key: value for key, value in study.facts.items() if key != "files"} | {"generated": made}
+    return write_study(study.folder, facts, files)

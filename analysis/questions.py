@@ -1,0 +1,33 @@
+"""Several questions (label sets) asked of one model and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one label set asks, and how the block that validation chose for it answers at every level."""
+
+    name: str
+    block: str
+    curve: tuple[Sequence[float], Sequence[float], Sequence[float]]  # accuracy: mean, low, high
+    chance: float
+    verdict: Mapping[str, Any]
+
+    def relative(self) -> tuple[list[float], list[float], list[float]]:
+        """The curve with chance at 0 and its own best level at 1."""
+        reach = max(self.curve[0]) - self.chance
+        mean, low, high = ([(value - self.chance) / reach for value in row] for row in self.curve)
+        return mean, low, high
+
+
+def ask(results: Mapping[str, Mapping[str, Any]], chances: Mapping[str, float]) -> list[Question]:
+    """The questions of several studies' results, by name, in the order of their best level."""
+    found = [
+        Question(name, result["headline"].split("/")[1], tuple(result["short"]["curves"]["model"]), chances[name], result["verdict"])
+        for name, result in results.items()
+    ]
+    return sorted(found, key=lambda question: question.verdict["peak_sigma"])

@@ -1,0 +1,68 @@
+"""The studies there are: those of one model on one data set stand together, one for each question (label set)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from analysis.studies import open_study, studies
+from app.components import link
+
+FEW = 5  # so many entries are shown at once, more in a list
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on one data set; `members` gives the study's key for each question."""
+
+    title: str
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return next(iter(self.members.values()))
+
+
+def entries() -> list[Entry]:
+    """What there is to look at: several questions first, then in the order of `studies`, those that ship before one's own."""
+    groups: dict[tuple, dict[str, str]] = {}
+    titles: dict[tuple, str] = {}
+    for key, folder in studies().items():
+        try:
+            study = open_study(folder)
+        except NoisescopeError:
+            groups[(key,)], titles[(key,)] = {"": key}, f"damaged · {key[:6]}"
+            continue
+        receipt, levels = study.facts["receipt"], [level["sigma"] for level in study.facts["levels"]]
+        same = (receipt["revision"], receipt["dataset_identity"], receipt["head"], receipt["seed"], *levels, *study.facts["results"])
+        if receipt["label_set"] in groups.get(same, {}):
+            same = (*same, key)  # the same question again, asked otherwise
+        groups.setdefault(same, {})[receipt["label_set"]] = key
+        titles.setdefault(same, f"{receipt['dataset']} · {receipt['model']}")
+    found = [Entry(titles[same], members) for same, members in groups.items()]
+    seen = [entry.title for entry in found]
+    found = [Entry(f"{e.title} · {e.key[:6]}", e.members) if seen.count(e.title) > 1 else e for e in found]
+    return sorted(found, key=lambda entry: -len(entry.members))
+
+
+def choose(known: list[Entry]) -> Entry:
+    """The entry that the link or the person asks for, chosen above everything else where there are several."""
+    keys = {entry.key: entry for entry in known}
+    asked = st.query_params.get("study")
+    for entry in known:  # a link may name any member: then it is that question
+        for question, key in entry.members.items():
+            if key == asked and key != entry.key:
+                st.query_params["study"] = entry.key
+                st.query_params.setdefault("question", question)
+                st.query_params.setdefault("view", "curve")
+    link.start("study", list(keys))
+    if 1 < len(known) <= FEW:
+        st.segmented_control(
+            "Study", list(keys), required=True, format_func=lambda key: keys[key].title, key="study", label_visibility="collapsed"
+        )
+    elif len(known) > FEW:
+        st.selectbox("Study", list(keys), format_func=lambda key: keys[key].title, key="study")
+    return keys[link.keep("study", list(keys))]
