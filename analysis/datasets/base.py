@@ -52,7 +52,7 @@ def fit_square(image: Image.Image, side: int) -> np.ndarray:
     if colour.size != (side, side):
         edge = min(colour.size)
         left, top = (colour.width - edge) // 2, (colour.height - edge) // 2
-        colour = colour.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge), reducing_gap=3.0)
+        colour = colour.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(colour)
 
 

@@ -1,0 +1,198 @@
+"""Images from folders, Parquet files and the hub's layout; nothing here goes to the network."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.datasets import open_dataset
+from analysis.errors import InvalidData, UnknownName
+from analysis.probing import choose_labelled
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def png(pixels: np.ndarray, mode: str = "RGB", form: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(out, form)
+    return out.getvalue()
+
+
+def write(path: Path, images: list[bytes], **columns: Any) -> None:
+    """A Parquet file as the hub keeps one; a column given as (names, values) is of class labels."""
+    features: dict[str, Any] = {"img": datasets.Image()}
+    rows: dict[str, Any] = {"img": [{"bytes": image, "path": f"{i}.png"} for i, image in enumerate(images)]}
+    for name, values in columns.items():
+        if isinstance(values, tuple):
+            features[name], values = datasets.ClassLabel(names=values[0]), values[1]
+        else:
+            features[name] = datasets.Value("string" if isinstance(values[0], str) else "int64")
+        rows[name] = values
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(rows, features=datasets.Features(features)).to_parquet(str(path))
+
+
+def two_splits(folder: Path, **changes: Any) -> Path:
+    images = [png(image) for image in PIXELS]
+    labels = (["cat", "dog"], [i % 2 for i in range(60)])
+    for name, part in (("train", slice(0, 40)), ("test", slice(40, 60))):
+        write(folder / f"{name}-00000-of-00001.parquet", images[part], label=(labels[0], labels[1][part]), **changes.get(name, {}))
+    return folder
+
+
+def test_a_given_test_split_stays_and_validation_is_a_tenth_of_the_rest(tmp_path: Path) -> None:
+    data = open_dataset(str(two_splits(tmp_path / "pets")), 8)
+    assert data.name == "pets"
+    assert {s: int((data.split == s).sum()) for s in ("train", "validation", "test")} == {"train": 36, "validation": 4, "test": 20}
+    tested = {image.tobytes() for image in data.images[data.split == "test"]}
+    assert tested == {image.tobytes() for image in PIXELS[40:]}
+    labels = data.label_set("label")
+    first = data.rows(data.ids)[np.flatnonzero([image.tobytes() == PIXELS[7].tobytes() for image in data.images])[0]]
+    assert labels.classes[labels.values[first]] == "dog"
+
+
+def test_the_identity_is_of_the_pixels_and_not_of_the_place(tmp_path: Path) -> None:
+    first = two_splits(tmp_path / "one")
+    shutil.copytree(first, tmp_path / "two")
+    assert open_dataset(str(first), 8).identity == open_dataset(str(tmp_path / "two"), 8).identity
+    changed = PIXELS[0].copy()
+    changed[0, 0, 0] ^= 1
+    write(
+        tmp_path / "two" / "train-00000-of-00001.parquet",
+        [png(changed), *(png(i) for i in PIXELS[1:40])],
+        label=(["cat", "dog"], [0, 1] * 20),
+    )
+    assert open_dataset(str(first), 8).identity != open_dataset(str(tmp_path / "two"), 8).identity
+
+
+def test_a_picture_of_both_splits_is_a_test_image(tmp_path: Path) -> None:
+    write(tmp_path / "train-00000-of-00001.parquet", [png(i) for i in PIXELS[:20]], label=(["a", "b"], [0, 1] * 10))
+    write(tmp_path / "test-00000-of-00001.parquet", [png(i) for i in PIXELS[10:30]], label=(["a", "b"], [0, 1] * 10))
+    data = open_dataset(str(tmp_path), 8)
+    assert (data.duplicates, int((data.split == "test").sum()), len(data.ids)) == (10, 20, 30)
+
+
+def test_one_file_without_a_test_split_is_split_by_id(tmp_path: Path) -> None:
+    write(tmp_path / "all.parquet", [png(i) for i in PIXELS], kind=["x", "y", "z"] * 20)
+    data = open_dataset(str(tmp_path / "all.parquet"), 8)
+    assert (data.given, int((data.split == "test").sum())) == (None, 24)
+    assert data.label_set("kind").classes == ("x", "y", "z")
+
+
+def test_class_folders_give_their_names(tmp_path: Path) -> None:
+    for k, name in enumerate(("bird", "ant")):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(5):
+            (tmp_path / "d" / name / f"{i}.png").write_bytes(png(PIXELS[5 * k + i]))
+    labels = open_dataset(str(tmp_path / "d"), 8).label_set()
+    assert (labels.classes, np.bincount(labels.values).tolist()) == (("ant", "bird"), [5, 5])
+
+
+def test_unreadable_images_are_listed_left_out_and_do_not_shift_the_labels(tmp_path: Path) -> None:
+    images = [png(i) for i in PIXELS[:6]]
+    images[1], images[4] = b"no image", images[4][:30]
+    write(tmp_path / "some.parquet", images, label=[str(i % 3) for i in range(6)])
+    data = open_dataset(str(tmp_path / "some.parquet"), 8)
+    assert len(data.ids) == 4
+    assert [line.split(":")[1].strip() for line in data.skipped] == ["1.png", "4.png"]
+    labels = data.label_set()
+    found = {image.tobytes(): labels.classes[k] for image, k in zip(data.images, labels.values, strict=True)}
+    assert [found[PIXELS[i].tobytes()] for i in (0, 2, 3, 5)] == ["0", "2", "0", "2"]
+
+
+def test_when_no_image_can_be_read_it_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "none.parquet", [b"x", b"y"], label=["a", "b"])
+    with pytest.raises(InvalidData, match="None of the 2 images"):
+        open_dataset(str(tmp_path / "none.parquet"), 8)
+
+
+def test_images_of_any_size_and_mode_become_their_middle_square(tmp_path: Path) -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = (200, 100, 50)
+    images = [png(wide), png(PIXELS[0], "L"), png(PIXELS[1], "RGBA"), png(PIXELS[2], "P"), png(PIXELS[3], "CMYK", "JPEG")]
+    write(tmp_path / "mixed.parquet", images)
+    data = open_dataset(str(tmp_path / "mixed.parquet"), 8)
+    assert data.images.shape == (5, 8, 8, 3)
+    assert any((image == (200, 100, 50)).all() for image in data.images)
+    assert data.label_sets == {}
+    with pytest.raises(InvalidData, match="no labels"):
+        data.label_set()
+
+
+def test_columns_that_name_no_class_are_no_label_sets(tmp_path: Path) -> None:
+    write(
+        tmp_path / "d.parquet",
+        [png(i) for i in PIXELS[:20]],
+        file=[f"{i}.png" for i in range(20)],
+        year=list(range(20)),
+        grade=[1, 2, 3, 4] * 5,
+    )
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert {name: labels.classes for name, labels in data.label_sets.items()} == {"grade": ("1", "2", "3", "4")}
+
+
+def test_images_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], label=(["a", "b"], [0, 1, -1, 1] * 5))
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert (len(data.ids), data.skipped) == (15, ("5 images without a label",))
+
+
+def test_a_test_split_without_labels_gives_way_to_the_validation_split(tmp_path: Path) -> None:
+    for name, part, labels in (("train", slice(0, 20), [0, 1]), ("validation", slice(20, 30), [0, 1]), ("test", slice(30, 40), [-1, -1])):
+        images = [png(i) for i in PIXELS[part]]
+        write(tmp_path / f"{name}-00000-of-00001.parquet", images, label=(["a", "b"], labels * (len(images) // 2)))
+    data = open_dataset(str(tmp_path), 8)
+    assert {s: int((data.split == s).sum()) for s in ("train", "validation", "test")} == {"train": 18, "validation": 2, "test": 10}
+
+
+def test_one_class_cannot_be_probed(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], label=["same"] * 20)
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    with pytest.raises(InvalidData, match="one class"):
+        choose_labelled(data, data.label_set(), data.members("train"), 2, 0, 0)
+
+
+def test_a_place_without_images_names_what_it_has(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).to_parquet(str(tmp_path / "t.parquet"))
+    with pytest.raises(InvalidData, match="no column of images; its columns are text"):
+        open_dataset(str(tmp_path / "t.parquet"), 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing"])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "d.parquet").write_bytes(content)
+    with pytest.raises(InvalidData, match="cannot be opened") as raised:
+        open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_place_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InvalidData, match="cannot be opened"):
+        open_dataset(str(tmp_path / "nowhere"), 8)
+    with pytest.raises(UnknownName):
+        open_dataset("nowhere")
+
+
+@pytest.mark.skipif("NOISESCOPE_TEST_DATA" not in os.environ, reason="NOISESCOPE_TEST_DATA does not say where the test data are")
+def test_cifar10_in_the_hubs_layout_is_whole() -> None:
+    data = open_dataset(os.environ["NOISESCOPE_TEST_DATA"] + "/cifar10", 32)
+    assert {s: int((data.split == s).sum()) for s in ("train", "validation", "test")} == {"train": 45000, "validation": 5000, "test": 10000}
+    assert (data.images.shape, data.skipped, data.duplicates) == ((60000, 32, 32, 3), (), 0)
+    values = data.label_set().values
+    assert np.bincount(values).tolist() == [6000] * 10
+    assert np.bincount(values[data.split == "test"]).tolist() == [1000] * 10
