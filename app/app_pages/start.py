@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study, find_study
-from app.components import curve, generated, link, questions, receipt, shelf
+from app.components import curve, generated, link, published, questions, receipt, shelf
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
 TOGETHER = "questions"
@@ -87,6 +87,7 @@ def draw(members: dict[str, Study]) -> None:
         curve.why(study, labels)
         curve.block_table(study, labels)
     generated.show(study)
+    published.show()
     receipt.show(study, labels, link.link({"study": study.key if not together else next(iter(members.values())).key, **shown}))
 
 
