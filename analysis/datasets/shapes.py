@@ -73,10 +73,10 @@ def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np
         image = image + piece * (colour(rng.random(count), (0.3, 0.8), (0.3, 0.8)) - image)
     at, size, turn = uniform(6, SIDE - 6, 2, count, 1, 1), uniform(4.6, 6.2, count, 1, 1), uniform(-0.35, 0.35, count, 1, 1)
     body = _cover(labels["shape"], at, size, turn)
-    own = colour(labels["hue"] / len(HUES) + rng.uniform(-0.04, 0.04, count), (0.6, 0.9), (0.55, 0.75))
+    own = colour(labels["hue"] / len(HUES) + rng.uniform(-0.04, 0.04, count), (0.6, 0.9), (0.5, 0.65))
     relief = _pattern(labels["texture"], rng.integers(2, size=(count, 2)))
     relief = relief + np.where(labels["texture"] == 3, 0.5, 0.0)[:, None, None]  # dots too have mean 0: brightness tells nothing
-    image = image + body * (own * (1 + 0.35 * relief[..., None]) - image)
+    image = image + body * (own + 0.28 * relief[..., None] - image)
     image = image + 0.04 * rng.standard_normal(image.shape, dtype=np.float32)
     return (image.clip(0, 1) * 255).round().astype(np.uint8), labels
 
