@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .figures import GREY, OKABE_ITO, Levels, curve_traces, label, level_line, noise_axis, pick, places
+from .literature import Published
 from .specs import Axis
 
 
@@ -23,6 +25,20 @@ def _change(rows: Sequence[Sequence[float]], levels: Levels, colour: str, dash: 
         hovertemplate="%{y:+.1%} (%{customdata[2]:+.1%} to %{customdata[3]:+.1%})<extra>change</extra>",
     )
     return [trace.update(yaxis="y4") for trace in (band, line)]
+
+
+def _published(curve: Published) -> go.Scatter:
+    """A curve that was not measured here, dashed with open markers."""
+    return go.Scatter(
+        x=[math.log10(sigma) for sigma, _ in curve.points],
+        y=[value / 100 for _, value in curve.points],
+        name=f"published, not ours: {curve.title} ({curve.source})",
+        mode="lines+markers",
+        line={"color": OKABE_ITO[3], "dash": "dash", "width": 2},
+        marker={"symbol": "circle-open", "size": 8},
+        customdata=[sigma for sigma, _ in curve.points],
+        hovertemplate="%{y:.2%} at σ = %{customdata:g}<extra>published</extra>",
+    )
 
 
 def dot(x: float, y: float, text: str, colour: str, place: str, yaxis: str = "y") -> go.Scatter:
@@ -50,12 +66,13 @@ def start_figure(
     images: Sequence[str],
     clean: float | None = None,
     first: int = 0,
+    published: Published | None = None,
 ) -> go.Figure:
     """The model's curve and the pixels', each one's change from the lowest level below, and one image at every level.
 
     `short` is a study's: `series` maps `model` and `baseline` to names of curves in the table, `changes` gives (mean, low,
     high) of each. `images` are data URIs, one a level; `first` is the level shown at the start. Dots, image, numbers and
-    slider move together by frames that are all in the figure: moving σ asks no server.
+    slider move together by frames that are all in the figure: moving σ asks no server. A published curve is drawn dashed.
     """
     series, x = short["series"], places(levels)
     looks = {
@@ -66,6 +83,9 @@ def start_figure(
     rows = {name: pick(table, series[name]) for name in shown}
     still = [trace for name in shown for trace in curve_traces(rows[name], levels, *looks[name][:4])]
     still += [trace for name in shown for trace in _change(short["changes"][name], levels, *looks[name][1:3])]
+
+    if published:
+        still.append(_published(published))
 
     def at(level: int) -> list[Any]:
         """What moves: a dot with its number on each curve, one on the model's change, and the image."""

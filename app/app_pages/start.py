@@ -9,6 +9,7 @@ from analysis.studies import Study, find_study
 from app.components import curve, generated, link, published, questions, receipt, shelf
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
+BESIDE = {"ours": "Ours", "published": "Ours and published"}
 TOGETHER = "questions"
 # The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
 STYLE = """<style>
@@ -36,6 +37,7 @@ def options(members: dict[str, Study]) -> dict[str, list[str]]:
         "axis": list(AXES),
         "labels": list(first.facts["results"]),
         "image": list(shown.facts["classes"]),
+        **({"beside": list(BESIDE)} if curve.beside(shown) else {}),
     }
 
 
@@ -51,6 +53,8 @@ def controls(allowed: dict[str, list[str]]) -> None:
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
+        if "beside" in allowed and view == "curve":
+            st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")
         if view in ("curve", TOGETHER):
             st.selectbox("Image", allowed["image"], key="image", width=130)
 
@@ -86,9 +90,9 @@ def draw(members: dict[str, Study]) -> None:
     else:
         curve.why(study, labels)
         curve.block_table(study, labels)
+    receipt.show(study, labels, link.link({"study": study.key if not together else next(iter(members.values())).key, **shown}))
     generated.show(study)
     published.show()
-    receipt.show(study, labels, link.link({"study": study.key if not together else next(iter(members.values())).key, **shown}))
 
 
 def introduction(study: Study, asked: list[str]) -> str:

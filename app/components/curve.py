@@ -6,11 +6,18 @@ from typing import Any
 
 import streamlit as st
 
+from analysis import literature
+from analysis.literature import Published
 from analysis.studies import Study
 from app.components.sketch import sketch
 from app.components.strip import tiles
 
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
+
+
+def beside(study: Study) -> Published | None:
+    """The published curve that may stand beside this study's."""
+    return literature.beside(study.facts["receipt"]["dataset"]) if study.facts["receipt"]["label_set"] == "label" else None
 
 
 def headline(study: Study, labels: str) -> None:
@@ -103,7 +110,9 @@ def chart(study: Study, shown: dict[str, Any]) -> None:
         images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
         first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
         clean = result["clean"]["accuracy"] if result["clean"] else None
-        figure = player.start_figure(table, levels, result["short"], axis, images, clean, first)
+        figure = player.start_figure(
+            table, levels, result["short"], axis, images, clean, first, beside(study) if shown.get("beside") == "published" else None
+        )
     elif view == "blocks":
         figure = figures.blocks_figure(table, levels, axis, result["headline"])
     elif view == "budget":
