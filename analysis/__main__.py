@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import AxisName, Listable, block_lines, final_line, listing, progress_bar, summary
+from .console import AxisName, Listable, block_lines, final_line, left_out, listing, progress_bar, summary
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def train(
     if place is None:
         raise InvalidRequest(f"{name} needs --dataset: a folder, a Parquet file or a hub id of its images.")
     chosen, images = choose_device(device), open_dataset(place, spec.network["sample_size"])
+    for line in left_out(images.skipped, len(images.skipped)):
+        typer.echo(line, err=True)
     folder = root / "training" / f"{name}-{spec.key()[:8]}-{images.identity[:8]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended keeps its last step too
     with progress_bar("Train", as_json) as progress:

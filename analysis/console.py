@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -64,9 +64,18 @@ def _level(study: Study, sigma: float, axis: AxisName) -> str:
     return f"log-SNR = {nearest['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
 
 
+def left_out(skipped: Sequence[str], count: int) -> Iterator[str]:
+    """Which images were not used, and why: the count, then the first of them."""
+    if count:
+        yield f"{count} images were left out:"
+        yield from (f"  {line}" for line in skipped[:5])
+
+
 def summary(study: Study, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep."""
     yield f"{study.name}  ({study.key})"
+    receipt = study.facts["receipt"]
+    yield from left_out(receipt["skipped"], receipt["skipped_count"])
     for labels, result in study.facts["results"].items():
         verdict = result["verdict"]
         yield ""

@@ -77,20 +77,26 @@ def draw(members: dict[str, Study]) -> None:
             curve.paint(study, labels)
     intro.markdown(introduction(study, [*members] if together else []))
     with summary:
-        questions.headline(members, labels) if together else curve.headline(study, labels)
+        if together:
+            questions.headline(members, labels)
+        else:
+            curve.headline(study, labels)
     with bar:
         controls(allowed)
     for name, values in allowed.items():
         link.keep(name, values)
     with place:
-        questions.chart(members, labels, shown["axis"], shown["image"]) if together else curve.chart(study, shown)
+        if together:
+            questions.chart(members, labels, shown["axis"], shown["image"])
+        else:
+            curve.chart(study, shown)
     if together:
         questions.table(members, labels)
         questions.why(members, labels)
     else:
         curve.why(study, labels)
         curve.block_table(study, labels)
-    receipt.show(study, labels, link.link({"study": study.key if not together else next(iter(members.values())).key, **shown}))
+    receipt.show(study, labels, link.link({"study": next(iter(members.values())).key, **shown}))
     generated.show(study)
     published.show()
 
@@ -101,8 +107,9 @@ def introduction(study: Study, asked: list[str]) -> str:
     seen = card.training.get("images_seen")
     size = f"{card.parameters / 1e6:.1f} million parameters" + (f", {seen:,} images seen in training" if seen else "")
     if asked:
+        number = {2: "two", 3: "three", 4: "four"}.get(len(asked), len(asked))
         return (
-            f"One model, {len(asked)} questions, {len(asked)} curves. **{facts['model']}** ({size}) is shown images of **{facts['dataset']}** under "
+            f"One model, {number} questions, {number} curves. **{facts['model']}** ({size}) is shown images of **{facts['dataset']}** under "
             f"more and more noise, and linear probes read {', '.join(asked[:-1])} and {asked[-1]} from what one block of the network sees."
         )
     return (

@@ -40,7 +40,9 @@ def headline(study: Study, labels: str) -> None:
         f"{100 * verdict['gain']:+.1f} points",
         help=f"95 % interval {low:+.1f} to {high:+.1f}, measured on other draws and images than chose the peak.",
     )
-    numbers.metric("Shape", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell.")
+    numbers.metric(
+        "Shape of the curve", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell."
+    )
     with st.container(key="verdict"):
         st.markdown(result["sentence"])
 

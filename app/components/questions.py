@@ -22,8 +22,8 @@ def _ask(members: Mapping[str, Study], labels: str) -> list[Question]:
 def finding(members: Mapping[str, Study], labels: str) -> str:
     """One sentence that says what the figure shows."""
     questions = _ask(members, labels)
-    told = [f"{q.name} near σ = {q.verdict['peak_sigma']:.2g}" for q in questions]
-    return f"The same network and the same images: {', '.join(told[:-1])} and {told[-1]} is read best."
+    told = [f"{q.name} near σ = {q.verdict['peak_sigma']:.2g} (block {q.block})" for q in questions]
+    return f"The same network, the same images, and each question has its own best noise level: {', '.join(told[:-1])} and {told[-1]}."
 
 
 def paint(members: Mapping[str, Study], labels: str) -> None:

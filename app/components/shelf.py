@@ -1,4 +1,7 @@
-"""The studies there are: those of one model on one data set stand together, one for each question (label set)."""
+"""The studies there are: those of one model on one data set stand together, one for each question (label set).
+
+Questions come in the order of their best noise level.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,22 @@ class Entry:
 
 def entries() -> list[Entry]:
     """What there is to look at: several questions first, then in the order of `studies`, those that ship before one's own."""
-    groups: dict[tuple, dict[str, str]] = {}
+    groups: dict[tuple, dict[str, tuple[float, str]]] = {}  # question -> (its best level, the study's key)
     titles: dict[tuple, str] = {}
     for key, folder in studies().items():
         try:
             study = open_study(folder)
         except NoisescopeError:
-            groups[(key,)], titles[(key,)] = {"": key}, f"damaged · {key[:6]}"
+            groups[(key,)], titles[(key,)] = {"": (0.0, key)}, f"damaged · {key[:6]}"
             continue
         receipt, levels = study.facts["receipt"], [level["sigma"] for level in study.facts["levels"]]
         same = (receipt["revision"], receipt["dataset_identity"], receipt["head"], receipt["seed"], *levels, *study.facts["results"])
         if receipt["label_set"] in groups.get(same, {}):
             same = (*same, key)  # the same question again, asked otherwise
-        groups.setdefault(same, {})[receipt["label_set"]] = key
+        groups.setdefault(same, {})[receipt["label_set"]] = (study.result()["verdict"]["peak_sigma"], key)
         titles.setdefault(same, f"{receipt['dataset']} · {receipt['model']}")
-    found = [Entry(titles[same], members) for same, members in groups.items()]
+    ordered = {same: sorted(members.items(), key=lambda item: item[1]) for same, members in groups.items()}
+    found = [Entry(titles[same], {name: key for name, (_, key) in members}) for same, members in ordered.items()]
     seen = [entry.title for entry in found]
     found = [Entry(f"{e.title} · {e.key[:6]}", e.members) if seen.count(e.title) > 1 else e for e in found]
     return sorted(found, key=lambda entry: -len(entry.members))
