@@ -102,7 +102,7 @@ class SweepRequest(Frozen):
     poolings: tuple[str, ...] = ("1",)
     head: str = "logistic"
     labels_per_class: tuple[int | Literal["all"], ...] = (10,)
-    label_draws: int | None = Field(None, ge=1)  # None: 15 at 20 labels a class or fewer, else as many as `eps_draws`
+    label_draws: int | None = Field(None, ge=1)  # None: 15 at 20 labels a class or fewer, 6 at 200, else as many as `eps_draws`
     eps_draws: int = Field(3, ge=1)
     seed: int = Field(0, ge=0)
     n_train: int | None = Field(None, ge=1)
@@ -122,5 +122,5 @@ class SweepRequest(Frozen):
         """How many choices of labelled images are probed at this number of labels a class."""
         if labels_per_class == "all":  # the labelled images are the same in every draw: only ε differs
             return self.eps_draws
-        default = 15 if labels_per_class <= 20 else self.eps_draws
+        default = 15 if labels_per_class <= 20 else 6 if labels_per_class <= 200 else self.eps_draws
         return max(self.label_draws or default, self.eps_draws)

@@ -196,3 +196,13 @@ def test_cifar10_in_the_hubs_layout_is_whole() -> None:
     values = data.label_set().values
     assert np.bincount(values).tolist() == [6000] * 10
     assert np.bincount(values[data.split == "test"]).tolist() == [1000] * 10
+
+
+def test_a_hub_id_goes_to_the_library_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    rows = {"img": [{"bytes": png(image), "path": None} for image in PIXELS], "label": [i % 2 for i in range(60)]}
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    found = datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
+    monkeypatch.setattr(datasets, "load_dataset", lambda place: asked.append(place) or found)
+    data = open_dataset("somebody/pets", 8)
+    assert (asked, data.name, len(data.ids)) == (["somebody/pets"], "somebody/pets", 60)
