@@ -153,3 +153,25 @@ def test_no_baselines_means_no_baselines(request_small: SweepRequest, store: Sto
     study = sweep(request_small.model_copy(update={"baselines": False}), store, processes=0)
     assert set(study.table("curve").source) == {"model"}
     assert study.result()["clean"] is None
+
+
+def test_random_weights_are_probed_only_up_to_as_many_labels_as_asked(request_small: SweepRequest, store: Store) -> None:
+    request = request_small.model_copy(update={"labels_per_class": (3, 10), "random_labels": 3, "label_draws": 3, "eps_draws": 2})
+    curve = sweep(request, store, processes=0).table("curve")
+    sources = {labels: set(part.source) for labels, part in curve.groupby("labels_per_class")}
+    assert sources == {"3": {"model", "random", "baseline", "clean"}, "10": {"model", "baseline", "clean"}}
+
+
+def test_only_images_that_a_draw_needs_are_extracted(request_small: SweepRequest, store: Store) -> None:
+    request = request_small.model_copy(update={"labels_per_class": (3,), "label_draws": 2, "eps_draws": 2, "baselines": False})
+    sweep(request, store, processes=0)
+    bench = Bench(request, store)
+    for draw in range(2):
+        held = np.concatenate([unit.ids for unit in store.units("features", bench.features("model", draw), bench.sigmas[0])])
+        wanted = np.concatenate([bench.validation, bench.test, bench.task(3, draw).train])
+        np.testing.assert_array_equal(np.sort(held), np.sort(wanted))
+
+
+def test_limited_training_images_limit_the_validation_images_in_proportion(request_small: SweepRequest, store: Store) -> None:
+    bench = Bench(request_small.model_copy(update={"n_train": 449, "n_validation": None}), store)
+    assert (len(bench.train), len(bench.validation)) == (449, 90)  # half of 898 and of 180
