@@ -96,10 +96,14 @@ def test_the_headline_is_the_block_with_the_best_mean_validation_accuracy(small_
     assert small_study.result()["headline"] == f"model/{means.idxmax()}/1"
 
 
-def test_the_receipt_counts_every_kind_of_image(small_study: Study) -> None:
+def test_the_receipt_counts_every_kind_of_image(small_study: Study, request_small: SweepRequest, store: Store) -> None:
     receipt = small_study.facts["receipt"]
     assert (receipt["n_train_pool"], receipt["n_validation"], receipt["n_test"]) == (300, 60, 80)
-    assert receipt["passes"] == 440 * 3 * 3 * 2  # images × levels × ε draws × (model, random weights)
+    bench = Bench(request_small, store)
+    # Four label draws over three draws of ε: the first and the last share one.
+    labelled = [np.concatenate([bench.task(10, draw).train for draw in draws]) for draws in ((0, 3), (1,), (2,))]
+    images = sum(60 + 80 + len(set(ids)) for ids in labelled)
+    assert receipt["passes"] == images * 3 * 2  # × levels × (model, random weights)
 
 
 def test_a_second_sweep_passes_no_image_and_says_the_same(request_small: SweepRequest, store: Store) -> None:
@@ -109,10 +113,12 @@ def test_a_second_sweep_passes_no_image_and_says_the_same(request_small: SweepRe
     assert again.facts["results"] == first.facts["results"]
 
 
-def test_another_label_count_passes_no_image(request_small: SweepRequest, store: Store) -> None:
-    sweep(request_small, store, processes=0)
+def test_fewer_labels_pass_no_image_and_more_only_the_new_ones(request_small: SweepRequest, store: Store) -> None:
+    first = sweep(request_small, store, processes=0)
+    fewer = sweep(request_small.model_copy(update={"labels_per_class": (5,)}), store, processes=0)
+    assert fewer.facts["receipt"]["passes"] == 0
     more = sweep(request_small.model_copy(update={"labels_per_class": (5, "all")}), store, processes=0)
-    assert more.facts["receipt"]["passes"] == 0
+    assert first.facts["receipt"]["passes"] + more.facts["receipt"]["passes"] == 440 * 3 * 3 * 2  # images × levels × ε × models
     assert list(more.facts["results"]) == ["5", "all"]
 
 
