@@ -83,7 +83,7 @@ def methods(study: Study, labels: str) -> str:
     )
 
 
-PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.1.0}}
+PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.2.0}}
 @misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
 @misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}"""
 DATA = {
