@@ -12,7 +12,7 @@ from analysis.literature import PUBLISHED
 from analysis.studies import find_study
 from app.components.published import duration
 
-from .test_start import run, texts
+from .test_start import texts, visit
 
 QUESTIONS = ("texture", "shape", "hue")
 
@@ -24,7 +24,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_opens_on_three_questions_in_the_order_of_their_best_level() -> None:
-    page = run()
+    page = visit()
     assert not page.exception
     assert not page.warning
     assert "One model, three questions, three curves." in texts(page)
@@ -35,7 +35,7 @@ def test_it_opens_on_three_questions_in_the_order_of_their_best_level() -> None:
 
 
 def test_the_table_gives_each_question_its_best_block_and_level_with_intervals() -> None:
-    table = run().dataframe[0].value
+    table = visit().dataframe[0].value
     for name in QUESTIONS:
         result = find_study(f"shapes-{name}").result()
         (row,) = (row for _, row in table.iterrows() if row["question"] == name)
@@ -45,7 +45,7 @@ def test_the_table_gives_each_question_its_best_block_and_level_with_intervals()
 
 
 def test_the_figure_has_the_three_studies_curves() -> None:
-    chart = run().get("plotly_chart")[0].proto
+    chart = visit().get("plotly_chart")[0].proto
     lines = [trace for trace in json.loads(chart.spec)["data"] if trace.get("mode") == "lines+markers"]
     assert len(lines) == 3
     assert all(max(line["y"]) == 1 for line in lines)
@@ -54,19 +54,19 @@ def test_the_figure_has_the_three_studies_curves() -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_one_question_is_a_study_of_its_own(question: str) -> None:
-    page = run(view="curve", question=question)
+    page = visit(view="curve", question=question)
     assert not page.exception
     assert find_study(f"shapes-{question}").result()["sentence"] in texts(page)
 
 
 def test_a_link_to_one_of_the_studies_opens_its_question() -> None:
-    page = run(study=find_study("shapes-hue").key)
+    page = visit(study=find_study("shapes-hue").key)
     assert not page.warning
     assert find_study("shapes-hue").result()["sentence"] in texts(page)
 
 
 def test_the_switch_goes_from_one_study_to_another() -> None:
-    page = run()
+    page = visit()
     page.segmented_control(key="study").set_value(find_study("digits").key).run()
     assert not page.exception
     assert find_study("digits").result()["sentence"] in texts(page)
@@ -75,18 +75,18 @@ def test_the_switch_goes_from_one_study_to_another() -> None:
 
 def test_only_what_was_measured_is_said_of_memorization() -> None:
     shapes = {name: find_study(f"shapes-{name}").result()["verdict"]["shape"] for name in QUESTIONS}
-    assert ("does not prove memorization" in texts(run())) is ("decreasing" in shapes.values())
+    assert ("does not prove memorization" in texts(visit())) is ("decreasing" in shapes.values())
 
 
 @pytest.mark.parametrize("study", ["shapes-texture", "digits"])
 def test_more_labels_are_a_view(study: str) -> None:
-    page = run(study=find_study(study).key, view="budget")
+    page = visit(study=find_study(study).key, view="budget")
     assert not page.exception
     assert "a class:" in page.get("plotly_chart")[0].proto.alt
 
 
 def test_what_the_model_makes_is_shown_with_images_alike() -> None:
-    page = run(study=find_study("digits").key)
+    page = visit(study=find_study("digits").key)
     assert "What the model makes from noise" in [heading.value for heading in page.subheader]
     page.number_input(key="generated-image").set_value(5).run()
     assert not page.exception
@@ -94,7 +94,7 @@ def test_what_the_model_makes_is_shown_with_images_alike() -> None:
 
 
 def test_the_wall_shows_every_published_curve_with_its_source() -> None:
-    page = run()
+    page = visit()
     assert "Published, not measured here" in [heading.value for heading in page.subheader]
     assert all(curve.source in texts(page) for curve in PUBLISHED)
     assert [chart.proto.alt for chart in page.get("plotly_chart")[1:]] == [curve.finding for curve in PUBLISHED]

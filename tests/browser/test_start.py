@@ -89,11 +89,21 @@ def test_nothing_is_asked_of_other_machines(page: Page, address: str) -> None:
 
 
 def test_the_finding_is_the_alternative_text_of_sketch_and_chart(page: Page, address: str) -> None:
-    page.goto(address)
+    study = find_study("digits")
+    page.goto(f"{address}/?study={study.key}")
     page.wait_for_selector(CHART)
-    sentence = find_study("digits").result()["sentence"]
+    sentence = study.result()["sentence"]
     assert page.locator(".st-key-sketch img").get_attribute("alt") == sentence
     assert page.get_by_label(sentence).count() == 1
+
+
+def test_it_opens_on_three_curves_and_the_other_studies_are_one_click_away(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(CHART)
+    assert page.locator(".legendtext").all_text_contents()[:1] != []
+    page.get_by_role("radio", name="digits").click()
+    page.wait_for_selector(f"text={find_study('digits').result()['sentence'][:60]}")
+    page.wait_for_url("**study=**")
 
 
 def moved(page: Page) -> tuple[str, str, list[str]]:
@@ -145,7 +155,7 @@ def test_the_axis_switch_relabels_and_is_kept_in_the_address(page: Page, address
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["curve", "blocks", "map"])
+@pytest.mark.parametrize("view", ["questions", "curve", "blocks", "map", "budget"])
 def test_a_phone_shows_every_view_without_scrolling_sideways(browser: Browser, address: str, scheme: str, view: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(f"{address}/?view={view}")
