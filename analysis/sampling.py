@@ -23,7 +23,13 @@ Sampler = Literal["ddim", "heun"]
 
 
 def _scheduler(schedule: Schedule, sampler: str, steps: int, clip: bool) -> Any:
-    alphas = 1 / (1 + schedule.sigmas**2)
+    known = len(schedule.sigmas)
+    if not 2 <= steps <= known:
+        raise InvalidRequest(f"steps is {steps}; allowed: 2 to {known}.")
+    sigmas = schedule.sigmas
+    if sampler == "ddim":  # only the levels that are visited: its step back is a whole number of levels, which does not always divide them
+        sigmas = sigmas[np.linspace(known, 0, steps, endpoint=False).round().astype(int)[::-1] - 1]
+    alphas = 1 / (1 + sigmas**2)
     betas = 1 - alphas / torch.cat([torch.ones(1, dtype=alphas.dtype), alphas[:-1]])
     given: dict[str, Any] = {"num_train_timesteps": len(betas), "trained_betas": betas.tolist()}
     if sampler == "ddim":
@@ -32,8 +38,6 @@ def _scheduler(schedule: Schedule, sampler: str, steps: int, clip: bool) -> Any:
         scheduler = HeunDiscreteScheduler(**given, use_karras_sigmas=True, clip_sample=clip, timestep_spacing="linspace")
     else:
         raise InvalidRequest(f"sampler is {sampler!r}; allowed: 'ddim' and 'heun'.")
-    if not 2 <= steps <= len(betas):
-        raise InvalidRequest(f"steps is {steps}; allowed: 2 to {len(betas)}.")
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -42,8 +46,10 @@ def _scheduler(schedule: Schedule, sampler: str, steps: int, clip: bool) -> Any:
 def sample(backend: Backend, count: int, seed: int = 0, sampler: Sampler = "ddim", steps: int = 50, batch: int = 64) -> Tensor:
     """`count` samples of x_0, (count, c, h, w) float32 on the CPU; sample i is a function of (seed, i) alone.
 
-    Raises InvalidRequest for an unknown sampler or number of steps.
+    Raises InvalidRequest for an unknown sampler, or a count or number of steps that cannot be.
     """
+    if count < 1:
+        raise InvalidRequest(f"count is {count}; allowed: at least 1.")
     card, schedule = backend.card, backend.schedule
     condition = "null" if "null" in card.conditions else card.conditions[0]
     shape = (card.image_channels, card.resolution, card.resolution)
@@ -57,8 +63,8 @@ def sample(backend: Backend, count: int, seed: int = 0, sampler: Sampler = "ddim
             if sampler == "heun":
                 sigma, scale = scheduler.sigmas[scheduler.step_index].double(), 1.0
             else:
-                sigma = schedule.sigmas[int(timestep)]
-                scale = float((1 + sigma**2).sqrt())
+                alpha = scheduler.alphas_cumprod[int(timestep)].double()
+                sigma, scale = ((1 - alpha) / alpha).sqrt(), float(alpha.rsqrt())
             levels = schedule.nearest(sigma.expand(len(x)))  # the level that the network sees is the one its ε is of
             clean = backend.denoise(x * scale, levels, condition)
             eps = (x * scale - clean) / levels.to(x).reshape(-1, 1, 1, 1)

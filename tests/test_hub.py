@@ -206,3 +206,126 @@ def test_a_hub_id_goes_to_the_library_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(datasets, "load_dataset", lambda place: asked.append(place) or found)
     data = open_dataset("somebody/pets", 8)
     assert (asked, data.name, len(data.ids)) == (["somebody/pets"], "somebody/pets", 60)
+
+
+def test_a_second_opening_has_the_same_images_in_the_same_splits(tmp_path: Path) -> None:
+    place = str(two_splits(tmp_path / "pets"))
+    first, again = open_dataset(place, 8), open_dataset(place, 8)
+    assert first.identity == again.identity
+    np.testing.assert_array_equal(first.split, again.split)
+    np.testing.assert_array_equal(first.images, again.images)
+
+
+def test_a_set_that_comes_with_three_splits_keeps_them_apart(tmp_path: Path) -> None:
+    parts = {"train": slice(0, 30), "validation": slice(30, 40), "test": slice(40, 60)}
+    for name, part in parts.items():
+        write(tmp_path / "d" / f"{name}-00000-of-00001.parquet", [png(i) for i in PIXELS[part]])
+    data = open_dataset(str(tmp_path / "d"), 8)
+    for name, part in parts.items():
+        assert {image.tobytes() for image in data.images[data.split == name]} == {image.tobytes() for image in PIXELS[part]}
+
+
+def test_names_in_a_column_of_text_are_sorted_and_stay_with_their_images(tmp_path: Path) -> None:
+    names = ["sheep", "ant", "cow"]
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS], animal=names * 20)
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    labels = data.label_set("animal")
+    assert labels.classes == ("ant", "cow", "sheep")
+    found = {image.tobytes(): labels.classes[k] for image, k in zip(data.images, labels.values, strict=True)}
+    assert [found[image.tobytes()] for image in PIXELS] == names * 20
+
+
+@pytest.mark.parametrize("label", [["x", None, "y", "x"] * 5, (["x", "y"], [0, None, 1, 0] * 5)], ids=["text", "class label"])
+def test_an_image_whose_label_is_none_is_left_out_and_counted(tmp_path: Path, label: Any) -> None:
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], label=label)
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert data.skipped == ("5 images without a label",)
+    assert np.bincount(data.label_set().values).tolist() == [10, 5]
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "seen"),
+    # Luma is 0.299 R + 0.587 G + 0.114 B = 124.2 (ITU-R 601); JPEG alone is lossy, by a shade or two where the colour is flat.
+    [("RGBA", "PNG", (200, 100, 50)), ("P", "PNG", (200, 100, 50)), ("CMYK", "JPEG", (200, 100, 50)), ("L", "PNG", (124, 124, 124))],
+)
+def test_an_image_of_another_mode_keeps_its_colour_among_colour_images(tmp_path: Path, mode: str, form: str, seen: tuple) -> None:
+    flat = np.full((8, 8, 3), (200, 100, 50), np.uint8)
+    content = io.BytesIO()  # a palette of its own: the web palette that `convert` takes by default has no such colour
+    image = Image.fromarray(flat)
+    (image.quantize(4) if mode == "P" else image.convert(mode)).save(content, form)
+    write(tmp_path / "d.parquet", [content.getvalue(), png(PIXELS[0])])
+    images = open_dataset(str(tmp_path / "d.parquet"), 8).images.astype(int)
+    assert min(np.abs(image - seen).max() for image in images) <= 3
+
+
+def test_without_a_side_images_take_the_short_edge_of_the_first(tmp_path: Path) -> None:
+    tall = np.zeros((40, 12, 3), np.uint8)
+    tall[14:26] = (10, 200, 30)
+    write(tmp_path / "d.parquet", [png(tall), png(PIXELS[0])])
+    images = open_dataset(str(tmp_path / "d.parquet")).images
+    assert images.shape == (2, 12, 12, 3)
+    assert any((image == (10, 200, 30)).all() for image in images)
+
+
+def test_an_unreadable_file_among_class_folders_is_listed_by_its_name(tmp_path: Path) -> None:
+    for k, name in enumerate(("ant", "bird")):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(4):
+            (tmp_path / "d" / name / f"{name}{i}.png").write_bytes(png(PIXELS[4 * k + i]))
+    (tmp_path / "d" / "ant" / "ant1.png").write_bytes(b"no image")
+    data = open_dataset(str(tmp_path / "d"), 8)
+    assert np.bincount(data.label_set().values).tolist() == [3, 4]
+    assert [line.split(":")[1].strip() for line in data.skipped] == ["ant1.png"]
+
+
+def test_unreadable_images_of_one_split_do_not_move_the_labels_of_another(tmp_path: Path) -> None:
+    for name, start, bad in (("train", 0, 3), ("test", 20, 5)):
+        images = [b"no image" if i == bad else png(PIXELS[start + i]) for i in range(20)]
+        write(tmp_path / "d" / f"{name}-00000-of-00001.parquet", images, label=(["a", "b", "c"], [i % 3 for i in range(20)]))
+    data = open_dataset(str(tmp_path / "d"), 8)
+    assert {line.split(":")[0] for line in data.skipped} == {"train", "test"}
+    values = {image.tobytes(): int(k) for image, k in zip(data.images, data.label_set().values, strict=True)}
+    assert values == {PIXELS[s + i].tobytes(): i % 3 for s, bad in ((0, 3), (20, 5)) for i in range(20) if i != bad}
+
+
+def test_a_file_that_was_cut_short_is_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS])
+    whole = (tmp_path / "d.parquet").read_bytes()
+    (tmp_path / "d.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidData, match="cannot be opened") as raised:
+        open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_why_an_image_cannot_be_read_says_nothing_of_this_process(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", [png(PIXELS[0]), b"no image"])
+    (reason,) = open_dataset(str(tmp_path / "d.parquet"), 8).skipped
+    assert reason.startswith("train: 1.png: ")
+    assert " at 0x" not in reason
+
+
+def test_a_column_of_lists_of_another_length_in_each_split_is_no_label_set(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name, part, tags in (("train", slice(0, 20), [1]), ("test", slice(20, 30), [1, 2])):
+        rows = {"img": [{"bytes": png(i), "path": None} for i in PIXELS[part]], "tags": [tags] * len(PIXELS[part])}
+        made = datasets.Dataset.from_dict(rows).cast_column("img", datasets.Image())
+        made.to_parquet(str(tmp_path / "d" / f"{name}-00000-of-00001.parquet"))
+    data = open_dataset(str(tmp_path / "d"), 8)
+    assert (len(data.ids), data.label_sets) == (30, {})
+
+
+def test_a_second_column_of_images_is_not_read(tmp_path: Path) -> None:
+    rows = {"img": [{"bytes": png(i), "path": None} for i in PIXELS[:4]], "mask": [{"bytes": b"no image", "path": None}] * 4}
+    made = datasets.Dataset.from_dict(rows).cast_column("img", datasets.Image()).cast_column("mask", datasets.Image())
+    made.to_parquet(str(tmp_path / "d.parquet"))
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert (len(data.ids), data.skipped, data.label_sets) == (4, (), {})
+
+
+def test_grey_of_sixteen_bits_keeps_its_shades(tmp_path: Path) -> None:
+    ramp = np.repeat(np.linspace(0, 65535, 8).astype(np.uint16)[None], 8, 0)
+    content = io.BytesIO()
+    Image.fromarray(ramp).save(content, "PNG")
+    write(tmp_path / "d.parquet", [content.getvalue()])
+    seen = open_dataset(str(tmp_path / "d.parquet"), 8).images[0, 0, :, 0]
+    np.testing.assert_allclose(seen, np.linspace(0, 255, 8), atol=1)

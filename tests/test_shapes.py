@@ -8,8 +8,8 @@ from scipy.stats import chi2_contingency, chisquare
 from sklearn.linear_model import LogisticRegression
 
 from analysis.datasets import open_dataset
-from analysis.datasets.base import Dataset
-from analysis.datasets.shapes import HUES, SHAPES, TEXTURES, draw
+from analysis.datasets.base import Dataset, image_ids
+from analysis.datasets.shapes import HUES, INSIDE, SHAPES, TEXTURES, draw
 from analysis.errors import InvalidRequest
 
 
@@ -102,3 +102,51 @@ def test_it_is_resized_to_the_side_that_is_asked_for(side: int) -> None:
     dataset = open_dataset("shapes:300", side)
     assert dataset.images.shape == (300, side, side, 3)
     assert dataset.resized_from == (16, 16)
+
+
+def test_the_areas_of_the_shapes_are_those_of_geometry() -> None:
+    v, u = np.mgrid[-1.2:1.2:1201j, -1.2:1.2:1201j]
+    lens = 0.75**2 * np.arccos(-0.25) + np.arccos(0.6875) - 0.5 * np.sqrt(2.25 * 0.25 * 0.75 * 1.25)  # where two circles overlap
+    by_hand = [np.pi * 0.9**2, 1.6**2, 1.8 * 1.8 / 2, 2 * 0.6 * 1.96 - 0.6**2, np.pi * (1 - 0.55**2), np.pi - lens]
+    measured = [inside(u, v).mean() * 2.4**2 for inside in INSIDE]
+    np.testing.assert_allclose(measured, by_hand, rtol=0.01)  # the grid's step is 0.002 of a radius
+
+
+def test_a_matched_filter_reads_the_texture_off_the_middle(many: tuple) -> None:
+    """Of period 2 there are three waves: rows, columns and checks are one each, dots are all three alike."""
+    images, labels = many
+    y, x = np.mgrid[:4, :4]
+    waves = np.stack([(-1.0) ** y, (-1.0) ** x, (-1.0) ** (x + y)])
+    found = np.abs(np.einsum("nyx,kyx->nk", images.mean(-1)[:, 6:10, 6:10], waves))
+    guess = np.where(found.min(1) > 0.5 * found.max(1), TEXTURES.index("dots"), found.argmax(1))
+    solid = np.isin(labels["shape"], [SHAPES.index(name) for name in ("disc", "square", "cross")])
+    assert (guess == labels["texture"])[solid].mean() > 0.98
+
+
+@pytest.mark.parametrize("name", ["shape", "texture"])
+@pytest.mark.parametrize("what", ["brightness", "mean colour"])
+def test_a_mean_tells_next_to_nothing_of_shape_and_texture(many: tuple, name: str, what: str) -> None:
+    mean, values = many[0].mean((1, 2)), many[1][name]
+    mean = mean.mean(1, keepdims=True) if what == "brightness" else mean
+    right = LogisticRegression().fit(mean[:2000], values[:2000]).score(mean[2000:], values[2000:])
+    # Three standard errors of 1,000 images are 0.04; a larger shape does shift the mean colour, and clipped dots the brightness.
+    assert right < 1 / (values.max() + 1) + 0.05
+
+
+def test_every_product_label_is_made_of_the_three(shapes: Dataset) -> None:
+    sets = [shapes.label_set(name) for name in ("hue", "shape", "texture")]
+    told = ["{} {} of {}".format(*(s.classes[s.values[row]] for s in sets)) for row in range(len(shapes.ids))]
+    product = shapes.label_set("product")
+    assert told == [product.classes[k] for k in product.values]
+    assert len(set(product.classes)) == len(SHAPES) * len(TEXTURES) * len(HUES)
+
+
+def test_fresh_images_are_in_no_set_and_come_again_only_for_the_same_step(shapes: Dataset) -> None:
+    first, again, later = (shapes.fresh(0, step, 200) for step in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert len({*image_ids(first), *image_ids(later), *shapes.ids}) == 200 + 200 + 1200
+
+
+def test_at_its_own_side_nothing_is_resized() -> None:
+    assert open_dataset("shapes:300", 16).resized_from is None
+    assert open_dataset("shapes:300", 16).identity == open_dataset("shapes:300").identity

@@ -47,7 +47,14 @@ def split_by_id(ids: np.ndarray) -> np.ndarray:
 
 
 def fit_square(image: Image.Image, side: int) -> np.ndarray:
-    """The middle square of an image, at side × side pixels, (side, side, 3) uint8; one that fits is left as it is."""
+    """The middle square of an image, at side × side pixels, (side, side, 3) uint8; one that fits is left as it is.
+
+    Raises ValueError for 32-bit images, whose range is not known.
+    """
+    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"images of mode {image.mode} have no known range of values")
     colour = image.convert("RGB")
     if colour.size != (side, side):
         edge = min(colour.size)
@@ -98,6 +105,8 @@ class Dataset(ABC):
             self.split = split_by_id(self.ids)
         else:
             self.split = self._complete(self.given[first])
+            if not (self.split == "train").any():
+                raise InvalidData(f"Every training image of {self.name!r} is a test image too; give it others to train on.")
             rule = f"given,validation:{OF_TRAIN}:" + hashlib.sha256("".join(s[0:2] for s in self.split).encode()).hexdigest()
         self.identity = hashlib.sha256(self.ids.tobytes() + rule.encode()).hexdigest()[:16]
         self.label_sets = {name: self._labels(name, classes, np.asarray(values), first) for name, (classes, values) in labels.items()}

@@ -21,15 +21,24 @@ SPLITS = ("train", "validation", "test")
 MOST_CLASSES = 1000
 
 
+def _source(given: Mapping[str, Any]) -> Any:
+    """What Pillow is to open: the bytes, or the file of a local folder; never a path that a table merely mentions."""
+    if given.get("bytes"):
+        return io.BytesIO(given["bytes"])
+    if given.get("bytes") is None and given.get("path") and Path(given["path"]).is_absolute():
+        return given["path"]
+    raise ValueError("no image data")
+
+
 def _decode(row: Mapping[str, Any], column: str, side: int) -> dict[str, Any]:
     """Pixels of one row at side × side as bytes; empty, with the reason, where they cannot be read."""
     given = row[column] or {}
     try:
-        source = io.BytesIO(given["bytes"]) if given.get("bytes") else given["path"]
+        source = _source(given)
         with Image.open(source) as image:
             pixels = fit_square(image, side)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, KeyError, TypeError, ValueError, SyntaxError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = "no image that can be read" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
         return {"pixels": b"", "reason": f"{Path(str(given.get('path') or 'an image')).name}: {reason}"}
     return {"pixels": pixels.tobytes(), "reason": ""}
 
@@ -56,7 +65,7 @@ class Hub(Dataset):
             skipped += [f"{split}: {reason}" for reason in done["reason"] if reason]
             images.append(np.frombuffer(b"".join(done["pixels"]), np.uint8).reshape(-1, side, side, 3))
             names.append(np.full(int(good.sum()), split))
-            others = [name for name in part.features if name != column]
+            others = [name for name, kind in part.features.items() if type(kind).__name__ in ("ClassLabel", "Value")]
             table = part.select_columns(others)[:] if others else {}
             for name in others:
                 rows.setdefault(name, []).append(np.asarray(table[name], dtype=object)[good])
@@ -109,9 +118,9 @@ def _edge(part: Any, column: str) -> int:
     """The short edge of the first image that can be read."""
     for row in part.cast_column(column, _undecoded()).select(range(min(100, len(part)))):
         try:
-            with Image.open(io.BytesIO(row[column]["bytes"]) if row[column]["bytes"] else row[column]["path"]) as image:
+            with Image.open(_source(row[column] or {})) as image:
                 return min(image.size)
-        except (UnidentifiedImageError, OSError, TypeError):
+        except (UnidentifiedImageError, OSError, ValueError):
             continue
     raise InvalidData("None of the first 100 images can be read; check the files.")
 
@@ -127,7 +136,9 @@ def _labels(
         plain = all(isinstance(value, (str, bool, int, type(None))) for value in values[:1000])
         if named is None and not plain:
             continue
-        there = np.asarray([value is not None and not (named is not None and value < 0) for value in values])
+        there = np.asarray([value is not None and value != -1 for value in values])
+        if 2 * there.sum() < len(there):
+            continue  # mostly without: no label of these images
         if named is None:
             classes = sorted({value for value, here in zip(values, there, strict=True) if here}, key=lambda v: (isinstance(v, str), v))
             if not classes or len(classes) > min(MOST_CLASSES, len(values) / 2):
