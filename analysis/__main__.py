@@ -73,7 +73,9 @@ def sweep(
     pooling: Annotated[list[str] | None, typer.Option(help="Side of the average grid a map is pooled to, repeatable; default: 1.")] = None,
     head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
-    label_draws: Annotated[int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")] = None,
+    label_draws: Annotated[
+        int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")
+    ] = None,
     eps_draws: Annotated[int, typer.Option(min=1, help="Draws of the noise ε.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ε and of the label draws.")] = 0,
     n_train: Annotated[int | None, typer.Option(min=1, help="Training images to draw labels from; default: all.")] = None,

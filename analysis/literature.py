@@ -1,11 +1,13 @@
 """Curves that others measured and published: numbers with table and protocol, and what it takes to measure them again.
 
-None of them was measured here; figures draw them dashed. Sources: [Li] arXiv 2502.05743, [GD] arXiv 2307.08702, [DDAE] arXiv
-2303.09769. Sizes and licences are those that the checkpoints' own pages state; None where that is not known.
+None of them was measured here; figures draw them dashed. Sources: Li et al., arXiv 2502.05743; Mukhopadhyay et al., arXiv
+2307.08702; Xiang et al., arXiv 2303.09769. Licences and sizes are those that the checkpoints' own pages state, for ADM the size of
+the file with the checksum a37c32ff…; None where that is not known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from .specs import Frozen
@@ -15,15 +17,24 @@ LI_SIGMAS = (0.008, 0.023, 0.060, 0.140, 0.296, 0.585, 1.088, 1.923)
 
 
 class Again(Frozen):
-    """What it takes to measure a curve again; `gflop` is of one image's pass, `passes` images × levels × one draw of ε."""
+    """What it takes to measure a curve again: `gflop` for one image's pass, `encode_gflop` once an image where there is a VAE."""
 
     checkpoint: str
     license: str
     download_bytes: int | None
     gflop: float | None
-    passes: int
-    command: str | None
+    encode_gflop: float = 0.0
+    images: int
+    levels: int
+    draws: int = 2  # of ε: the least that gives an interval
+    command: str | None  # needs a later version, which opens models from the hub
+    today: tuple[str, ...] = ()  # what this version can do instead, in order
     note: str
+
+    @property
+    def passes(self) -> int:
+        """Images × levels × draws of ε: what `command` does, its labels being all and its baselines left out."""
+        return self.images * self.levels * self.draws
 
 
 class Published(Frozen):
@@ -32,8 +43,10 @@ class Published(Frozen):
     name: str
     title: str
     protocol: str
+    paper: str
     source: str
     axis: Literal["sigma", "block"]
+    space: Literal["pixels", "latents"] = "pixels"  # what σ is of
     points: tuple[tuple[float, float], ...]
     chance: float
     finding: str
@@ -44,13 +57,25 @@ class Published(Frozen):
         return max(self.points, key=lambda point: point[1])
 
 
-LATER = "Models from the hub cannot be opened in this version yet; the command is for one that can."
+def _sweep(backend: str, dataset: str, sigmas: Sequence[float]) -> str:
+    """The command for the published protocol: these levels, all labels, no baselines."""
+    levels = " ".join(f"--sigma {sigma:g}" for sigma in sigmas)
+    return f"python -m analysis sweep --backend {backend} --dataset {dataset} {levels} --labels-per-class all --eps-draws 2 --no-baselines"
+
+
+LI, GD = "Understanding Representation Dynamics of Diffusion Models", "Diffusion Models Beat GANs on Image Classification"
+DIT = (
+    *((0.010, 73.53), (0.044, 75.17), (0.108, 75.83), (0.205, 76.1), (0.339, 74.85)),
+    *((0.719, 66.47), (1.234, 49.31), (2.031, 29.28), (6.135, 7.81)),
+)
+ADM_SIGMAS = (0.31, 0.41, 0.52)  # t = 90, 120 and 150 of its linear schedule
 PUBLISHED = (
     Published(
         name="edm-cifar10",
         title="EDM on CIFAR-10",
         protocol="logistic probe, decoder layer 16x16_block1, noisy input",
-        source="[Li] arXiv 2502.05743, Table 9",
+        paper=LI,
+        source="Li et al., arXiv 2502.05743, Table 9",
         axis="sigma",
         points=tuple(zip(LI_SIGMAS, (93.72, 94.94, 95.20, 94.11, 91.36, 85.25, 72.95, 56.21), strict=True)),
         chance=10.0,
@@ -60,16 +85,24 @@ PUBLISHED = (
             license="Apache-2.0",
             download_bytes=143_000_000,
             gflop=12.4,
-            passes=60_000 * 8,
-            command="python -m analysis sweep --backend google/ddpm-cifar10-32 --dataset uoft-cs/cifar10",
-            note="EDM's own checkpoints are pickles, which hold code that opening them would run: they are not opened here. " + LATER,
+            images=60_000,
+            levels=8,
+            command=_sweep("google/ddpm-cifar10-32", "uoft-cs/cifar10", LI_SIGMAS),
+            today=(
+                "python -m analysis train cifar10-ddpm --size base --dataset uoft-cs/cifar10 --out cifar10-base",
+                _sweep("cifar10-base", "uoft-cs/cifar10", LI_SIGMAS),
+            ),
+            note="EDM's own checkpoints are pickles, which hold code that opening them would run: they are not opened here. For a DDPM "
+            "of this size, 35.7 million parameters, 90.05 % is published at t = 11, sixth decoder block (arXiv 2303.09769). "
+            "To train one takes 200,000 steps of 256 images, work for a GPU (--device cuda); without --size it is a smaller one.",
         ),
     ),
     Published(
         name="edm-imagenet64",
         title="EDM ImageNet-64 on TinyImageNet",
         protocol="logistic probe on TinyImageNet's classes, noisy input",
-        source="[Li] arXiv 2502.05743, Table 9",
+        paper=LI,
+        source="Li et al., arXiv 2502.05743, Table 9",
         axis="sigma",
         points=tuple(zip(LI_SIGMAS, (32.17, 34.70, 43.09, 53.58, 50.78, 42.13, 27.56, 15.10), strict=True)),
         chance=0.5,
@@ -79,7 +112,8 @@ PUBLISHED = (
             license="CC BY-NC-SA 4.0",
             download_bytes=None,
             gflop=None,
-            passes=110_000 * 8,
+            images=110_000,
+            levels=8,
             command=None,
             note="The checkpoint is a pickle, which holds code that opening it would run: it is not opened here.",
         ),
@@ -88,29 +122,31 @@ PUBLISHED = (
         name="dit-miniimagenet",
         title="DiT-XL/2 on miniImageNet",
         protocol="logistic probe, noisy latents: σ is in latent units",
-        source="[Li] arXiv 2502.05743, Table 8",
+        paper=LI,
+        source="Li et al., arXiv 2502.05743, Table 8",
         axis="sigma",
-        points=(
-            *((0.010, 73.53), (0.044, 75.17), (0.108, 75.83), (0.205, 76.1), (0.339, 74.85)),
-            *((0.719, 66.47), (1.234, 49.31), (2.031, 29.28), (6.135, 7.81)),
-        ),
+        space="latents",
+        points=DIT,
         chance=1.0,
         finding="Accuracy rises from 73.5 % at σ = 0.01 to 76.1 % at σ = 0.2 of the latents, then falls to 7.8 % at σ = 6.1.",
         again=Again(
             checkpoint="facebook/DiT-XL-2-256",
             license="CC BY-NC 4.0",
-            download_bytes=2_700_000_000,
+            download_bytes=3_335_000_000,  # transformer 3.00 GB, VAE 335 MB
             gflop=237.0,
-            passes=60_000 * 9,
-            command="python -m analysis sweep --backend facebook/DiT-XL-2-256 --dataset PATH/TO/miniImageNet",
-            note=LATER,
+            encode_gflop=273.0,
+            images=60_000,
+            levels=9,
+            command=_sweep("facebook/DiT-XL-2-256", "PATH/TO/miniImageNet", [sigma for sigma, _ in DIT]),
+            note="Every image also goes once through the VAE's encoder, 273 GFLOP.",
         ),
     ),
     Published(
         name="adm-imagenet",
         title="ADM on ImageNet-1k, over its 37 blocks",
-        protocol="linear probe, t ≈ 90 to 150; block 24 with pool 1, the others read off the paper's figure and approximate",
-        source="[GD] arXiv 2307.08702",
+        protocol="linear probe, t ≈ 90 to 150; block 24 with pool 1, the other two approximate",
+        paper=GD,
+        source="Mukhopadhyay et al., arXiv 2307.08702",
         axis="block",
         points=((6, 11.0), (24, 61.95), (33, 30.0)),
         chance=0.1,
@@ -118,11 +154,12 @@ PUBLISHED = (
         again=Again(
             checkpoint="256x256_diffusion_uncond.pt of openai/guided-diffusion",
             license="MIT",
-            download_bytes=None,
+            download_bytes=2_211_383_297,
             gflop=None,
-            passes=1_331_000,
-            command="python -m analysis sweep --backend 256x256_diffusion_uncond.pt --dataset PATH/TO/imagenet",
-            note=LATER,
+            images=1_331_167,
+            levels=3,
+            command=_sweep("256x256_diffusion_uncond.pt", "PATH/TO/imagenet", ADM_SIGMAS),
+            note="The levels of the command are t = 90, 120 and 150.",
         ),
     ),
 )
@@ -140,4 +177,6 @@ def beside(dataset: str) -> Published | None:
 
 def expected_seconds(again: Again, cores: int) -> float | None:
     """About how long the passes take on so many cores, in seconds; None where the cost of a pass is not known."""
-    return None if again.gflop is None else again.gflop * again.passes / (cores * CORE_GFLOPS)
+    if again.gflop is None:
+        return None
+    return (again.gflop * again.passes + again.encode_gflop * again.images) / (cores * CORE_GFLOPS)

@@ -15,6 +15,7 @@ def published_figure(curve: Published) -> go.Figure:
     over_sigma = curve.axis == "sigma"
     x = [math.log10(at) if over_sigma else at for at, _ in curve.points]
     unit = "σ = " if over_sigma else "block "
+    noise = "noise level σ of the latents" if curve.space == "latents" else "noise level σ"
     figure = go.Figure(
         go.Scatter(
             x=x,
@@ -33,7 +34,7 @@ def published_figure(curve: Published) -> go.Figure:
         height=220,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         xaxis={
-            "title": {"text": "clean ← noise level σ → noisy" if over_sigma else "block, input → output", "font": {"size": 12}},
+            "title": {"text": f"clean ← {noise} → noisy" if over_sigma else "block, input → output", "font": {"size": 12}},
             "tickvals": x[::every],
             "ticktext": [f"{at:g}" for at, _ in curve.points][::every],
             "zeroline": False,

@@ -13,7 +13,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
 STDLIB = set(sys.stdlib_module_names)
-LIGHT = {"errors", "registry", "specs", "catalog", "studies", "store", "jobs", "dynamics", "verdict", "theory", "figures", "player"}
+LIGHT = {
+    "errors",
+    "registry",
+    "specs",
+    "catalog",
+    "studies",
+    "store",
+    "jobs",
+    "dynamics",
+    "verdict",
+    "theory",
+    "figures",
+    "player",
+    "questions",
+    "exhibit",
+    "literature",
+    "wall",
+}
 
 
 def imported(path: Path, deferred: bool = True) -> set[str]:

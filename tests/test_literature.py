@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.main import get_command
 
-from analysis.literature import CORE_GFLOPS, PUBLISHED, beside, expected_seconds, published
+from analysis.__main__ import app
+from analysis.literature import ADM_SIGMAS, CORE_GFLOPS, PUBLISHED, beside, expected_seconds, published
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.sweeping import sweep
 from analysis.wall import published_figure
 
 EDM = "0.008 93.72 0.023 94.94 0.060 95.20 0.140 94.11 0.296 91.36 0.585 85.25 1.088 72.95 1.923 56.21"
@@ -33,9 +41,32 @@ def test_every_curve_says_where_it_is_from_and_what_it_found(curve) -> None:
     assert all(curve.chance < value < 100 for _, value in curve.points)
 
 
-@every
-def test_what_cannot_be_run_today_says_so(curve) -> None:
-    assert "later" in curve.again.note or "in this version" in curve.again.note or curve.again.command is None
+@pytest.mark.parametrize("curve", [curve for curve in PUBLISHED if curve.again.command], ids=lambda curve: curve.name)
+def test_the_passes_that_are_counted_are_those_of_the_command(curve) -> None:
+    words = shlex.split(curve.again.command)[4:]
+    given = get_command(app).commands["sweep"].make_context("sweep", words).params
+    assert given["labels_per_class"] == ["all"]
+    assert not given["baselines"]
+    assert curve.again.passes == curve.again.images * len(given["sigma"]) * given["eps_draws"]
+
+
+def test_a_sweep_of_such_a_command_makes_as_many_passes(tiny_folder: Path, tmp_path: Path) -> None:
+    words = shlex.split(published("edm-cifar10").again.command)[4:]
+    given = get_command(app).commands["sweep"].make_context("sweep", words).params
+    labels = {"labels_per_class": ("all",), "baselines": given["baselines"], "eps_draws": given["eps_draws"]}
+    request = SweepRequest(backend=str(tiny_folder), levels=3, blocks=("mid.res1",), **labels)
+    assert sweep(request, Store(tmp_path), processes=0).facts["receipt"]["passes"] == 1797 * 3 * published("edm-cifar10").again.draws
+
+
+def test_levels_of_adm_are_its_timesteps_90_to_150() -> None:
+    kept = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    assert np.round(np.sqrt((1 - kept) / kept)[[90, 120, 150]], 2).tolist() == list(ADM_SIGMAS)
+
+
+def test_latents_are_named_on_the_axis() -> None:
+    titles = {curve.name: published_figure(curve).layout.xaxis.title.text for curve in PUBLISHED}
+    assert "latents" in titles["dit-miniimagenet"]
+    assert "latents" not in titles["edm-cifar10"]
 
 
 @every
@@ -48,7 +79,9 @@ def test_published_curves_are_drawn_dashed_with_open_markers(curve) -> None:
 
 def test_the_expected_time_is_operations_over_speed() -> None:
     again = published("edm-cifar10").again
-    assert expected_seconds(again, 2) == pytest.approx(12.4 * 480_000 / (2 * CORE_GFLOPS))
+    assert expected_seconds(again, 2) == pytest.approx(12.4 * 960_000 / (2 * CORE_GFLOPS))
+    dit = published("dit-miniimagenet").again
+    assert expected_seconds(dit, 1) == pytest.approx((237 * 1_080_000 + 273 * 60_000) / CORE_GFLOPS)
     assert expected_seconds(again.model_copy(update={"gflop": None}), 2) is None
 
 

@@ -17,17 +17,34 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+def _size(count: int | None) -> str:
+    if count is None:
+        return "size not known"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
 def _facts(again: Again) -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     seconds = expected_seconds(again, cores)
-    size = "not known" if again.download_bytes is None else f"{again.download_bytes / 1e6:,.0f} MB"
+    work = f"{again.images:,} images × {again.levels} noise levels × {again.draws} draws of noise = {again.passes:,} passes"
     time = (
-        "not known"
+        f"not known; {work}"
         if seconds is None
-        else f"about {duration(seconds)} on this device's {cores} cores: {again.passes:,} passes of {again.gflop:g} GFLOP, estimated at "
-        f"{CORE_GFLOPS:.0f} GFLOPS a core"
+        else f"about {duration(seconds)} for the network alone on this device's {cores} cores without a GPU, an estimate: {work} of "
+        f"{again.gflop:g} GFLOP, at the {CORE_GFLOPS:.0f} GFLOPS a core of the machine this was developed on"
     )
-    return [f"Checkpoint: {again.checkpoint}", f"Licence: {again.license}", f"Download: {size}", f"Time: {time}", again.note]
+    download = _size(again.download_bytes)
+    return [f"Checkpoint: {again.checkpoint}. Licence: {again.license}", f"Download: {download}", f"Time: {time}", again.note]
+
+
+def _commands(again: Again) -> None:
+    if again.today:
+        st.caption("Works today: train a model of this project's own, then measure it.")
+    for command in again.today:
+        st.code(command, language="bash", wrap_lines=True)
+    if again.command:
+        st.caption("Needs a later version, which opens the checkpoint above:")
+        st.code(again.command, language="bash", wrap_lines=True)
 
 
 def _card(curve: Published) -> None:
@@ -35,11 +52,10 @@ def _card(curve: Published) -> None:
 
     st.markdown(f"**{curve.title}**")
     st.plotly_chart(published_figure(curve), key=f"published-{curve.name}", alt=curve.finding, config={"displayModeBar": False})
-    st.caption(f"{curve.finding} {curve.source}; {curve.protocol}.")
+    st.caption(f"{curve.finding} {curve.paper}: {curve.source}; {curve.protocol}.")
     with st.expander("Measure it yourself", icon=":material/science:"):
         st.markdown("\n".join(f"- {fact}" for fact in _facts(curve.again)))
-        if curve.again.command:
-            st.code(curve.again.command, language="bash", wrap_lines=True)
+        _commands(curve.again)
 
 
 def show() -> None:
