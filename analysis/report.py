@@ -226,7 +226,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
     results = {str(part.per_class): judge(bench, part) for part in gathered}
     both = [tables(bench, part) for part in gathered]
     curve, draws = (pd.concat([pair[k] for pair in both], ignore_index=True) for k in (0, 1))
-    packed = {f"{part.per_class}/{name}": np.packbits(right, axis=-1) for part in gathered for name, right in part.correct.items()}
+    packed = {f"{part.per_class}/{name}": np.packbits(part.correct[name], axis=-1) for part in gathered for name in _kept(part, results)}
     picture, shown = strip(bench)
     identities = sorted(bench.features(source, 0).key() for source in bench.sources)
     key = bench.request.model_copy(update={"dataset": f"{bench.request.dataset}:{':'.join(identities)}"}).key()
@@ -252,6 +252,12 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
         "strip.png": picture,
     }
     return write_study(bench.store.root / "studies" / key, facts, files)
+
+
+def _kept(part: Gathered, results: Mapping[str, Any]) -> list[str]:
+    """The curves whose right and wrong answers stay with the study: all, but of random weights only the best block's."""
+    best = results[str(part.per_class)]["short"]["series"].get("random")
+    return [name for name in part.correct if not name.startswith("random/") or name == best]
 
 
 def _levels(bench: Bench) -> list[dict[str, float]]:

@@ -3,7 +3,7 @@
 study.json          what it is of, its verdicts, its receipt, the curves in short, the checksums of the other files
 curve.parquet       tidy: one row a series and noise level, over all draws (column `draw` empty)
 draws.parquet       tidy: one row a series, noise level and draw
-correct.safetensors which test image each probe got right: `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
+correct.safetensors which test image each probe got right (of random weights the best block's): `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
 heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
 logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K), and `test`, the ids
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
