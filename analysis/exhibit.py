@@ -15,6 +15,7 @@ from .questions import Question
 from .specs import Axis
 
 DASHES = ("solid", "dash", "dot")
+TICKS = [digit * 10**power for power in range(-3, 3) for digit in (1, 2, 5)]
 
 
 def _best(question: Question, row: int, colour: str) -> go.Scatter:
@@ -142,7 +143,7 @@ def budget_figure(results: Mapping[str, Mapping[str, Any]], labelled: Mapping[st
         height=520,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis=plain | {"type": "log", "tickvals": x, "ticktext": text, "title": {"text": "labelled images"}, "anchor": "y2"},
-        yaxis=plain | {"domain": [0.55, 1], "type": "log", "title": {"text": "best noise level σ"}},
+        yaxis=plain | {"domain": [0.55, 1], "type": "log", "tickvals": TICKS, "title": {"text": "best noise level σ"}},
         yaxis2=plain | {"domain": [0, 0.45], "title": {"text": "gain, points"}, "zeroline": False},
         hovermode="closest",
     )

@@ -49,7 +49,8 @@ def controls(allowed: dict[str, list[str]]) -> None:
         st.segmented_control("View", allowed["view"], required=True, format_func=names.__getitem__, key="view")
         if "question" in allowed and view != TOGETHER:
             st.segmented_control("Question", allowed["question"], required=True, key="question")
-        st.segmented_control("Axis", allowed["axis"], required=True, format_func=AXES.__getitem__, key="axis")
+        if view != "budget":
+            st.segmented_control("Axis", allowed["axis"], required=True, format_func=AXES.__getitem__, key="axis")
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)

@@ -62,6 +62,7 @@ def show(study: Study) -> None:
     shown = min(SHOWN, len(images) // 12 * 12)
     st.image(
         _row(images[:shown], 12, scale),
+        alt=f"{shown} small images made by {study.card.name}.",
         caption=f"The first {shown} of {len(images):,} images that {study.card.name} made ({made['sampler'].upper()}, {made['steps']} steps, seed "
         f"{made['seed']}). None is a photograph; nothing above is measured on them.",
     )
@@ -79,5 +80,6 @@ def show(study: Study) -> None:
     found = _alike(study.key, int(level), int(image) - 1, study)
     st.image(
         _row(images[[int(image) - 1, *found]], 1 + ALIKE, scale),
+        alt=f"Image {image} and the {ALIKE} most alike to the model: numbers {', '.join(str(i + 1) for i in found)}.",
         caption=f"Left: number {image}. Then the {ALIKE} most alike to block {made['tensor'].split('/')[0]} at σ = {levels[level]['sigma']:.2g} (cosine).",
     )

@@ -90,7 +90,7 @@ def test_what_the_model_makes_is_shown_with_images_alike() -> None:
     assert "What the model makes from noise" in [heading.value for heading in page.subheader]
     page.number_input(key="generated-image").set_value(5).run()
     assert not page.exception
-    assert "Left: number 5." in " ".join(str(image.proto) for image in page.get("imgs"))
+    assert "Left: number 5." in " ".join(str(image.proto) for image in page.get("image"))
 
 
 def test_the_wall_shows_every_published_curve_with_its_source() -> None:
