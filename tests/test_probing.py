@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 from analysis import probing
 from analysis.backends.base import Backend
@@ -120,6 +124,26 @@ def test_the_penalty_is_chosen_on_validation_labels_and_not_on_test() -> None:
     heads = Logistic().fit(Scaler.fit(x[:30])(x[:30]), y[:30], 2)
     scores = [(h.predict_logits(Scaler.fit(x[:30])(x[30:])).argmax(1) == y[30:]).mean() for h in heads]
     assert a == b == heads[int(np.argmax(scores))].penalty
+
+
+def test_a_fit_that_single_precision_cannot_finish_is_finished_in_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3
+    fit, seen = LogisticRegression.fit, []
+
+    def stuck(self: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> LogisticRegression:
+        seen.append((self.C, features.dtype.name))
+        if features.dtype == np.float32 and self.C == 1.0:
+            warnings.warn("lbfgs failed to converge", ConvergenceWarning, stacklevel=1)
+        return fit(self, features, labels)
+
+    expected = Logistic().fit(features, labels, 3)
+    monkeypatch.setattr(LogisticRegression, "fit", stuck)
+    heads = Logistic().fit(features, labels, 3)
+    assert [name for penalty, name in seen if penalty == 1.0] == ["float32", "float64"]
+    assert {name for penalty, name in seen if penalty != 1.0} == {"float32"}
+    for head, same in zip(heads, expected, strict=True):
+        np.testing.assert_allclose(head.predict_logits(features), same.predict_logits(features), atol=2e-3)
 
 
 def test_probed_cells_are_not_fitted_twice(store: Store, tiny: Backend, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

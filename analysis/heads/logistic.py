@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from .base import FittedHead, ProbeHead
@@ -37,12 +39,24 @@ class Logistic(ProbeHead):
         model = LogisticRegression(warm_start=True, max_iter=2000)
         heads: list[FittedHead] = []
         for penalty in self.penalties:
-            model.set_params(C=penalty).fit(features, labels)
+            _converge(model.set_params(C=penalty), features, labels)
             weight, bias = model.coef_.astype(np.float32), model.intercept_.astype(np.float32)
             if classes == 2:  # scikit-learn keeps the one row that tells the second class from the first
                 weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
             heads.append(Linear(penalty, weight, bias))
         return heads
+
+
+def _converge(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> None:
+    """Fit; where single precision is too coarse for the line search, once more in double."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            model.fit(features, labels)
+            return
+        except ConvergenceWarning:
+            pass
+    model.fit(features.astype(np.float64), labels)
 
 
 plugin = Logistic
