@@ -42,9 +42,19 @@ def _save_table(study: Study, path: Path) -> None:
         raise StoreUnavailable(f"Cannot write {path} ({error.strerror or error}); choose another place for --out.") from error
 
 
+def _check_out(path: Path, *endings: str) -> None:
+    """Before the work, not after it. Raises InvalidRequest."""
+    if path.suffix not in endings:
+        raise InvalidRequest(f"--out is {str(path)!r}; allowed endings: {', '.join(endings)}.")
+    if not path.absolute().parent.is_dir():
+        raise InvalidRequest(f"--out is {str(path)!r}; its folder is not there: make it first.")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InvalidRequest(f"--out is {str(path)!r}, which cannot be written; choose another place.")
+
+
 def _labels(values: list[str]) -> list[int | str]:
     for value in values:
-        if value != "all" and not (value.isdigit() and int(value) > 0):
+        if value != "all" and not (value.isdecimal() and int(value) > 0):
             raise InvalidRequest(f"--labels-per-class is {value!r}; allowed: a whole number from 1, or 'all'.")
     return ["all" if value == "all" else int(value) for value in values]
 
@@ -82,7 +92,7 @@ def sweep(
     n_validation: Annotated[int | None, typer.Option(min=1, help="Validation images; default: all, or in proportion to --n-train.")] = None,
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
-    random_labels: Annotated[int | None, typer.Option(min=1, help="Probe random weights at up to so many labels a class.")] = None,
+    baseline_labels: Annotated[int | None, typer.Option(min=1, help="Probe the baselines at up to so many labels a class.")] = None,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: StoreOption = None,
@@ -91,10 +101,8 @@ def sweep(
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
 ) -> None:
     """Probe a model over its noise levels: make a study, show its peak and its verdict."""
-    if out is not None and out.suffix not in (".parquet", ".csv"):
-        raise InvalidRequest(f"--out is {str(out)!r}; allowed endings: .parquet and .csv.")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InvalidRequest(f"--out is {str(out)!r}; its folder is not there: make it first.")
+    if out is not None:
+        _check_out(out, ".parquet", ".csv")
     request = _request(
         backend=backend,
         dataset=dataset,
@@ -112,7 +120,7 @@ def sweep(
         n_validation=n_validation,
         n_test=n_test,
         baselines=baselines,
-        random_labels=random_labels,
+        baseline_labels=baseline_labels,
     )
     from .store import Store
     from .sweeping import sweep as run
@@ -144,8 +152,6 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="End with the card's training facts as one line of JSON.")] = False,
 ) -> None:
     """Train a small diffusion model; stop it when you like, the same command goes on where it stopped."""
-    import signal
-
     from .datasets import open_dataset
     from .devices import choose_device
     from .recipes import recipe
@@ -162,7 +168,6 @@ def train(
     for line in left_out(images.skipped, len(images.skipped)):
         typer.echo(line, err=True)
     folder = root / "training" / f"{name}-{spec.key()[:8]}-{images.identity[:8]}"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended keeps its last step too
     with progress_bar("Train", as_json) as progress:
         card = run(spec, images, folder, out or root / "models" / name, chosen, minutes=minutes, progress=progress)
     typer.echo(
@@ -183,8 +188,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="The PNG to write: all images on one sheet.")] = Path("samples.png"),
 ) -> None:
     """Make images from noise."""
-    if out.suffix != ".png":
-        raise InvalidRequest(f"--out is {str(out)!r}; allowed ending: .png.")
+    _check_out(out, ".png")
     from .backends import open_backend
     from .devices import choose_device
     from .sampling import sample as run
@@ -231,7 +235,7 @@ def show(
 def generate(
     key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
     backend: Annotated[str | None, typer.Option(help="The study's model, where it is not found by its name.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 1000,
+    count: Annotated[int, typer.Option(min=12, help="How many images.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images.")] = 0,
     store: StoreOption = None,
 ) -> None:

@@ -31,7 +31,7 @@ def model_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if (path / "card.json").is_file():
         return path
-    raise UnknownName("backend", name, models())
+    raise UnknownName("backend", name, [*models(), "or a folder that `train` wrote"])
 
 
 def card(name: str) -> Card:

@@ -116,6 +116,10 @@ def listing(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
                 yield f"{key}\tdamaged\t{error}"
                 continue
             yield f"{key}\t{study.name}\t{study.result()['verdict']['shape']}\t{study.facts['created']}"
+    elif what is Listable.datasets:
+        from .datasets import choices
+
+        yield from choices()
     else:
         yield from registry.names(what.value)  # type: ignore[arg-type]
 

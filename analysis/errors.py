@@ -24,7 +24,9 @@ class UnknownName(NoisescopeError):
     """A name that is not among those allowed; the sentence lists them."""
 
     def __init__(self, kind: str, given: str, allowed: Iterable[str]) -> None:
-        super().__init__(kind, given, sorted(allowed))  # what it is made from, so that it survives pickling
+        super().__init__(
+            kind, given, sorted(allowed, key=lambda name: (name.startswith("or "), name))
+        )  # what it is made from, so that it survives pickling
 
     def __str__(self) -> str:
         kind, given, names = self.args

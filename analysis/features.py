@@ -82,7 +82,7 @@ def pool(feature_map: Tensor, side: int) -> Tensor:
 
 def pooling_side(pooling: str) -> int:
     """The side of an average pooling, from its name. Raises InvalidRequest."""
-    if not pooling.isdigit() or int(pooling) < 1:
+    if not pooling.isdecimal() or int(pooling) < 1:
         raise InvalidRequest(f"pooling {pooling!r}; allowed: the side of an average grid, such as '1', '2' or '4'.")
     return int(pooling)
 

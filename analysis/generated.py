@@ -34,8 +34,10 @@ def generate(
 ) -> Study:
     """The study with `generated.png`, a sheet of 40 columns, and `generated.safetensors`: `level/block/pooling` (n, D) float16.
 
-    `backend` is the study's model, by name or folder. Raises InvalidRequest if it is another.
+    `backend` is the study's model, by name or folder. Raises InvalidRequest if it is another, or for fewer than 12 images.
     """
+    if count < 12:
+        raise InvalidRequest(f"count is {count}; allowed: at least 12 images, a row of them.")
     model = open_backend(backend)
     if model.card.identity != study.facts["receipt"]["revision"]:
         raise InvalidRequest(
@@ -45,7 +47,8 @@ def generate(
     images = to_pixels(sample(model, count, seed, sampler, steps))
     ids = image_ids(images)
     x0 = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    eps = noise_like(x0, ids.tolist(), study.facts["receipt"]["seed"], 0)
+    clean = study.facts["request"]["input"] == "clean"
+    eps = None if clean else noise_like(x0, ids.tolist(), study.facts["receipt"]["seed"], 0)
     name = study.result()["headline"].removeprefix("model/")
     kept: dict[str, np.ndarray] = {"ids": ids}
     for level, sigma in enumerate(levels):

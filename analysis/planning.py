@@ -55,9 +55,10 @@ class Bench:
         self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
         self.dataset = open_dataset(request.dataset, self.card.resolution)
         self.labels = self.dataset.label_set(request.label_set)
-        self.train = self.dataset.members("train", request.n_train)
-        self.validation = self.dataset.members("validation", self._n_validation())
-        self.test = self.dataset.members("test", request.n_test)
+        self.train = self.dataset.members("train", request.n_train, self.labels)
+        self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
+        self.test = self.dataset.members("test", request.n_test, self.labels)
+        self._tasks: dict[tuple[int | str, int], Task] = {}
         registry.get("heads", request.head)
         for per_class in request.labels_per_class:
             self.task(per_class, 0)
@@ -71,8 +72,8 @@ class Bench:
         request = self.request
         if request.n_validation is not None or request.n_train is None:
             return request.n_validation
-        share = request.n_train / len(self.dataset.members("train"))
-        return max(2, math.ceil(share * len(self.dataset.members("validation"))))
+        train, validation = (len(self.dataset.members(split, None, self.labels)) for split in ("train", "validation"))
+        return max(2, math.ceil(request.n_train / train * validation))
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -94,8 +95,8 @@ class Bench:
 
     def probed(self, source: str, per_class: int | str) -> bool:
         """Whether a source is probed at this number of labels a class."""
-        limit = self.request.random_labels
-        return source != "random" or limit is None or (isinstance(per_class, int) and per_class <= limit)
+        limit = self.request.baseline_labels
+        return source == "model" or limit is None or (isinstance(per_class, int) and per_class <= limit)
 
     def series(self, per_class: int | str) -> list[Series]:
         """Every curve at a number of labels a class."""
@@ -125,8 +126,10 @@ class Bench:
 
     def task(self, per_class: int | str, draw: int) -> Task:
         """What the probes of one label draw are fitted and scored on."""
-        chosen = probing.choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
-        return Task(self.dataset, self.labels, chosen, self.validation, self.test)
+        if (per_class, draw) not in self._tasks:
+            chosen = probing.choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
+            self._tasks[per_class, draw] = Task(self.dataset, self.labels, chosen, self.validation, self.test)
+        return self._tasks[per_class, draw]
 
     def cells(self, sigma: float, eps_draw: int) -> Iterator[tuple[int | str, int, str, str, list[str]]]:
         """(labels per class, label draw, source, head, tensors) of everything probed at one σ with one ε draw."""

@@ -64,6 +64,8 @@ def choose_labelled(
         raise InvalidRequest(
             f"labels per class is {per_class}; class {name!r} has {counts.min()} training images: ask for that many or fewer."
         )
+    if per_class * len(counts) == len(pool):
+        raise InvalidRequest(f"labels per class is {per_class}, which is every training image there is: ask for 'all'.")
     rng = np.random.default_rng([seed, draw])
     order = rng.permutation(len(pool))
     chosen = [order[values[order] == k][:per_class] for k in range(len(labels.classes))]

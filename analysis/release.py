@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 
 from .backends.unet2d import UNet2D, identify
-from .devices import describe_device
-from .errors import StoreUnavailable
+from .errors import InvalidRequest, StoreUnavailable
 from .specs import Card
-from .store import writing
+from .store import read_json, writing
 
 if TYPE_CHECKING:
     from .training import Run
 
 SHARD = "14MB"
+SAME = ("data_identity", "size", "steps_planned", "batch", "learning_rate", "seed")  # what a run's models have in common
+
+
+def check_place(run: Run, out: Path) -> None:
+    """Raises InvalidRequest where another run's model stands, or a file."""
+    if out.exists() and not out.is_dir():
+        raise InvalidRequest(f"{out} is a file; give --out a folder.")
+    if (out / "card.json").exists():
+        there, ours = read_json(out / "card.json").get("training", {}), _facts(run)
+        other = [f"{name} {there.get(name)}, not {ours[name]}" for name in SAME if there.get(name) != ours[name]]
+        if other:
+            raise InvalidRequest(f"{out} holds another run's model ({'; '.join(other)}); give --out another folder, or delete that one.")
 
 
 def export(run: Run, out: Path) -> Card:
@@ -27,7 +40,7 @@ def export(run: Run, out: Path) -> Card:
     if spec.weights == "float16":
         net = net.half()
     fresh = out / ".new"  # whole before it takes the place of what is there; the card, which names the weights, comes last
-    with writing(out / "card.json") as temporary:
+    with writing(out / "card.json") as temporary, _removed(fresh):
         try:
             net.save_pretrained(fresh, max_shard_size=SHARD)
             run.scheduler.save_pretrained(fresh)
@@ -49,15 +62,24 @@ def export(run: Run, out: Path) -> Card:
                 path.unlink()
         for path in fresh.iterdir():
             path.replace(out / path.name)
-        fresh.rmdir()
     return backend.card
+
+
+@contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """A folder that is not there before (a killed process may have left it) and not after."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _facts(run: Run) -> dict[str, Any]:
     """What the card says of a run."""
     spec, dataset = run.spec, run.dataset
     return {
-        "data": spec.dataset or dataset.name,
+        "data": dataset.name,
         "data_identity": dataset.identity,
         "images": None if run.fresh else int(run.seen.sum()),
         "split": "new images at every step, none of the data set's own" if run.fresh else "train and validation; no test image was seen",
@@ -72,6 +94,5 @@ def _facts(run: Run) -> dict[str, Any]:
         "seed": spec.seed,
         "loss": None if run.loss is None else round(run.loss, 5),
         "seconds": round(run.seconds),
-        "hardware": f"{describe_device(run.device)}, {torch.get_num_threads()} thread(s)",
-        "torch": torch.__version__,
+        "hardware": "; ".join(name if len(run.made_on) == 1 else f"{name}: {steps:,} steps" for name, steps in run.made_on.items()),
     }

@@ -24,6 +24,7 @@ from .noise import Schedule, add_noise, noise_like
 from .planning import CLEAN, Bench, Series
 from .probing import read_heads, read_logits, score
 from .specs import PROTOCOL
+from .store import checksum
 from .studies import COLUMNS, FORMAT, Study, write_study
 
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
@@ -123,7 +124,7 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
         "verdicts": {name: found.to_dict() for name, found in verdicts.items()},
         "beside": {label: {"series": short[source], "gain_difference": list(beside[label][1])} for label, source in compared.items()},
         "short": {"series": short, "curves": curves, "changes": changes},
-        "clean": _clean(gathered, resamples) if bench.request.baselines else None,
+        "clean": _clean(gathered, resamples) if "clean" in {name.split("/")[0] for name in gathered.correct} else None,
         "labelled_images": gathered.n_train,
         "draws": gathered.draws,
     }
@@ -228,7 +229,8 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
     curve, draws = (pd.concat([pair[k] for pair in both], ignore_index=True) for k in (0, 1))
     packed = {f"{part.per_class}/{name}": np.packbits(part.correct[name], axis=-1) for part in gathered for name in _kept(part, results)}
     picture, shown = strip(bench)
-    identities = sorted(bench.features(source, 0).key() for source in bench.sources)
+    values = bench.labels.values[bench.dataset.rows(np.concatenate([bench.train, bench.validation, bench.test]))]
+    identities = [*sorted(bench.features(source, 0).key() for source in bench.sources), checksum(values)]
     key = bench.request.model_copy(update={"dataset": f"{bench.request.dataset}:{':'.join(identities)}"}).key()
     facts = {
         "format": FORMAT,
@@ -240,6 +242,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
         "classes": list(bench.labels.classes),
         "levels": _levels(bench),
         "shown": [f"{image:016x}" for image in shown],
+        "pictured": [bench.labels.classes[k] for k in bench.labels.values[bench.dataset.rows(np.asarray(shown, dtype=np.uint64))]],
         "receipt": receipt(bench, spent),
         "results": results,
     }
@@ -278,7 +281,8 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "skipped": list(bench.dataset.skipped[:20]),
         "skipped_count": len(bench.dataset.skipped),
         "duplicates": bench.dataset.duplicates,
-        "resized_from": bench.dataset.resized_from,
+        "resized": bench.dataset.resized,
+        "unlabelled": int((bench.labels.values < 0).sum()),
         "label_set": bench.labels.name,
         "input": request.input,
         "condition": request.condition,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-PROTOCOL = 1  # what is measured and how: pooling, scaling, heads, draws; a change of any is another number
+PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
@@ -109,7 +109,7 @@ class SweepRequest(Frozen):
     n_validation: int | None = Field(None, ge=1)  # None: all, or in proportion to `n_train`
     n_test: int | None = Field(None, ge=1)
     baselines: bool = True  # noised pixels, clean pixels, the same network with random weights
-    random_labels: int | None = Field(None, ge=1)  # random weights are probed at up to so many labels a class; None: at all numbers
+    baseline_labels: int | None = Field(None, ge=1)  # baselines are probed at up to so many labels a class; None: at all numbers
 
     @field_validator("labels_per_class")
     @classmethod

@@ -52,7 +52,8 @@ class Unit(NamedTuple):
     meta: dict[str, str]
 
 
-def _checksum(array: np.ndarray) -> str:
+def checksum(array: np.ndarray) -> str:
+    """The first 8 bytes of the BLAKE2b of an array's values."""
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
 
 
@@ -105,7 +106,7 @@ def _header(path: Path, _size: int, _time: int) -> Unit:
             meta = json.loads((file.metadata() or {})["unit"])
             ids = file.get_tensor("ids")
             names = frozenset(file.keys()) - {"ids"}
-        intact = meta["ids"] == _checksum(ids)
+        intact = meta["ids"] == checksum(ids)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     if not intact:
@@ -185,7 +186,7 @@ class Store:
         """Write one unit and return its path. Raises StoreUnavailable."""
         ids = np.ascontiguousarray(ids, dtype=np.uint64)
         arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()} | {"ids": ids}
-        header = {name: _checksum(array) for name, array in arrays.items()} | dict(meta or {})
+        header = {name: checksum(array) for name, array in arrays.items()} | dict(meta or {})
         covered = hashlib.blake2b("\n".join(sorted(tensors)).encode() + ids.tobytes(), digest_size=8).hexdigest()
         path = self.folder(kind, identity) / f"{sigma:.9g}" / f"{covered}.safetensors"
         with writing(path) as temporary:
@@ -201,7 +202,7 @@ class Store:
         except (SafetensorError, OSError) as error:
             raise _damaged(unit.path, str(error)) from error
         for name, array in arrays.items():
-            if unit.meta.get(name) != _checksum(array):
+            if unit.meta.get(name) != checksum(array):
                 raise _damaged(unit.path, f"{name} does not match its checksum")
         return arrays
 

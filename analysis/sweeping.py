@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -28,6 +29,18 @@ def _bench(request: str, root: Path, device: str, batch_size: int) -> Bench:
     """The worker's own bench, kept between the units of a sweep."""
     torch.set_num_threads(1)
     return Bench(SweepRequest.model_validate_json(request), Store(root), device, batch_size)
+
+
+def _end_with_parent() -> None:
+    """A worker ends when the process that started it has, however that came about."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _fill(request: str, root: Path, device: str, batch_size: int, sigma: float, eps_draw: int) -> int:
@@ -72,7 +85,7 @@ def _work(bench: Bench, units: list[tuple[float, int]], count: int, device: str,
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when a worker starts: several with one thread beat one with several
     try:
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as pool:
             futures: dict[Future[int], float] = {pool.submit(_fill, *arguments, sigma, draw): sigma for sigma, draw in units}
             try:
                 for future in as_completed(futures):

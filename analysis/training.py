@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,13 @@ from torch import Tensor
 
 from .backends.unet2d import UNet2D
 from .datasets.base import Dataset
-from .devices import autocast, quick_to_compile
-from .errors import DamagedFile, InvalidData, NoisescopeError, StoreUnavailable
+from .devices import autocast, describe_device, quick_to_compile
+from .errors import DamagedFile, InvalidData, InvalidRequest, NoisescopeError, StoreUnavailable
 from .recipes import Recipe
-from .release import export
+from .release import check_place, export
 from .sampling import sample, sheet, to_pixels
 from .specs import Card
-from .store import write_bytes, writing
+from .store import checksum, write_bytes, writing
 
 Progress = Callable[[int, int, str], None]
 BINS = 10  # of timesteps, in the log
@@ -48,6 +51,8 @@ class Run:
         self.ema = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
         self.step, self.seconds = 0, 0.0
+        self.here = f"{describe_device(device)}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+        self.made_on: dict[str, int] = {}  # steps by hardware
         self.sums = torch.zeros(2, BINS, dtype=torch.float64, device=device)  # loss and count by timestep since the last row
         self.log = torch.zeros(0, 3 + BINS, dtype=torch.float64)  # step, seconds, learning rate, loss by timestep
         self.seen = dataset.split != "test"
@@ -76,7 +81,7 @@ class Run:
         return x0.mean(1, keepdim=True) if spec.network["in_channels"] == 1 else x0
 
     def advance(self) -> float:
-        """One step; returns its loss. Raises NoisescopeError if the loss is not finite."""
+        """One step; returns its loss. Raises NoisescopeError, before any weight has moved, if loss or gradient is not finite."""
         spec = self.spec
         digest = hashlib.blake2b(f"{spec.seed}/{self.step}".encode(), digest_size=7).digest()
         generator = torch.Generator(self.device).manual_seed(int.from_bytes(digest, "little"))
@@ -91,22 +96,26 @@ class Run:
             predicted = self.forward(alpha.sqrt() * x0 + (1 - alpha).sqrt() * eps, t).sample
         errors = (predicted.float() - eps).square().mean((1, 2, 3))
         loss = errors.mean()
-        if not torch.isfinite(loss):
-            raise NoisescopeError(
-                f"The loss became {loss.item()} at step {self.step}; the last checkpoint is good: lower the learning rate."
-            )
+        self._check(loss, "loss")
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip)
+        self._check(torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip), "gradient")
         self.optimiser.step()
         self.step += 1
+        self.made_on[self.here] = self.made_on.get(self.here, 0) + 1
         self._average()
         self.sums.index_add_(1, t * BINS // spec.train_timesteps, torch.stack([errors.detach(), torch.ones_like(errors)]).double())
         if self.step % LOG_EVERY == 0 or self.step == spec.steps:
             self._record()
         return loss.item()
+
+    def _check(self, value: Tensor, what: str) -> None:
+        if not torch.isfinite(value):
+            raise NoisescopeError(
+                f"The {what} became {value.item()} at step {self.step}; the last checkpoint is good: another --seed takes another way."
+            )
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -131,7 +140,14 @@ class Run:
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{key}": value.contiguous() for key, value in state.items()}
         tensors |= {"sums": self.sums, "log": self.log}
-        facts = {"step": self.step, "seconds": self.seconds, "recipe": self.spec.canonical(), "data": self.dataset.identity}
+        facts = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "made_on": self.made_on,
+            "recipe": self.spec.canonical(),
+            "data": self.dataset.identity,
+            "checksums": {name: checksum(value.cpu().numpy()) for name, value in tensors.items()},
+        }
         path = folder / "checkpoint.safetensors"
         with writing(path) as temporary:
             try:
@@ -173,6 +189,8 @@ class Run:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no dict)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise DamagedFile(f"The checkpoint {path} is damaged ({error}); delete it to start afresh.") from error
+        if facts["checksums"] != {name: checksum(value.numpy()) for name, value in tensors.items()}:
+            raise DamagedFile(f"The checkpoint {path} is damaged (a checksum differs); delete it to start afresh.")
         if facts["recipe"] != self.spec.canonical() or facts["data"] != self.dataset.identity:
             raise DamagedFile(f"The checkpoint {path} is of another recipe or other data; delete it to start afresh, or use its own.")
 
@@ -186,7 +204,7 @@ class Run:
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.step, self.seconds, self.made_on = facts["step"], facts["seconds"], facts["made_on"]
         self.sums, self.log = tensors["sums"].to(self.device), tensors["log"]
 
     def mean_network(self) -> UNet2DModel:
@@ -216,10 +234,18 @@ def train(
     run = Run(spec, dataset, device)
     if (folder / "checkpoint.safetensors").exists():
         run.restore(folder)
+    elif minutes == 0:
+        raise InvalidRequest(
+            f"There is no run of {spec.name} on {dataset.name} to write; train it first, for some --minutes or to the end."
+        )
+    check_place(run, out)
+    for left in folder.glob(".*.tmp"):
+        if time.time() - left.stat().st_mtime > 3600:  # of a process that was killed while it wrote, long ago
+            left.unlink(missing_ok=True)
     began = saved = time.perf_counter()
     first = run.step
-    try:
-        while run.step < spec.steps and (minutes is None or time.perf_counter() - began < 60 * minutes):
+    with _ending() as asked:
+        while not asked and run.step < spec.steps and (minutes is None or time.perf_counter() - began < 60 * minutes):
             started = time.perf_counter()
             run.advance()
             run.seconds += time.perf_counter() - started
@@ -231,12 +257,30 @@ def train(
             if progress:
                 speed = (run.step - first) * spec.batch / (time.perf_counter() - began)
                 progress(run.step, spec.steps, f"{speed:,.0f} images/s" + (f", loss {run.loss:.4f}" if run.loss else ""))
-    except KeyboardInterrupt:
-        run.save(folder)
-        raise
-    if run.step > first:
-        run.save(folder)
+        if run.step > first:
+            run.save(folder)
+    if asked:
+        raise KeyboardInterrupt
     return export(run, out)
+
+
+@contextmanager
+def _ending() -> Iterator[list[int]]:
+    """The signals to end (Ctrl-C, SIGTERM) that have come, to be looked at between steps, where the state is whole."""
+    asked: list[int] = []
+
+    def ask(number: int, _: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt  # asked twice: at once, and the last checkpoint stands
+        asked.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show(run: Run, folder: Path) -> None:

@@ -55,4 +55,9 @@ def test_it_goes_out_and_comes_in_with_the_study(made: Study, tmp_path: Path) ->
 
 def test_another_model_than_the_studys_is_refused(made: Study) -> None:
     with pytest.raises(InvalidRequest, match="give that model"):
-        generate(made, "digits-ddpm", count=2, steps=2)
+        generate(made, "digits-ddpm", count=12, steps=2)
+
+
+def test_less_than_a_row_of_images_is_refused(made: Study, tiny_folder: Path) -> None:
+    with pytest.raises(InvalidRequest, match="count is 11; allowed: at least 12"):
+        generate(made, str(tiny_folder), count=11)

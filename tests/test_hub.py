@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import open_dataset
+from analysis.datasets import hub, open_dataset
 from analysis.errors import InvalidData, UnknownName
 from analysis.probing import choose_labelled
 
@@ -145,10 +145,81 @@ def test_columns_that_name_no_class_are_no_label_sets(tmp_path: Path) -> None:
     assert {name: labels.classes for name, labels in data.label_sets.items()} == {"grade": ("1", "2", "3", "4")}
 
 
-def test_images_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
-    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], label=(["a", "b"], [0, 1, -1, 1] * 5))
+def test_an_image_without_a_label_in_one_column_keeps_those_of_another(tmp_path: Path) -> None:
+    columns = {"label": (["a", "b"], [0, 1, -1, 1] * 5), "kind": ["x", "y"] * 10}
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], **columns)
     data = open_dataset(str(tmp_path / "d.parquet"), 8)
-    assert (len(data.ids), data.skipped) == (15, ("5 images without a label",))
+    assert (len(data.ids), data.skipped) == (20, ())
+    assert {name: np.bincount(labels.values + 1, minlength=3).tolist() for name, labels in data.label_sets.items()} == {
+        "label": [5, 5, 10],
+        "kind": [0, 10, 10],
+    }
+    members = {split: len(data.members(split, None, data.label_set("label"))) for split in ("train", "validation", "test")}
+    assert sum(members.values()) == 15
+
+
+def test_copies_of_one_picture_whose_labels_disagree_have_none(tmp_path: Path) -> None:
+    images = [png(PIXELS[i % 4]) for i in range(8)]
+    write(tmp_path / "d.parquet", images, label=["a", "b", "a", "b", "a", "b", "b", "b"])
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    found = {image.tobytes(): k for image, k in zip(data.images, data.label_set().values, strict=True)}
+    assert [found[PIXELS[i].tobytes()] for i in range(4)] == [0, 1, -1, 1]
+
+
+def test_bytes_without_the_librarys_own_notes_are_images(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    encoded = [png(image) for image in PIXELS[:6]]
+    for name, column in (("plain", encoded), ("pairs", [{"bytes": image, "path": None} for image in encoded])):
+        pq.write_table(pa.table({"picture": column, "label": ["a", "b"] * 3}), tmp_path / f"{name}.parquet")
+        data = open_dataset(str(tmp_path / f"{name}.parquet"), 8)
+        assert (len(data.ids), data.label_set().classes) == (6, ("a", "b"))
+
+
+def test_a_path_that_a_table_mentions_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(png(PIXELS[0]))
+    rows = [{"bytes": png(PIXELS[1]), "path": "a.png"}, {"bytes": None, "path": str(tmp_path / "mine.png")}]
+    features = datasets.Features({"img": datasets.Image()})
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_dict({"img": rows}, features=features).to_parquet(str(tmp_path / "set" / "train.parquet"), storage_options=None)
+    for place in (tmp_path / "set", tmp_path / "set" / "train.parquet"):
+        data = open_dataset(str(place), 8)
+        assert (len(data.ids), data.skipped) == (1, ("train: mine.png: no image data",))
+
+
+def test_a_photograph_that_says_which_side_is_up_is_turned(tmp_path: Path) -> None:
+    content, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # orientation: the top of the scene is the right side
+    Image.fromarray(np.rot90(PIXELS[0], 1)).save(content, "PNG", exif=exif)
+    write(tmp_path / "d.parquet", [content.getvalue(), png(PIXELS[0])])
+    data = open_dataset(str(tmp_path / "d.parquet"), 8)
+    assert (len(data.ids), data.duplicates) == (1, 1)
+
+
+def test_what_pillow_raises_of_its_own_is_a_reason_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:3]])
+    real = hub.fit_square
+
+    def fails(image: Image.Image, side: int) -> np.ndarray:
+        pixels = real(image, side)
+        if np.array_equal(pixels, PIXELS[1]):
+            raise RuntimeError("Failed to decode image")
+        return pixels
+
+    monkeypatch.setattr(hub, "fit_square", fails)
+    assert open_dataset(str(tmp_path / "d.parquet"), 8).skipped == ("train: 1.png: Failed to decode image",)
+
+
+def test_cropped_images_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "d.parquet", [png(PIXELS[0]), png(PIXELS[1][:7]), png(np.zeros((20, 9, 3), np.uint8))])
+    assert open_dataset(str(tmp_path / "d.parquet"), 8).resized == 2
+
+
+@pytest.mark.parametrize("name", ["hub", "hub:"])
+def test_the_library_without_a_place_is_one_sentence(name: str) -> None:
+    with pytest.raises(InvalidData, match="give a hub id, a folder"):
+        open_dataset(name)
 
 
 def test_a_test_split_without_labels_gives_way_to_the_validation_split(tmp_path: Path) -> None:
@@ -236,11 +307,10 @@ def test_names_in_a_column_of_text_are_sorted_and_stay_with_their_images(tmp_pat
 
 
 @pytest.mark.parametrize("label", [["x", None, "y", "x"] * 5, (["x", "y"], [0, None, 1, 0] * 5)], ids=["text", "class label"])
-def test_an_image_whose_label_is_none_is_left_out_and_counted(tmp_path: Path, label: Any) -> None:
+def test_an_image_whose_label_is_none_has_no_label(tmp_path: Path, label: Any) -> None:
     write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:20]], label=label)
     data = open_dataset(str(tmp_path / "d.parquet"), 8)
-    assert data.skipped == ("5 images without a label",)
-    assert np.bincount(data.label_set().values).tolist() == [10, 5]
+    assert np.bincount(data.label_set().values + 1).tolist() == [5, 10, 5]
 
 
 @pytest.mark.parametrize(

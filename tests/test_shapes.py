@@ -101,7 +101,7 @@ def test_a_size_or_seed_that_is_no_number_is_refused(name: str) -> None:
 def test_it_is_resized_to_the_side_that_is_asked_for(side: int) -> None:
     dataset = open_dataset("shapes:300", side)
     assert dataset.images.shape == (300, side, side, 3)
-    assert dataset.resized_from == (16, 16)
+    assert dataset.resized == 300
 
 
 def test_the_areas_of_the_shapes_are_those_of_geometry() -> None:
@@ -141,12 +141,17 @@ def test_every_product_label_is_made_of_the_three(shapes: Dataset) -> None:
     assert len(set(product.classes)) == len(SHAPES) * len(TEXTURES) * len(HUES)
 
 
-def test_fresh_images_are_in_no_set_and_come_again_only_for_the_same_step(shapes: Dataset) -> None:
-    first, again, later = (shapes.fresh(0, step, 200) for step in (0, 0, 1))
+def test_fresh_images_are_in_no_set_and_come_again_only_for_the_same_step() -> None:
+    endless = open_dataset("shapes")
+    first, again, later, other = (endless.fresh(*at, 200) for at in ((0, 0), (0, 0), (0, 1), (1, 0)))
     np.testing.assert_array_equal(first, again)
-    assert len({*image_ids(first), *image_ids(later), *shapes.ids}) == 200 + 200 + 1200
+    assert len({*image_ids(first), *image_ids(later), *image_ids(other), *endless.ids}) == 600 + 5000
+
+
+def test_a_set_of_a_size_that_was_asked_for_has_no_other_images(shapes: Dataset) -> None:
+    assert shapes.fresh(0, 0, 200) is None
 
 
 def test_at_its_own_side_nothing_is_resized() -> None:
-    assert open_dataset("shapes:300", 16).resized_from is None
+    assert open_dataset("shapes:300", 16).resized == 0
     assert open_dataset("shapes:300", 16).identity == open_dataset("shapes:300").identity

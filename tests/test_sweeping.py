@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.errors import NoisescopeError
+from analysis.datasets import open_dataset
+from analysis.datasets.base import Dataset, LabelSet
+from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.planning import Bench, coarse_first, resolve
+from analysis.probing import choose_labelled
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import COLUMNS, Study
@@ -161,11 +165,72 @@ def test_no_baselines_means_no_baselines(request_small: SweepRequest, store: Sto
     assert study.result()["clean"] is None
 
 
-def test_random_weights_are_probed_only_up_to_as_many_labels_as_asked(request_small: SweepRequest, store: Store) -> None:
-    request = request_small.model_copy(update={"labels_per_class": (3, 10), "random_labels": 3, "label_draws": 3, "eps_draws": 2})
-    curve = sweep(request, store, processes=0).table("curve")
-    sources = {labels: set(part.source) for labels, part in curve.groupby("labels_per_class")}
-    assert sources == {"3": {"model", "random", "baseline", "clean"}, "10": {"model", "baseline", "clean"}}
+def test_baselines_are_probed_only_up_to_as_many_labels_as_asked(request_small: SweepRequest, store: Store) -> None:
+    request = request_small.model_copy(update={"labels_per_class": (3, 10), "baseline_labels": 3, "label_draws": 3, "eps_draws": 2})
+    study = sweep(request, store, processes=0)
+    sources = {labels: set(part.source) for labels, part in study.table("curve").groupby("labels_per_class")}
+    assert sources == {"3": {"model", "random", "baseline", "clean"}, "10": {"model"}}
+    assert (study.result("3")["clean"] is None, study.result("10")["clean"] is None) == (False, True)
+
+
+def test_other_labels_of_the_same_images_make_another_study(request_small: SweepRequest, store: Store) -> None:
+    request = request_small.model_copy(update={"blocks": ("mid.res0",), "baselines": False})
+    first, again = sweep(request, store), sweep(request, store)
+    real = Dataset.label_set
+
+    def turned(dataset: Dataset, name: str | None = None) -> LabelSet:
+        found = real(dataset, name)
+        return replace(found, values=(found.values + 1) % 10)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "label_set", turned)
+        other = sweep(request, store)
+    assert first.key == again.key != other.key
+    assert len(list((store.root / "studies").iterdir())) == 2
+
+
+def test_images_without_a_label_are_not_probed_and_counted(request_small: SweepRequest, store: Store) -> None:
+    real = Dataset.label_set
+
+    def half(dataset: Dataset, name: str | None = None) -> LabelSet:
+        found = real(dataset, name)
+        return replace(found, values=np.where(dataset.ids % 2 == 0, found.values, -1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "label_set", half)
+        request = request_small.model_copy(update={"blocks": ("mid.res0",), "baselines": False})
+        bench = Bench(request, store)
+        assert (len(bench.train), len(bench.test)) == (300, 80)
+        assert all((ids % 2 == 0).all() for ids in (bench.train, bench.validation, bench.test))
+        receipt = sweep(request, store).facts["receipt"]
+    assert receipt["unlabelled"] == int((bench.dataset.ids % 2).sum())
+
+
+def test_every_training_image_is_asked_for_as_all(request_small: SweepRequest, store: Store) -> None:
+    labels = open_dataset("digits").label_set().values
+    bench = Bench(request_small, store)
+    count = np.bincount(labels[bench.dataset.rows(bench.train)])
+    even = np.concatenate([bench.train[labels[bench.dataset.rows(bench.train)] == k][: count.min()] for k in range(10)])
+    with pytest.raises(InvalidRequest, match="ask for 'all'"):
+        choose_labelled(bench.dataset, bench.labels, even, int(count.min()), 0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are read from Linux's /proc")
+def test_workers_end_with_the_process_that_started_them(tiny_folder: Path, tmp_path: Path) -> None:
+    words = ["sweep", "--backend", str(tiny_folder), "--processes", "1", "--store", str(tmp_path), "--json"]
+    with subprocess.Popen([sys.executable, "-m", "analysis", *words], cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        found: list[str] = []
+        while not any((tmp_path / "features").glob("*/*/*.safetensors")):  # a worker is at work
+            assert parent.poll() is None
+            time.sleep(0.1)
+        found = children.read_text().split()
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in found) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found
+    assert not [child for child in found if Path(f"/proc/{child}").exists()]
 
 
 def test_only_images_that_a_draw_needs_are_extracted(request_small: SweepRequest, store: Store) -> None:

@@ -111,7 +111,7 @@ class UNet2D(Backend):
                 net = UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False).float()
             else:
                 kind, _, seed = weights.partition(":")
-                if kind != "random" or not seed.isdigit():
+                if kind != "random" or not seed.isdecimal():
                     raise InvalidRequest(f"weights {weights!r}; allowed: 'trained' or 'random:<seed>'.")
                 config = UNet2DModel.load_config(folder, local_files_only=True)
                 with torch.random.fork_rng(devices=[]):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import registry
+from ..errors import UnknownName
 from .base import Dataset
+
+
+def choices() -> list[str]:
+    """What a data set may be called."""
+    return [*(name for name in registry.names("datasets") if name != "hub"), "or a folder, a Parquet file or a hub id"]
 
 
 def open_dataset(name: str, side: int | None = None) -> Dataset:
@@ -16,5 +22,7 @@ def open_dataset(name: str, side: int | None = None) -> Dataset:
     plugin, _, argument = name.partition(":")
     if plugin not in registry.names("datasets") and ("/" in name or Path(name).exists()):
         plugin, argument = "hub", name
+    if plugin not in registry.names("datasets"):
+        raise UnknownName("dataset", plugin, choices())
     dataset: Dataset = registry.get("datasets", plugin)(argument, side)
     return dataset

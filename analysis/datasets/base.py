@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..errors import InvalidData, InvalidRequest, UnknownName
 
@@ -21,7 +21,7 @@ Labels = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels of every image of a data set: values (N,) int64 index `classes`."""
+    """Labels of every image of a data set: values (N,) int64 index `classes`; -1 is an image without a label."""
 
     name: str
     classes: tuple[str, ...]
@@ -47,10 +47,11 @@ def split_by_id(ids: np.ndarray) -> np.ndarray:
 
 
 def fit_square(image: Image.Image, side: int) -> np.ndarray:
-    """The middle square of an image, at side × side pixels, (side, side, 3) uint8; one that fits is left as it is.
+    """The middle square of an image, upright, at side × side pixels, (side, side, 3) uint8; one that fits is left as it is.
 
     Raises ValueError for 32-bit images, whose range is not known.
     """
+    image = ImageOps.exif_transpose(image)  # a photograph may say which side is up
     if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -72,6 +73,7 @@ class Dataset(ABC):
 
     name: str
     skipped: tuple[str, ...] = ()  # images that could not be read, and why
+    resized: int = 0  # images that were cropped or resized
 
     @abstractmethod
     def load(self) -> tuple[np.ndarray, Labels]:
@@ -90,14 +92,14 @@ class Dataset(ABC):
                 f"Data set {self.name!r} gave images of shape {images.shape} and type {images.dtype}; "
                 "allowed: (N, H, W, 3) uint8 with N, H and W above 0."
             )
-        self.resized_from = None if side in (None, images.shape[1]) and images.shape[1] == images.shape[2] else images.shape[1:3]
-        if self.resized_from:
-            target = side or min(images.shape[1:3])
+        target = side or min(images.shape[1:3])
+        if images.shape[1:3] != (target, target):
+            self.resized = len(images)
             images = np.stack([fit_square(Image.fromarray(image), target) for image in images])
         every = image_ids(images)
         order = np.arange(len(every)) if self.given is None else np.argsort(self.given != "test", kind="stable")
-        self.ids, first = np.unique(every[order], return_index=True)  # the same picture twice is one image, of the test split if one is
-        first = order[first]
+        self.ids, first, which = np.unique(every[order], return_index=True, return_inverse=True)
+        first, copies = order[first], (order, which)  # the same picture twice is one image, of the test split if one is
         self.duplicates = len(images) - len(self.ids)
         self.images = images[first]
         rule = ",".join(f"{split}:{share}" for split, share in SHARES.items())
@@ -109,15 +111,21 @@ class Dataset(ABC):
                 raise InvalidData(f"Every training image of {self.name!r} is a test image too; give it others to train on.")
             rule = f"given,validation:{OF_TRAIN}:" + hashlib.sha256("".join(s[0:2] for s in self.split).encode()).hexdigest()
         self.identity = hashlib.sha256(self.ids.tobytes() + rule.encode()).hexdigest()[:16]
-        self.label_sets = {name: self._labels(name, classes, np.asarray(values), first) for name, (classes, values) in labels.items()}
+        self.label_sets = {
+            name: self._labels(name, classes, np.asarray(values), first, copies) for name, (classes, values) in labels.items()
+        }
 
-    def _labels(self, name: str, classes: tuple[str, ...], values: np.ndarray, first: np.ndarray) -> LabelSet:
-        if len(values) < len(first) or values.min() < 0 or values.max() >= len(classes):
+    def _labels(
+        self, name: str, classes: tuple[str, ...], values: np.ndarray, first: np.ndarray, copies: tuple[np.ndarray, np.ndarray]
+    ) -> LabelSet:
+        if len(values) < len(first) or values.min() < -1 or values.max() >= len(classes):
             raise InvalidData(
-                f"Label set {name!r} of {self.name!r} has {len(values)} values from {values.min()} to {values.max()} for "
-                f"{len(first)} images and {len(classes)} classes; allowed: one from 0 to {len(classes) - 1} an image."
+                f"Label set {name!r} of {self.name!r} has {len(values)} values from {values.min()} to {values.max()} for {len(first)} "
+                f"images and {len(classes)} classes; allowed: one from 0 to {len(classes) - 1} an image, or -1 for none."
             )
-        return LabelSet(name, classes, values[first].astype(np.int64))
+        kept, (order, which) = values[first].astype(np.int64), copies
+        kept[which[values[order] != kept[which]]] = -1  # copies of one picture that disagree tell nothing
+        return LabelSet(name, classes, kept)
 
     def _complete(self, split: np.ndarray) -> np.ndarray:
         """The given split with a validation part: without one, the first tenth of the training images in the order of their ids."""
@@ -130,7 +138,7 @@ class Dataset(ABC):
     @staticmethod
     def number(what: str, given: str, default: int) -> int:
         """A whole number of an argument. Raises InvalidRequest."""
-        if given and not (given.isdigit() and int(given) >= (1 if what == "size" else 0)):
+        if given and not (given.isdecimal() and int(given) >= (1 if what == "size" else 0)):
             raise InvalidRequest(f"{what} of the data set is {given!r}; allowed: a whole number.")
         return int(given) if given else default
 
@@ -145,12 +153,13 @@ class Dataset(ABC):
             raise InvalidData(f"Data set {self.name!r} lacks {int((self.ids[place] != ids).sum())} of the images asked for.")
         return place
 
-    def members(self, split: Split, limit: int | None = None) -> np.ndarray:
-        """Ids (n,) of a split, the first `limit` in the order of the ids.
+    def members(self, split: Split, limit: int | None = None, labels: LabelSet | None = None) -> np.ndarray:
+        """Ids (n,) of a split, of images that have a label where a label set is given, the first `limit` in the order of the ids.
 
         Raises InvalidRequest if there are fewer than `limit`.
         """
-        members = self.ids[self.split == split]
+        here = self.split == split
+        members = self.ids[here if labels is None else here & (labels.values >= 0)]
         if limit is not None and limit > len(members):
             raise InvalidRequest(f"{limit} {split} images were asked for; data set {self.name!r} has {len(members)}.")
         return members[:limit]

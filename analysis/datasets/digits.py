@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
+from ..errors import InvalidRequest
 from .base import Dataset
 
 
@@ -18,6 +19,8 @@ class Digits(Dataset):
     name = "digits"
 
     def load(self) -> tuple[np.ndarray, dict[str, tuple[tuple[str, ...], np.ndarray]]]:
+        if self.argument:
+            raise InvalidRequest(f"'digits' takes nothing after a colon; {self.argument!r} was given.")
         grey, values = load_digits(return_X_y=True)
         images = np.rint(grey * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1).repeat(3, axis=-1)
         return images, {"digit": (tuple("0123456789"), values.astype(np.int64))}

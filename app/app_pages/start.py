@@ -36,7 +36,7 @@ def options(members: dict[str, Study]) -> dict[str, list[str]]:
         **({"question": list(members)} if several else {}),
         "axis": list(AXES),
         "labels": list(first.facts["results"]),
-        "image": list(shown.facts["classes"]),
+        "image": list(shown.facts["pictured"]),
         **({"beside": list(BESIDE)} if curve.beside(shown) else {}),
     }
 
@@ -114,7 +114,7 @@ def introduction(study: Study, asked: list[str]) -> str:
             f"more and more noise, and linear probes read {', '.join(asked[:-1])} and {asked[-1]} from what one block of the network sees."
         )
     return (
-        f"A small diffusion model, **{facts['model']}** ({size}), is shown images of **{facts['dataset']}** under more and more noise. "
+        f"A diffusion model, **{facts['model']}** ({size}), is shown images of **{facts['dataset']}** under more and more noise. "
         f"At each noise level a linear probe reads the {facts['label_set']} from what one block of the network sees."
     )
 

@@ -107,9 +107,9 @@ def chart(study: Study, shown: dict[str, Any]) -> None:
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
     from analysis import figures, player
 
-    table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", *study.facts["request"]["poolings"][:1]]))]
+    table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
     if view == "curve":
-        images = tiles(study.key, study.facts["classes"].index(shown["image"]), len(levels), 96, study)
+        images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
         first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
         clean = result["clean"]["accuracy"] if result["clean"] else None
         figure = player.start_figure(
@@ -135,9 +135,10 @@ def block_table(study: Study, labels: str) -> None:
     """The verdict of every block, in network order."""
     with st.expander("Verdict of every block", icon=":material/table_rows:"):
         st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are points of accuracy over the lowest level.")
+        several = len(study.facts["request"]["poolings"]) > 1
         rows = [
             {
-                "block": name.split("/")[1],
+                "block": name.removeprefix("model/") if several else name.split("/")[1],
                 "shape": verdict["shape"],
                 "peak": f"{100 * verdict['peak_accuracy']:.1f} %",
                 "peak σ": f"{verdict['peak_sigma']:.2g} ({verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g})",

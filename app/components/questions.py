@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from analysis.questions import Question, ask
+from analysis.questions import Question, ask, finding
 from analysis.studies import Study
 from app.components.sketch import sketch
 from app.components.strip import tiles
@@ -19,25 +19,20 @@ def _ask(members: Mapping[str, Study], labels: str) -> list[Question]:
     return ask(results, {name: 1 / len(study.facts["classes"]) for name, study in members.items()})
 
 
-def finding(members: Mapping[str, Study], labels: str) -> str:
-    """One sentence that says what the figure shows."""
-    questions = _ask(members, labels)
-    told = [f"{q.name} near σ = {q.verdict['peak_sigma']:.2g} (block {q.block})" for q in questions]
-    return f"The same network, the same images, and each question has its own best noise level: {', '.join(told[:-1])} and {told[-1]}."
-
-
 def paint(members: Mapping[str, Study], labels: str) -> None:
     """The sketch of the curves, each from chance to its own best."""
     sigmas = [level["sigma"] for level in next(iter(members.values())).facts["levels"]]
-    curves = {question.name: question.relative() for question in _ask(members, labels)}
+    questions = _ask(members, labels)
+    curves = {question.name: question.relative() for question in questions}
     with st.container(key="sketch"):
-        st.markdown(f"![{finding(members, labels)}]({sketch(curves, sigmas, 0, BOTTOM, TOP)})")
+        st.markdown(f"![{finding(questions)}]({sketch(curves, sigmas, 0, BOTTOM, TOP)})")
 
 
 def headline(members: Mapping[str, Study], labels: str) -> None:
     """For each question, where it is read best and how well."""
     numbers = st.container(horizontal=True, gap="medium")
-    for question in _ask(members, labels):
+    questions = _ask(members, labels)
+    for question in questions:
         verdict = question.verdict
         level = list(question.curve[0]).index(max(question.curve[0]))
         low, high = (100 * row[level] for row in question.curve[1:])
@@ -51,21 +46,21 @@ def headline(members: Mapping[str, Study], labels: str) -> None:
             f"on block {question.block}: {low:.1f} to {high:.1f} %, chance is {100 * question.chance:.0f} %.",
         )
     with st.container(key="verdict"):
-        st.markdown(finding(members, labels))
+        st.markdown(finding(questions))
 
 
 def chart(members: Mapping[str, Study], labels: str, axis: str, image: str) -> None:
     """The interactive figure; it takes the sketch's place when it has come."""
     first = next(iter(members.values()))
     levels = first.facts["levels"]
-    images = tiles(first.key, first.facts["classes"].index(image), len(levels), 96, first)
+    images = tiles(first.key, first.facts["pictured"].index(image), len(levels), 96, first)
     from analysis import exhibit
 
     questions = _ask(members, labels)
     start = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] - questions[len(questions) // 2].verdict["peak_sigma"]))
     figure = exhibit.questions_figure(questions, levels, axis, images, start)  # type: ignore[arg-type]
     config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    st.plotly_chart(figure, key="figure-questions", alt=finding(members, labels), config=config)
+    st.plotly_chart(figure, key="figure-questions", alt=finding(questions), config=config)
 
 
 def why(members: Mapping[str, Study], labels: str) -> None:
@@ -74,9 +69,9 @@ def why(members: Mapping[str, Study], labels: str) -> None:
     trained = next(iter(members.values())).card.training
     with st.container(key="why"):
         st.markdown(
-            "**Why the best level depends on the question.** Noise removes fine detail first, then outlines, then colour. A question about "
-            "fine detail is best asked of a nearly clean image. For a coarser one, a little noise helps where it strips away detail that "
-            "would only distract, until it reaches what the question is about."
+            "**Why the best level depends on the question.** Noise removes fine detail first and coarse structure last. A question about "
+            "fine detail has nothing to gain from noise. For a coarser one, a little noise helps where it strips away detail that would "
+            "only distract, until it reaches what the question is about."
         )
         falling = [q.name for q in questions if q.verdict["shape"] == "decreasing"]
         if falling and trained.get("images", 0) is None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis.studies import Study
 
-OPTIONAL = ("n_train", "n_validation", "n_test", "random_labels")
+OPTIONAL = ("n_train", "n_validation", "n_test", "baseline_labels")
 
 
 def command(study: Study) -> str:
@@ -60,10 +60,11 @@ def rows(study: Study, labels: str) -> dict[str, str]:
 
 def left_out(receipt: Mapping[str, Any]) -> str:
     """Which images of the data were not used as they are, in words."""
-    said = [f"{receipt['skipped_count']} images, unreadable or without a label"] if receipt["skipped_count"] else []
+    said = [f"{receipt['skipped_count']} images that could not be read"] if receipt["skipped_count"] else []
+    said += [f"{receipt['unlabelled']} without a label"] if receipt["unlabelled"] else []
     said += [f"{receipt['duplicates']} copies of the same picture"] if receipt["duplicates"] else []
-    if size := receipt["resized_from"]:
-        said.append(f"nothing by size: images of {size[1]}×{size[0]} were cropped to their middle square and resized")
+    if receipt["resized"]:
+        said.append(f"nothing by size: {receipt['resized']} images were cropped to their middle square and resized")
     return ", ".join(said) or "no image"
 
 

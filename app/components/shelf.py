@@ -5,6 +5,7 @@ Questions come in the order of their best noise level.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -39,8 +40,9 @@ def entries() -> list[Entry]:
         except NoisescopeError:
             groups[(key,)], titles[(key,)] = {"": (0.0, key)}, f"damaged · {key[:6]}"
             continue
-        receipt, levels = study.facts["receipt"], [level["sigma"] for level in study.facts["levels"]]
-        same = (receipt["revision"], receipt["dataset_identity"], receipt["head"], receipt["seed"], *levels, *study.facts["results"])
+        receipt = study.facts["receipt"]
+        asked = {name: value for name, value in study.facts["request"].items() if name not in ("backend", "dataset", "label_set")}
+        same = (receipt["revision"], receipt["dataset_identity"], json.dumps(asked, sort_keys=True))
         if receipt["label_set"] in groups.get(same, {}):
             same = (*same, key)  # the same question again, asked otherwise
         groups.setdefault(same, {})[receipt["label_set"]] = (study.result()["verdict"]["peak_sigma"], key)
