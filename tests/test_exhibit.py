@@ -7,7 +7,7 @@ import math
 import pytest
 
 from analysis.exhibit import budget_figure, questions_figure
-from analysis.questions import Question, ask
+from analysis.questions import Question, ask, finding
 
 LEVELS = [{"sigma": s, "timestep": t, "log_snr": -2 * math.log(s)} for s, t in ((0.01, 0), (0.1, 30), (1.0, 260))]
 IMAGES = ["data:image/png;base64,"] * 3
@@ -74,3 +74,17 @@ def test_peak_and_gain_stand_over_the_number_of_labelled_images() -> None:
     assert (list(peak.x), list(peak.y), list(gain.y)) == ([60, 900], [0.1, 0.05], [2.0, 2.0])
     assert list(gain.error_y.arrayminus) == pytest.approx([1.0, 1.0])
     assert list(figure.layout.xaxis.ticktext) == ["10 a class", "all"]
+
+
+def test_levels_are_told_apart_only_where_their_intervals_are(questions: list[Question]) -> None:
+    assert "each question has its own best noise level: texture near σ = 0.01 (block down0.res0) and hue near σ = 1" in finding(questions)
+    close = ask({"a": result(0.1, [0.4, 0.5, 0.6]), "b": result(0.15, [0.4, 0.5, 0.6])}, {"a": 0.2, "b": 0.2})
+    assert "its own" not in finding(close)
+    assert "does not tell all of them apart" in finding(close)
+
+
+def test_a_curve_at_or_below_chance_stays_at_the_bottom() -> None:
+    (flat,) = ask({"a": result(0.1, [0.2, 0.2, 0.2])}, {"a": 0.2})
+    (below,) = ask({"b": result(0.1, [0.19, 0.195, 0.18])}, {"b": 0.2})
+    assert flat.relative()[0] == [0, 0, 0]
+    assert max(below.relative()[0]) <= 0
