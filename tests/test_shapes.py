@@ -83,14 +83,6 @@ def test_the_mean_colour_does_not_tell_the_texture(many: tuple, name: str) -> No
     assert right < 0.25 + 3 * np.sqrt(0.25 * 0.75 / 1000)  # chance, and three standard errors of 1,000 images
 
 
-def test_the_product_is_the_three_together(shapes: Dataset) -> None:
-    product = shapes.label_set("product")
-    for row in (0, 100, 1000):
-        hue, shape, _of, texture = product.classes[product.values[row]].split()
-        told = [shapes.label_set(name).classes[shapes.label_set(name).values[row]] for name in ("hue", "shape", "texture")]
-        assert told == [hue, shape, texture]
-
-
 @pytest.mark.parametrize("name", ["shapes:many", "shapes:0", "shapes:10:x", "shapes:-5"])
 def test_a_size_or_seed_that_is_no_number_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="allowed: a whole number"):

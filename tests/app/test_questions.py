@@ -10,7 +10,6 @@ import streamlit as st
 
 from analysis.literature import PUBLISHED
 from analysis.studies import find_study
-from app.components.published import duration
 
 from .test_start import texts, visit
 
@@ -98,8 +97,3 @@ def test_the_wall_shows_every_published_curve_with_its_source() -> None:
     assert "Published, not measured here" in [heading.value for heading in page.subheader]
     assert all(curve.source in texts(page) for curve in PUBLISHED)
     assert [chart.proto.alt for chart in page.get("plotly_chart")[1:]] == [curve.finding for curve in PUBLISHED]
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(40, "40 seconds"), (600, "10 minutes"), (40000, "11 hours"), (864000, "10 days")])
-def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
