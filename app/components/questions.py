@@ -69,9 +69,8 @@ def why(members: Mapping[str, Study], labels: str) -> None:
     trained = next(iter(members.values())).card.training
     with st.container(key="why"):
         st.markdown(
-            "**Why the best level depends on the question.** Noise removes fine detail first and coarse structure last. A question about "
-            "fine detail has nothing to gain from noise. For a coarser one, a little noise helps where it strips away detail that would "
-            "only distract, until it reaches what the question is about."
+            "**Why the best level depends on the question.** Noise removes fine detail first and coarse structure last. It helps a question "
+            "where it strips away detail that would only distract, and harms it once it reaches what the question is about."
         )
         falling = [q.name for q in questions if q.verdict["shape"] == "decreasing"]
         if falling and trained.get("images", 0) is None:

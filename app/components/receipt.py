@@ -44,7 +44,8 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
         "left out": left_out(receipt),
-        "noise levels": f"{len(sigmas)}, σ = {sigmas[0]:.3g} to {sigmas[-1]:.3g}; the lowest is the model's own lowest",
+        "noise levels": f"{len(sigmas)}, σ = {sigmas[0]:.3g} to {sigmas[-1]:.3g}"
+        + ("; the lowest is the model's own lowest" if sigmas[0] == study.card.sigmas[0] else ""),
         "images": f"{result['labelled_images']} labelled a draw, from {receipt['n_train_pool']}; {receipt['n_validation']} validation, "
         f"outside every draw, chose penalty, baseline and headline block; {receipt['n_test']} test",
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise ε, seed {receipt['seed']}",
