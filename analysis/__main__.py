@@ -237,6 +237,9 @@ def generate(
     backend: Annotated[str | None, typer.Option(help="The study's model, where it is not found by its name.")] = None,
     count: Annotated[int, typer.Option(min=12, help="How many images.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images.")] = 0,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Show them at every level too, so that no image of the data is in the study.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
     """Let a study's model make images, and keep them and their features with the study."""
@@ -246,7 +249,7 @@ def generate(
 
     study = find_study(key, store or default_root())
     with progress_bar("Features", quiet=False) as progress:
-        run(study, backend or study.facts["request"]["backend"], count, seed, progress=progress)
+        run(study, backend or study.facts["request"]["backend"], count, seed, strip=strip, progress=progress)
     typer.echo(f"{count} images are with {study.key}.")
 
 

@@ -17,9 +17,11 @@ from .errors import InvalidRequest
 from .features import read_features
 from .noise import noise_like
 from .sampling import Sampler, sample, sheet, to_pixels
+from .strips import noise_strip
 from .studies import Study, write_study
 
 COLUMNS = 40  # of the sheet
+STRIP = 10  # of the images at every level
 Progress = Callable[[int, int, str], None]
 
 
@@ -30,10 +32,12 @@ def generate(
     seed: int = 0,
     sampler: Sampler = "ddim",
     steps: int = 50,
+    strip: bool = False,
     progress: Progress | None = None,
 ) -> Study:
     """The study with `generated.png`, a sheet of 40 columns, and `generated.safetensors`: `level/block/pooling` (n, D) float16.
 
+    With `strip` the first ten stand in for the data's own images at every level too, so that none of those is in the study.
     `backend` is the study's model, by name or folder. Raises InvalidRequest if it is another, or for fewer than 12 images.
     """
     if count < 12:
@@ -58,6 +62,10 @@ def generate(
             progress(level + 1, len(levels), f"σ = {sigma:.3g}")
     files = {path: study.path(path).read_bytes() for path in study.facts["files"]}
     files |= {"generated.png": sheet(images, COLUMNS), "generated.safetensors": save(kept)}
+    shown: dict[str, object] = {}
+    if strip:
+        files["strip.png"] = noise_strip(model, x0[:STRIP], ids[:STRIP].tolist(), levels, study.facts["receipt"]["seed"])
+        shown = {"shown": [f"{image:016x}" for image in ids[:STRIP]], "pictured": [f"made {i + 1}" for i in range(STRIP)]}
     made = {"count": count, "seed": seed, "sampler": sampler, "steps": steps, "columns": COLUMNS, "tensor": name}
-    facts = {key: value for key, value in study.facts.items() if key != "files"} | {"generated": made}
+    facts = {key: value for key, value in study.facts.items() if key != "files"} | {"generated": made} | shown
     return write_study(study.folder, facts, files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,18 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from safetensors.numpy import save
 from scipy.stats import norm
 
 from . import dynamics
 from .devices import describe_device
 from .features import load_x0
-from .noise import Schedule, add_noise, noise_like
+from .noise import Schedule
 from .planning import CLEAN, Bench, Series
 from .probing import read_heads, read_logits, score
 from .specs import PROTOCOL
 from .store import checksum
+from .strips import noise_strip
 from .studies import COLUMNS, FORMAT, Study, write_study
 
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
@@ -179,25 +178,6 @@ def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame
     return frames[0], frames[1]
 
 
-def strip(bench: Bench) -> tuple[bytes, list[int]]:
-    """A PNG of one test image a class (rows) at every level (columns) as the network sees it, and the images' ids."""
-    values = bench.labels.values[bench.dataset.rows(bench.test)]
-    ids = np.asarray([bench.test[values == k][0] for k in range(len(bench.labels.classes)) if (values == k).any()])
-    x0 = load_x0(bench.dataset, ids, bench.model).cpu()
-    eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
-    columns = []
-    for sigma in bench.sigmas:
-        level = torch.full((len(ids),), sigma, dtype=torch.float64)
-        scale = bench.model.schedule.input_scale(level).to(x0).reshape(-1, 1, 1, 1)
-        columns.append(add_noise(x0, level, eps) * scale)
-    grid = torch.stack(columns)  # (S, n, c, h, w)
-    pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
-    sheet = pixels.permute(1, 3, 0, 4, 2).reshape(len(ids) * x0.shape[-2], -1, 3).numpy()
-    out = io.BytesIO()
-    Image.fromarray(sheet).save(out, "PNG", optimize=True)
-    return out.getvalue(), ids.tolist()
-
-
 def heads(bench: Bench, per_class: int | str) -> bytes:
     """The first draw's linear probes of the model, with scaler, at every level and block, as safetensors."""
     members = [series for series in bench.series(per_class) if series.source == "model"]
@@ -228,7 +208,10 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
     both = [tables(bench, part) for part in gathered]
     curve, draws = (pd.concat([pair[k] for pair in both], ignore_index=True) for k in (0, 1))
     packed = {f"{part.per_class}/{name}": np.packbits(part.correct[name], axis=-1) for part in gathered for name in _kept(part, results)}
-    picture, shown = strip(bench)
+    tested = bench.labels.values[bench.dataset.rows(bench.test)]
+    pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
+    shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
+    picture = noise_strip(bench.model, load_x0(bench.dataset, shown, bench.model).cpu(), shown.tolist(), bench.sigmas, bench.request.seed)
     values = bench.labels.values[bench.dataset.rows(np.concatenate([bench.train, bench.validation, bench.test]))]
     identities = [*sorted(bench.features(source, 0).key() for source in bench.sources), checksum(values)]
     key = bench.request.model_copy(update={"dataset": f"{bench.request.dataset}:{':'.join(identities)}"}).key()
@@ -242,7 +225,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
         "classes": list(bench.labels.classes),
         "levels": _levels(bench),
         "shown": [f"{image:016x}" for image in shown],
-        "pictured": [bench.labels.classes[k] for k in bench.labels.values[bench.dataset.rows(np.asarray(shown, dtype=np.uint64))]],
+        "pictured": [bench.labels.classes[k] for k in pictured],
         "receipt": receipt(bench, spent),
         "results": results,
     }

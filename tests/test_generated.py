@@ -61,3 +61,13 @@ def test_another_model_than_the_studys_is_refused(made: Study) -> None:
 def test_less_than_a_row_of_images_is_refused(made: Study, tiny_folder: Path) -> None:
     with pytest.raises(InvalidRequest, match="count is 11; allowed: at least 12"):
         generate(made, str(tiny_folder), count=11)
+
+
+def test_they_stand_in_for_the_datas_own_images_where_that_is_asked_for(small_study: Study, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_study.folder, tmp_path / "study")
+    made = generate(open_study(folder), str(tiny_folder), count=12, steps=2, strip=True)
+    assert made.facts["shown"] == [f"{image:016x}" for image in load_file(made.path("generated.safetensors"))["ids"][:10]]
+    assert not set(made.facts["shown"]) & set(small_study.facts["shown"])
+    strip, sheet = (np.asarray(Image.open(made.path(f"{name}.png")).convert("L")).astype(int) for name in ("strip", "generated"))
+    for row in range(10):  # the lowest level, σ = 0.01, is the image but for a shade or two
+        assert np.abs(strip[8 * row : 8 * row + 8, :8] - sheet[:8, 8 * row : 8 * row + 8]).max() <= 8

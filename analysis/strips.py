@@ -1,0 +1,29 @@
+"""Images at every noise level, as the network sees them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .backends.base import Backend
+from .noise import add_noise, noise_like
+
+
+def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int) -> bytes:
+    """A PNG of images x_0 (n, c, h, w) as rows and noise levels as columns, with each image's own ε of draw 0."""
+    eps = noise_like(x0, ids, seed, 0)
+    columns = []
+    for sigma in sigmas:
+        level = torch.full((len(x0),), sigma, dtype=torch.float64)
+        scale = model.schedule.input_scale(level).to(x0).reshape(-1, 1, 1, 1)
+        columns.append(add_noise(x0, level, eps) * scale)
+    grid = torch.stack(columns)  # (S, n, c, h, w)
+    pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
+    sheet = pixels.permute(1, 3, 0, 4, 2).reshape(len(x0) * x0.shape[-2], -1, 3).numpy()
+    out = io.BytesIO()
+    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    return out.getvalue()
