@@ -73,7 +73,7 @@ def describe(verdict: Verdict, block: str, beside: Beside | None = None, subject
     for name, (other, (gap, low, high)) in (beside or {}).items():
         if other.p_holm < 0.05 and other.gain > 0:
             sentences.append(
-                f"The curve of {name} also rises, by {100 * other.gain:.1f} points ({_points(*other.gain_ci)}): "
-                f"model minus baseline {100 * gap:+.1f} ({_points(low, high)})."
+                f"The curve of {name} also rises, by {100 * other.gain:.1f} points ({_points(*other.gain_ci)}) to a best level of its "
+                f"own; at this block's, the gain of this network less that one's is {100 * gap:+.1f} points ({_points(low, high)})."
             )
     return " ".join(sentences)

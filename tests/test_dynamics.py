@@ -121,7 +121,7 @@ def test_a_baseline_that_rises_is_named_with_the_difference() -> None:
     assert gap == (0, 0, 0)
     sentence = describe(verdict, "mid.res0", {"the noised pixels": (verdict, gap)})
     assert "The curve of the noised pixels also rises" in sentence
-    assert "model minus baseline +0.0" in sentence
+    assert "less that one's is +0.0 points" in sentence
 
 
 def test_a_baseline_that_does_not_rise_is_not_named() -> None:
