@@ -50,7 +50,7 @@ def dot(x: float, y: float, text: str, colour: str, place: str, yaxis: str = "y"
         mode="markers+text",
         text=[f"<b>{text}</b>"],
         textposition=place,
-        textfont={"size": 13},
+        textfont={"size": 13, "color": colour},
         marker={"size": 13, "color": colour, "line": {"width": 2, "color": "white"}},
         showlegend=False,
         hoverinfo="skip",
@@ -99,7 +99,7 @@ def start_figure(
     figure = go.Figure([*still, *at(first)], frames=frames)
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     if clean is not None:
-        level_line(figure, clean, "clean pixels", "bottom right")
+        level_line(figure, clean, "clean pixels", "bottom left" if 0.3 < clean < 0.88 else "bottom right")  # not under the image
     peak = int(rows["model"].accuracy.argmax())
     figure.add_vline(x=x[peak], line={"color": OKABE_ITO[0], "width": 1, "dash": "dot"})
     step = (x[-1] - x[0]) / (len(x) - 1)
@@ -116,10 +116,11 @@ def start_figure(
             sizey=1,
             layer="above",
         )
-    return figure.update_layout(**_start_layout(levels, axis, first))
+    top = max(0.08, 1.15 * max(max(short["changes"][name][2]) for name in shown))
+    return figure.update_layout(**_start_layout(levels, axis, first, top))
 
 
-def _start_layout(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
+def _start_layout(levels: Levels, axis: Axis, first: int, top: float) -> dict[str, Any]:
     hidden = {"visible": False, "fixedrange": True}
     plain = {"fixedrange": True, "automargin": True}
     return {
@@ -131,14 +132,14 @@ def _start_layout(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
         | {
             "domain": [0.22, 0.42],
             "anchor": "x",
-            "tickvals": [-0.05, 0, 0.05],
-            "ticktext": ["-5", "0", "+5"],
-            "range": [-0.065, 0.08],
+            "tickvals": [-0.05, 0, 0.05, 0.1, 0.2],
+            "ticktext": ["-5", "0", "+5", "+10", "+20"],
+            "range": [-0.065, top],
             "title": {"text": "points"},
         },
         "yaxis3": hidden | {"domain": [0.1, 0.19], "range": [0, 1], "anchor": "x"},
-        "xaxis2": hidden | {"domain": [0.06, 0.26], "anchor": "y2"},
-        "yaxis2": hidden | {"domain": [0.55, 0.8], "anchor": "x2"},
+        "xaxis2": hidden | {"domain": [0.85, 1.0], "anchor": "y2"},  # where curves are low
+        "yaxis2": hidden | {"domain": [0.64, 0.86], "anchor": "x2"},
         "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
         "hovermode": "closest",
         "sliders": [slider(levels, axis, first)],
