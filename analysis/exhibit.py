@@ -60,7 +60,7 @@ def questions_figure(questions: Sequence[Question], levels: Levels, axis: Axis, 
     def at(level: int) -> list[Any]:
         shown = [(question.relative()[0][level], question, OKABE_ITO[index % 7]) for index, question in enumerate(questions)]
         ranks = sorted(range(len(shown)), key=lambda i: shown[i][0])
-        places_ = ["bottom center", *["top right"] * (len(ranks) - 2), "top center"]
+        places_ = ["bottom center", *["top right"] * (len(ranks) - 2), "top left"]
         sides = dict(zip(ranks, places_, strict=True))
         dots = [dot(x[level], y, f"{q.curve[0][level]:.0%}", colour, sides[i]) for i, (y, q, colour) in enumerate(shown)]
         return [*dots, go.Image(source=images[level], xaxis="x2", yaxis="y2", hoverinfo="skip")]
