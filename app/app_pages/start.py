@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.errors import NoisescopeError
-from analysis.studies import Study, find_study
+from analysis.studies import Study
 from app.components import curve, generated, link, published, questions, receipt, shelf
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
@@ -125,8 +125,7 @@ def page() -> None:
     try:
         known = shelf.entries()
         if known:
-            entry = shelf.choose(known)
-            draw({question: find_study(key) for question, key in entry.members.items()})
+            draw(shelf.choose(known).studies())
         else:
             st.info("No study is here yet. Make one, in about three minutes, then reload this page:", icon=":material/science:")
             st.code("python -m analysis sweep", language="bash")
