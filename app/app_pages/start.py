@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from analysis.errors import NoisescopeError
@@ -11,6 +13,7 @@ from app.components import curve, generated, link, published, questions, receipt
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
 BESIDE = {"ours": "Ours", "published": "Ours and published"}
 TOGETHER = "questions"
+PAUSE = 0.12  # seconds in which a new visitor's browser paints the sketch before the charts' messages keep it busy: saves as much
 # The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
 STYLE = """<style>
 .st-key-stage { position: relative; min-height: 720px; }
@@ -86,6 +89,9 @@ def draw(members: dict[str, Study]) -> None:
         controls(allowed)
     for name, values in allowed.items():
         link.keep(name, values)
+    if "painted" not in st.session_state:
+        time.sleep(PAUSE)
+        st.session_state["painted"] = True
     with place:
         if together:
             questions.chart(members, labels, shown["axis"], shown["image"])
