@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import sys
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import AxisName, Listable, block_lines, final_line, left_out, listing, progress_bar, summary
+from .console import AxisName, Listable, StoreOption, block_lines, final_line, left_out, listing, progress_bar, summary
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
+from .study_commands import study_app
 
 if TYPE_CHECKING:
     from .studies import Study
@@ -23,11 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-StoreOption = Annotated[Path | None, typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder.")]
 
 
 def _save_table(study: Study, path: Path) -> None:
@@ -231,50 +231,20 @@ def show(
         typer.echo(line)
 
 
-@study_app.command("generate")
-def generate(
-    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
-    backend: Annotated[str | None, typer.Option(help="The study's model, where it is not found by its name.")] = None,
-    count: Annotated[int, typer.Option(min=12, help="How many images.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the images.")] = 0,
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Show them at every level too, so that no image of the data is in the study.")
-    ] = False,
+@app.command()
+def worker(
+    device: Annotated[str, typer.Option(help="The device that it owns.")] = "cpu",
+    idle: Annotated[float, typer.Option(min=0, help="Seconds after which it ends when nobody needs it.")] = 300.0,
+    processes: Annotated[int, typer.Option(min=1, help="Single-threaded processes beside it.")] = CORES,
     store: StoreOption = None,
 ) -> None:
-    """Let a study's model make images, and keep them and their features with the study."""
-    from .generated import generate as run
+    """Carry out what the dashboard submits; one a store and device, started when needed."""
     from .store import default_root
-    from .studies import find_study
+    from .worker import work
 
-    study = find_study(key, store or default_root())
-    with progress_bar("Features", quiet=False) as progress:
-        run(study, backend or study.facts["request"]["backend"], count, seed, strip=strip, progress=progress)
-    typer.echo(f"{count} images are with {study.key}.")
-
-
-@study_app.command("export")
-def export(
-    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning.")],
-    out: Annotated[Path, typer.Argument(help="The zip file to write.")],
-    store: StoreOption = None,
-) -> None:
-    """Write a study as one zip file."""
-    from .store import default_root
-    from .studies import export_study, find_study
-
-    study = find_study(key, store or default_root())
-    export_study(study, out)
-    typer.echo(f"{study.key} is in {out}.")
-
-
-@study_app.command("import")
-def import_(file: Annotated[Path, typer.Argument(help="A zip file that `study export` wrote.")], store: StoreOption = None) -> None:
-    """Read a study from a zip file into the store."""
-    from .store import default_root
-    from .studies import import_study
-
-    typer.echo(f"{import_study(file, store or default_root()).key} is in the store.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not work(store or default_root(), device, idle, processes):
+        typer.echo(f"There is a worker for {device} already.")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .backends.base import Backend, in_order
+from .crew import Between, still_wanted
 from .datasets.base import Dataset
 from .encoders.base import Encoder
 from .errors import InvalidData, InvalidRequest
@@ -133,11 +134,13 @@ def read_features(
     sigma: float,
     batch: int,
     condition: str = "none",
+    between: Between = still_wanted,
 ) -> dict[str, Tensor]:
     """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.inference_mode(), reader(source, names, condition) as read:
         for start in range(0, len(x0), batch):
+            between()
             x = x0[start : start + batch]
             level = torch.full((len(x),), sigma, dtype=torch.float64)
             if eps is not None:
@@ -157,10 +160,12 @@ def extract(
     sigmas: Sequence[float],
     ids: np.ndarray,
     settings: Mapping[str, Any],
+    between: Between = still_wanted,
 ) -> int:
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
-    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ.
+    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ. `between` is
+    called before every batch; what it raises ends the work.
     Raises InvalidData for a feature that is not finite, naming block and σ.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
@@ -173,7 +178,7 @@ def extract(
             key = part.tobytes()
             x0 = load_x0(dataset, part, backend)
             eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        values = read_features(source, group, x0, eps, sigma, batch, identity.condition)
+        values = read_features(source, group, x0, eps, sigma, batch, identity.condition, between)
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")

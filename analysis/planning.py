@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from . import catalog, probing, registry
 from .backends import open_backend
 from .backends.base import Backend
+from .crew import Between, still_wanted
 from .datasets import open_dataset
 from .encoders.base import Encoder
 from .errors import InvalidRequest, UnknownName
@@ -43,6 +45,18 @@ class Series:
     @property
     def tensor(self) -> str:
         return f"{self.block}/{self.pooling}"
+
+
+class Point(NamedTuple):
+    """What one probe says as soon as it is there."""
+
+    labels: str
+    draw: int
+    series: str
+    head: str
+    sigma: float
+    accuracy: float
+    validation: float
 
 
 class Bench:
@@ -143,22 +157,36 @@ class Bench:
                     for (source, head), tensors in groups.items():
                         yield per_class, draw, source, head, tensors
 
-    def fill(self, sigma: float, eps_draw: int) -> int:
-        """Extract and probe everything at one σ with one ε draw that is not stored; returns passes of an image."""
+    def extract(self, sigma: float, eps_draw: int, between: Between = still_wanted) -> int:
+        """Extract what one σ needs with one ε draw and the store lacks; returns passes of an image."""
         passes = 0
-        wanted: dict[str, tuple[list[str], list[np.ndarray]]] = {}
-        for per_class, draw, source, _head, tensors in self.cells(sigma, eps_draw):
-            wanted.setdefault(source, (tensors, []))[1].append(self.task(per_class, draw).train)
-        for source, (tensors, labelled) in wanted.items():
-            identity = self.features(source, eps_draw)
-            ids = np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))])
-            count = extract(self.store, self.sources[source], self.model, self.dataset, identity, tensors, [sigma], ids, self.settings)
-            passes += 0 if isinstance(self.sources[source], Encoder) else count
-        for per_class, draw, source, head, tensors in self.cells(sigma, eps_draw):
-            probing.fill(
-                self.store, self.task(per_class, draw), self.features(source, eps_draw), sigma, tensors, head, scaling(self.sources[source])
-            )
+        for source, (tensors, ids) in self.wanted(sigma, eps_draw).items():
+            identity, opened = self.features(source, eps_draw), self.sources[source]
+            count = extract(self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between)
+            passes += 0 if isinstance(opened, Encoder) else count
         return passes
+
+    def wanted(self, sigma: float, eps_draw: int) -> dict[str, tuple[list[str], np.ndarray]]:
+        """For each source, the tensors and the ids (n,) of the images that one σ needs with one ε draw."""
+        found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
+        for per_class, draw, source, _head, tensors in self.cells(sigma, eps_draw):
+            found.setdefault(source, (tensors, []))[1].append(self.task(per_class, draw).train)
+        return {
+            source: (tensors, np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))]))
+            for source, (tensors, labelled) in found.items()
+        }
+
+    def fill(self, sigma: float, eps_draw: int, between: Between = still_wanted) -> tuple[int, list[Point]]:
+        """Extract and probe everything at one σ with one ε draw that is not stored; (passes of an image, what the probes say)."""
+        passes = self.extract(sigma, eps_draw, between)
+        points = []
+        for per_class, draw, source, head, tensors in self.cells(sigma, eps_draw):
+            task, features = self.task(per_class, draw), self.features(source, eps_draw)
+            identity = probing.fill(self.store, task, features, sigma, tensors, head, scaling(self.sources[source]), between)
+            for tensor, scored in probing.score(self.store, task, identity, sigma, tensors).items():
+                right = (float(scored.test.mean()), float(scored.validation.mean()))
+                points.append(Point(str(per_class), draw, f"{source}/{tensor}", head, sigma, *right))
+        return passes, points
 
     def probe_identity(self, per_class: int | str, draw: int, source: str, head: str) -> tuple[Task, ProbeIdentity]:
         """Where the probes of one draw are."""

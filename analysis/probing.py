@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from . import registry
+from .crew import Between, still_wanted
 from .datasets.base import Dataset, LabelSet
 from .errors import DamagedFile, InvalidData, InvalidRequest
 from .heads.base import FittedHead, ProbeHead, Scaler, Scaling
@@ -98,9 +99,19 @@ def probe(
 
 
 def fill(
-    store: Store, task: Task, features: FeatureIdentity, sigma: float, names: Sequence[str], head_name: str, scaling: Scaling
+    store: Store,
+    task: Task,
+    features: FeatureIdentity,
+    sigma: float,
+    names: Sequence[str],
+    head_name: str,
+    scaling: Scaling,
+    between: Between = still_wanted,
 ) -> ProbeIdentity:
-    """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity."""
+    """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity.
+
+    `between` is called before every cell; what it raises ends the work.
+    """
     head: ProbeHead = registry.get("heads", head_name)()
     identity = task.identity(features, head_name, scaling, head.penalties)
     done = {name for unit in store.units("probes", identity, sigma) for name in unit.names}
@@ -114,6 +125,7 @@ def fill(
     tensors: dict[str, np.ndarray] = {}
     chosen: dict[str, str] = {}
     for name in lacking:
+        between()
         block, _, pooling = name.rpartition("/")
         values = store.cell(features, sigma, block, pooling, ids)
         train, validation = (values[:first], y_train), (values[first:second], y_validation)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -13,81 +12,21 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.numpy import save
-from scipy.stats import norm
 
 from . import dynamics
 from .devices import describe_device
 from .features import load_x0
+from .gathered import Gathered
 from .noise import Schedule
-from .planning import CLEAN, Bench, Series
-from .probing import read_heads, read_logits, score
+from .planning import Bench
+from .probing import read_heads, read_logits
 from .specs import PROTOCOL
 from .store import checksum
 from .strips import noise_strip
-from .studies import COLUMNS, FORMAT, Study, write_study
+from .studies import FORMAT, Study, write_study
+from .tables import tables
 
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
-
-
-def wilson(right: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share. E. B. Wilson, JASA 22 (1927)."""
-    z, share = float(norm.ppf(0.5 + level / 2)), right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-class Gathered:
-    """Which images every probe got right, at one number of labels a class.
-
-    correct {series name: (R, S, N)}, validation {series name: (R, S)}, heads {series name: the head of each level}. Of a
-    baseline's heads, the one with the best mean validation accuracy stands at each level.
-    """
-
-    def __init__(self, bench: Bench, per_class: int | str) -> None:
-        self.per_class = per_class
-        self.draws = bench.request.draws(per_class)  # type: ignore[arg-type]
-        self.eps_draws = bench.request.eps_draws
-        self.n_train = len(bench.task(per_class, 0).train)
-        options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        groups: dict[tuple[str, str], list[Series]] = {}
-        for series in bench.series(per_class):
-            groups.setdefault((series.source, series.head), []).append(series)
-        for (source, head), members in groups.items():
-            for name, arrays in self._read(bench, source, head, members).items():
-                options.setdefault(name, {})[head] = arrays
-        self.correct: dict[str, np.ndarray] = {}
-        self.validation: dict[str, np.ndarray] = {}
-        self.heads: dict[str, list[str]] = {}
-        for name, by_head in options.items():
-            heads = list(by_head)
-            right, valid = (np.stack([by_head[head][k] for head in heads]) for k in (0, 1))  # (H, R, S, …)
-            best = valid.mean(1).argmax(0)
-            levels = range(valid.shape[-1])
-            self.heads[name] = [heads[i] for i in best]
-            self.correct[name] = np.stack([right[best[s], :, s] for s in levels], 1)
-            self.validation[name] = np.stack([valid[best[s], :, s] for s in levels], 1)
-
-    def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        sigmas = [CLEAN] if source == "clean" else list(bench.sigmas)
-        shape = (self.draws, len(sigmas))
-        right = {s.name: np.zeros((*shape, len(bench.test)), dtype=bool) for s in members}
-        valid = {s.name: np.zeros(shape) for s in members}
-        for draw in range(self.draws):
-            task, identity = bench.probe_identity(self.per_class, draw, source, head)
-            for level, sigma in enumerate(sigmas):
-                scored = score(bench.store, task, identity, sigma, [s.tensor for s in members])
-                for series in members:
-                    right[series.name][draw, level] = scored[series.tensor].test
-                    valid[series.name][draw, level] = scored[series.tensor].validation.mean()
-        return {s.name: (right[s.name], valid[s.name]) for s in members}
-
-    @cached_property
-    def resamples(self) -> dynamics.Resamples:
-        """The bootstrap that all curves share; with all labels, every draw has the same labelled images."""
-        draw = np.arange(self.draws)
-        label_draw = np.zeros_like(draw) if self.per_class == "all" else draw
-        return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])
 
 
 def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
@@ -134,48 +73,6 @@ def _clean(gathered: Gathered, resamples: dynamics.Resamples) -> dict[str, Any]:
     (name,) = (name for name in gathered.correct if name.startswith("clean/"))
     mean, low, high = dynamics.curve(gathered.correct[name], resamples)
     return {"accuracy": float(mean[0]), "ci": [float(low[0]), float(high[0])], "head": gathered.heads[name][0]}
-
-
-def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(curve, draws): a row a series and level, and a row a series, level and draw."""
-    request, resamples = bench.request, gathered.resamples
-    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
-    depth = {block.name: block.depth for block in bench.card.blocks}
-    curve_rows: list[dict[str, Any]] = []
-    draw_rows: list[dict[str, Any]] = []
-    for name, right in gathered.correct.items():
-        source, block, pooling = name.split("/")
-        mean, low, high = dynamics.curve(right, resamples)
-        for level, sigma in enumerate([CLEAN] if source == "clean" else bench.sigmas):
-            noisy = sigma > 0
-            row = {
-                "backend": request.backend if source in ("model", "random") else "pixels",
-                "dataset": bench.dataset.name,
-                "label_set": bench.labels.name,
-                "source": source,
-                "input": request.input if noisy else "clean",
-                "condition": request.condition,
-                "block": block,
-                "depth": depth.get(block),
-                "sigma": sigma,
-                "log_snr": -2 * np.log(sigma) if noisy else None,
-                "timestep": schedule.timestep(torch.tensor([sigma])).item() if noisy else None,
-                "pooling": pooling,
-                "head": gathered.heads[name][level],
-                "labels_per_class": str(gathered.per_class),
-                "label_noise": 0.0,
-                "n_train": gathered.n_train,
-                "n_test": right.shape[-1],
-                "chance": 1 / len(bench.labels.classes),
-            }
-            found = {"accuracy": mean[level], "ci_low": low[level], "ci_high": high[level]}
-            curve_rows.append(row | found | {"draw": None, "validation_accuracy": gathered.validation[name][:, level].mean()})
-            for draw, hits in enumerate(right[:, level].sum(-1)):
-                low_, high_ = wilson(int(hits), right.shape[-1])
-                found = {"accuracy": hits / right.shape[-1], "ci_low": low_, "ci_high": high_}
-                draw_rows.append(row | found | {"draw": draw, "validation_accuracy": gathered.validation[name][draw, level]})
-    frames = [pd.DataFrame(rows)[list(COLUMNS)].astype({"draw": "Int64", "depth": "Int64"}) for rows in (curve_rows, draw_rows)]
-    return frames[0], frames[1]
 
 
 def heads(bench: Bench, per_class: int | str) -> bytes:

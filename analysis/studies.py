@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
+UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
 MAY_BE = ("generated.png", "generated.safetensors")

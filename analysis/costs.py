@@ -1,0 +1,142 @@
+"""What a sweep will cost before it starts: counted from the store, timed on one batch and one probe."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+
+from . import registry
+from .encoders.base import Encoder
+from .features import load_x0, read_features
+from .heads.base import ProbeHead, Scaler
+from .noise import noise_like
+from .planning import CLEAN, Bench, scaling
+
+TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
+BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of what is not stored yet; `passes` and `fits` are of one image and one probe, `share` is how much is there already."""
+
+    seconds: float
+    memory: int  # bytes, all processes together
+    disk: int  # bytes
+    passes: int
+    fits: int
+    share: float
+    levels: tuple[float, ...]
+    free_disk: int
+    free_memory: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Count:
+    passes: int = 0
+    passes_done: int = 0
+    fits: int = 0
+    fits_done: int = 0
+    disk: int = 0
+
+
+def count(bench: Bench) -> Count:
+    """What a request takes, and what of it is stored."""
+    found = Count()
+    for sigma in [*bench.sigmas, *([CLEAN] if bench.request.baselines else [])]:
+        for draw in range(bench.request.eps_draws):
+            _features(bench, sigma, draw, found)
+            _probes(bench, sigma, draw, found)
+    return found
+
+
+def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
+    for source, (tensors, ids) in bench.wanted(sigma, draw).items():
+        lacking = bench.store.missing("features", bench.features(source, draw), sigma, tensors, ids)
+        found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
+        if not isinstance(bench.sources[source], Encoder):
+            missing = sum(len(part) for _, part in lacking)
+            found.passes += missing
+            found.passes_done += max(0, len(ids) - missing)
+
+
+def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
+    for per_class, label_draw, source, head, tensors in bench.cells(sigma, draw):
+        _, identity = bench.probe_identity(per_class, label_draw, source, head)
+        done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
+        lacking = [name for name in tensors if f"{name}/logits" not in done]
+        found.fits += len(lacking)
+        found.fits_done += len(tensors) - len(lacking)
+        rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
+        found.disk += sum(2 * rows * classes + BYTES * (classes + 2) * width(bench, source, name) for name in lacking)
+
+
+def width(bench: Bench, source: str, tensor: str) -> int:
+    """How many numbers a tensor has for one image."""
+    block, _, pooling = tensor.rpartition("/")
+    if isinstance(bench.sources[source], Encoder):
+        return bench.card.image_channels * bench.card.resolution**2
+    known = bench.model.block(block)
+    side = min(int(pooling), bench.card.resolution // known.stride)
+    return int(known.channels * side**2)
+
+
+def estimate(bench: Bench, processes: int) -> Cost:
+    """What a request will cost on this machine with so many single-threaded processes."""
+    found = count(bench)
+    per_pass, per_fit = _timed(bench)
+    workers = max(1, processes)
+    passing, fitting = found.passes * per_pass, found.fits * per_fit
+    seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
+    # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
+    images = bench.dataset.images.nbytes
+    one = (
+        2 * bench.card.parameter_bytes
+        + images
+        + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
+    )
+    total = found.passes + found.passes_done + found.fits + found.fits_done
+    return Cost(
+        seconds=seconds,
+        memory=round(psutil.Process().memory_info().rss + workers * (one + 400e6)),
+        disk=found.disk,
+        passes=found.passes,
+        fits=found.fits,
+        share=(found.passes_done + found.fits_done) / total if total else 1.0,
+        levels=bench.sigmas,
+        free_disk=psutil.disk_usage(str(bench.store.root if bench.store.root.exists() else bench.store.root.anchor)).free,
+        free_memory=psutil.virtual_memory().available,
+    )
+
+
+def _timed(bench: Bench) -> tuple[float, float]:
+    """Seconds of one pass of an image, and of one probe of the model at the first number of labels a class, in one thread."""
+    per_class = bench.request.labels_per_class[0]
+    task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
+    rng = np.random.default_rng(0)
+    train = rng.permutation(task.train)[:TIMED]
+    ids = np.concatenate([train, rng.permutation(task.validation)[:64]])
+    tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
+    x0 = load_x0(bench.dataset, ids, bench.model)
+    eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
+    batch = int(bench.settings["batch_size"])  # type: ignore[call-overload]
+    read_features(bench.model, tensors, x0[:batch], eps[:batch], sigma, batch)  # the first pass warms caches up
+    started = time.perf_counter()
+    values = read_features(bench.model, tensors, x0, eps, sigma, batch)
+    per_pass = (time.perf_counter() - started) / len(ids)
+    middle = sorted(tensors, key=lambda name: values[name].shape[1])[len(tensors) // 2]
+    features, labels = values[middle].numpy()[: len(train)], task.values(train)
+    head: ProbeHead = registry.get("heads", bench.request.head)()
+    started = time.perf_counter()
+    head.fit(Scaler.fit(features, scaling(bench.model))(features), labels, len(bench.labels.classes))
+    per_fit = (time.perf_counter() - started) / len(train)
+    sizes = [len(bench.task(labels, 0).train) * bench.request.draws(labels) for labels in bench.request.labels_per_class]
+    draws = [bench.request.draws(labels) for labels in bench.request.labels_per_class]
+    return per_pass, per_fit * sum(sizes) / sum(draws)

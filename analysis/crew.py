@@ -1,0 +1,129 @@
+"""Single-threaded processes for work on the CPU, beside the process that holds the model; kept warm between requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any
+
+from .errors import NoisescopeError
+
+Between = Callable[[], None]
+NOTICE = 0.1  # seconds between two looks at what the caller wants, while the crew works
+
+
+class Dropped(Exception):
+    """The work is not wanted any more: raised between two batches."""
+
+
+_turn: Any = None  # in a crew's process: the number of the work that is wanted
+_mine = 0
+
+
+def _begin(turn: Any) -> None:
+    """What a process of the crew does first: it ends when the process that started it has, however that came about."""
+    global _turn
+    _turn = turn
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def still_wanted() -> None:
+    """To be called between two batches of a crew's work. Raises Dropped."""
+    if _turn is not None and _turn.value != _mine:
+        raise Dropped
+
+
+def _do(turn: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    global _mine
+    _mine = turn
+    still_wanted()
+    return function(*arguments)
+
+
+class Crew:
+    """`count` processes with one thread each, started when there is first something to do."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._context = get_context("spawn")
+        self._turn = self._context.Value("i", 0)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; what they are at is dropped between two batches."""
+        self._turn.value += 1
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], between: Between | None = None
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """(call, function(*call)) for every call, as they end; calls are taken one by one, `between` many times a second.
+
+        Whatever ends this early, an exception of a call, of `between` or of the caller, drops the rest.
+        Raises NoisescopeError where a process ended unexpectedly.
+        """
+        futures: dict[Future[Any], tuple[Any, ...]] = {}
+        waiting: set[Future[Any]] = set()
+        try:
+            for call in calls:
+                future = self._submit(function, call)
+                futures[future] = call
+                done, waiting = wait({*waiting, future}, 0)
+                for future in done:
+                    yield futures[future], future.result()
+            while waiting:
+                done, waiting = wait(waiting, NOTICE if between else None, FIRST_COMPLETED)
+                for future in done:
+                    yield futures[future], future.result()
+                if between:
+                    between()
+        except BrokenProcessPool as error:
+            self._pool = None
+            raise NoisescopeError(
+                "A worker process ended unexpectedly, perhaps for want of memory; use fewer --processes and run again."
+            ) from error
+        finally:
+            if not all(future.done() for future in futures):
+                self._turn.value += 1
+                for future in futures:
+                    future.cancel()
+
+    def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Future[Any]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn,))
+        with _one_thread():  # the pool starts its processes when work comes
+            return self._pool.submit(_do, self._turn.value, function, call)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A process reads OMP_NUM_THREADS once, when it starts: several with one thread beat one with several."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before

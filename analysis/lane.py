@@ -1,0 +1,119 @@
+"""The worker's second lane: short questions about one image or one request, answered between two batches.
+
+They travel over a socket of this machine that only those who can read the store's address file may use, and leave
+nothing behind. A question is JSON; an answer is JSON and any number of bytes, such as a PNG.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import Any
+
+from .errors import InvalidRequest, NoisescopeError
+from .jobs import facts, place, start_worker
+from .store import writing
+
+Question = Mapping[str, Any]
+Answer = tuple[Mapping[str, Any], bytes]
+Handler = Callable[[Question], Answer]
+START = 120.0  # seconds that a worker may need until it listens
+
+
+@dataclass
+class _Asked:
+    question: Question
+    answer: Answer = ({}, b"")
+    ready: Event = field(default_factory=Event)
+
+
+class Lane:
+    """The worker's end: questions come in by threads and are answered by whoever calls `serve`, the thread that has the model."""
+
+    def __init__(self, root: Path, device: str, known: Mapping[str, Any]) -> None:
+        key = secrets.token_bytes(32)
+        self._listener = Listener(("127.0.0.1", 0), authkey=key)
+        self._asked: Queue[_Asked] = Queue()
+        self._path = place(root, device).with_suffix(".json")
+        with writing(self._path) as temporary:
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))  # only its owner may read the key
+            temporary.write_text(json.dumps({**known, "port": self._listener.address[1], "key": key.hex(), "pid": os.getpid()}))
+        Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._listener.close()
+
+    def serve(self, handle: Handler, wait: float = 0.0) -> int:
+        """Answer what has been asked; waits up to `wait` seconds for a first question. Returns how many there were."""
+        count = 0
+        with suppress(Empty):
+            while True:
+                asked = self._asked.get(timeout=wait) if wait and not count else self._asked.get_nowait()
+                try:
+                    asked.answer = handle(asked.question)
+                except NoisescopeError as error:
+                    asked.answer = ({"error": str(error)}, b"")
+                except Exception as error:  # a bug in one answer must not end the worker: it is said where it was asked
+                    asked.answer = ({"error": f"{type(error).__name__}: {error}. This is a mistake in Noisescope."}, b"")
+                finally:
+                    asked.ready.set()
+                count += 1
+        return count
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()
+            except AuthenticationError:
+                continue
+            except OSError:  # closed
+                return
+            Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: Connection) -> None:
+        with suppress(EOFError, OSError, ValueError), connection:
+            while True:
+                asked = _Asked(json.loads(connection.recv_bytes()))
+                self._asked.put(asked)
+                asked.ready.wait()
+                said, data = asked.answer
+                connection.send_bytes(json.dumps(said).encode())
+                connection.send_bytes(data)
+
+
+def ask(root: Path, device: str, question: Question, patience: float = START) -> Answer:
+    """A worker's answer, starting the worker if none runs; blocks, so a page asks in a thread.
+
+    Raises InvalidRequest with what the worker says is wrong, or when it does not answer.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        start_worker(root, device)
+        address = facts(root, device)
+        if address:
+            with suppress(OSError, EOFError, AuthenticationError):  # it is just starting or ending: ask again
+                return _ask(address, question, deadline - time.monotonic())
+        time.sleep(0.1)
+    raise InvalidRequest(f"The worker for {device} does not answer; its log is {place(root, device).with_suffix('.log')}.")
+
+
+def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Answer:
+    with Client(("127.0.0.1", address["port"]), authkey=bytes.fromhex(address["key"])) as connection:
+        connection.send_bytes(json.dumps(question).encode())
+        if not connection.poll(max(0.0, patience)):
+            raise EOFError
+        said, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
+    if "error" in said:
+        raise InvalidRequest(said["error"])
+    return said, data

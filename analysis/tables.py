@@ -1,0 +1,79 @@
+"""Tidy tables of probed cells: one observation a row, the columns of `studies.COLUMNS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import norm
+
+from . import dynamics
+from .gathered import Gathered
+from .noise import Schedule
+from .planning import CLEAN, Bench
+from .studies import COLUMNS
+
+
+def wilson(right: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share. E. B. Wilson, JASA 22 (1927)."""
+    z, share = float(norm.ppf(0.5 + level / 2)), right / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float, n_train: int) -> dict[str, Any]:
+    """What a row is of: every column but the accuracies."""
+    source, block, pooling = series.split("/")
+    request, noisy = bench.request, sigma > 0
+    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
+    return {
+        "backend": request.backend if source in ("model", "random") else "pixels",
+        "dataset": bench.dataset.name,
+        "label_set": bench.labels.name,
+        "source": source,
+        "input": request.input if noisy else "clean",
+        "condition": request.condition,
+        "block": block,
+        "depth": next((known.depth for known in bench.card.blocks if known.name == block), None),
+        "sigma": sigma,
+        "log_snr": -2 * np.log(sigma) if noisy else None,
+        "timestep": schedule.timestep(torch.tensor([sigma])).item() if noisy else None,
+        "pooling": pooling,
+        "head": head,
+        "labels_per_class": str(per_class),
+        "label_noise": 0.0,
+        "n_train": n_train,
+        "n_test": len(bench.test),
+        "chance": 1 / len(bench.labels.classes),
+    }
+
+
+def share(right: float, count: int) -> dict[str, float]:
+    """Accuracy with Wilson's interval."""
+    low, high = wilson(right, count)
+    return {"accuracy": right / count, "ci_low": low, "ci_high": high}
+
+
+def tidy(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a table whose columns and types are the same whatever is in them."""
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"draw": "Int64", "depth": "Int64"})
+
+
+def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(curve, draws): a row a series and level, and a row a series, level and draw."""
+    curve_rows: list[Mapping[str, Any]] = []
+    draw_rows: list[Mapping[str, Any]] = []
+    for name, right in gathered.correct.items():
+        mean, low, high = dynamics.curve(right, gathered.resamples)
+        valid = gathered.validation[name]
+        for level, sigma in enumerate([CLEAN] if name.startswith("clean/") else bench.sigmas):
+            known = row(bench, gathered.per_class, name, gathered.heads[name][level], sigma, gathered.n_train)
+            found = {"accuracy": mean[level], "ci_low": low[level], "ci_high": high[level]}
+            curve_rows.append(known | found | {"draw": None, "validation_accuracy": valid[:, level].mean()})
+            for draw, hits in enumerate(right[:, level].sum(-1)):
+                draw_rows.append(known | share(int(hits), right.shape[-1]) | {"draw": draw, "validation_accuracy": valid[draw, level]})
+    return tidy(curve_rows), tidy(draw_rows)

@@ -1,0 +1,97 @@
+"""The process that owns a device: carries out jobs, one after another, and answers questions between two batches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from pathlib import Path
+
+import torch
+
+from .answers import Answers
+from .crew import Crew, Dropped
+from .devices import choose_device, devices
+from .errors import NoisescopeError
+from .jobs import Job, Jobs, only_worker, place
+from .lane import Lane
+from .partial import Partial
+from .planning import Bench
+from .store import Store
+from .sweeping import carry_out
+
+log = logging.getLogger(__name__)
+LOOK = 0.2  # seconds between two looks at the job table while a job runs
+WINDOW = 12  # the time left is told from the pace of so many units
+
+
+class Worker:
+    """One device of one store."""
+
+    def __init__(self, root: Path, device: str, processes: int) -> None:
+        self.root, self.device = root, choose_device(device)
+        self.jobs = Jobs(root)
+        self.crew = Crew(processes)
+        self.lane = Lane(root, device, {"devices": devices()})
+        self.answers = Answers(Store(root), self.device, processes)
+
+    def serve(self, idle: float) -> None:
+        """Work until nobody has needed this worker for `idle` seconds."""
+        last = time.monotonic()
+        while time.monotonic() - last < idle:
+            if job := self.jobs.take(self.device):
+                self.carry_out(job)
+                last = time.monotonic()
+            elif self.lane.serve(self.answers, wait=LOOK):
+                last = time.monotonic()
+
+    def carry_out(self, job: Job) -> None:
+        """Do one job to its end, whatever that is."""
+        try:
+            study = self._sweep(job)
+        except Dropped:
+            log.info("job %s was cancelled", job.id)
+        except NoisescopeError as error:
+            self.jobs.fail(job.id, str(error))
+        except Exception as error:
+            log.exception("job %s failed", job.id)
+            path = place(self.root, self.device).with_suffix(".log")
+            self.jobs.fail(job.id, f"{type(error).__name__}: {error}. This is a mistake in Noisescope; more is in {path}.")
+        else:
+            self.jobs.finish(job.id, study)
+
+    def _sweep(self, job: Job) -> str:
+        bench = Bench(job.request, Store(self.root), self.device)
+        partial = Partial(bench, self.root / "jobs" / job.id)
+        seen = time.monotonic()
+        pace = deque([seen], maxlen=WINDOW)
+
+        def between() -> None:
+            nonlocal seen
+            self.lane.serve(self.answers)
+            if time.monotonic() - seen > LOOK:
+                seen = time.monotonic()
+                if not self.jobs.wanted(job.id):
+                    raise Dropped
+
+        def progress(done: int, total: int, message: str) -> None:
+            pace.append(time.monotonic())
+            left = (total - done) * (pace[-1] - pace[0]) / (len(pace) - 1)
+            self.jobs.tell(job.id, done, total, message, left)
+
+        return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
+
+
+def work(root: Path, device: str, idle: float, processes: int) -> bool:
+    """Be a device's worker until nobody needs one; False where there is one already."""
+    with only_worker(root, device, timeout=2.0) as free:
+        if not free:
+            return False
+        torch.set_num_threads(1)
+        worker = Worker(root, device, processes)
+        try:
+            worker.serve(idle)
+        finally:
+            worker.lane.close()
+            worker.crew.close()
+    return True

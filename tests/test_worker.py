@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import worker
+from analysis.errors import InvalidRequest
+from analysis.jobs import Job, Jobs, facts, place, start_worker, tend, worker_runs
+from analysis.lane import ask
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.studies import UNFINISHED, Study, find_study
+from analysis.worker import work
+
+WAIT = 120.0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A store whose worker, if one was started, is ended with the test."""
+    yield tmp_path / "store"
+    if (pid := facts(tmp_path / "store", "cpu").get("pid")) and pid != os.getpid():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def longer(request_small: SweepRequest) -> SweepRequest:
+    return request_small.model_copy(update={"levels": 12, "label_draws": 6})
+
+
+def until(jobs: Jobs, id: str, condition, keep: bool = False) -> Job:
+    """The job as soon as it is as wanted; `keep` looks after its worker meanwhile, as the app does."""
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        if keep:
+            tend(jobs.root)
+        if condition(job := jobs.get(id)):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain: {jobs.get(id)}; {place(jobs.root, 'cpu').with_suffix('.log').read_text()}")
+
+
+def test_a_job_makes_the_study_that_sweep_makes(root: Path, request_small: SweepRequest, small_study: Study) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(request_small)
+    assert work(root, "cpu", idle=0.2, processes=1)
+    done = jobs.get(job.id)
+    assert (done.state, done.study) == ("done", small_study.key)
+    assert done.done == done.total == 3 * 3 + 3
+    assert find_study(small_study.key, root).facts["results"] == small_study.facts["results"]
+
+
+def test_the_points_of_an_unfinished_sweep_are_the_studys_own(root: Path, request_small: SweepRequest, small_study: Study) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(request_small)
+    work(root, "cpu", idle=0.2, processes=0)
+    points = pd.read_parquet(root / "jobs" / job.id / UNFINISHED)
+    keys = ["source", "block", "sigma"]
+    expected = small_study.table("curve").set_index(keys).sort_index()
+    found = points.set_index(keys).sort_index()
+    pd.testing.assert_series_equal(found.accuracy, expected.accuracy)
+    pd.testing.assert_series_equal(found["head"], expected["head"])
+    assert list(points.columns) == list(small_study.table("curve").columns)
+    assert ((points.ci_low <= points.accuracy) & (points.accuracy <= points.ci_high)).all()
+
+
+def test_a_request_that_cannot_be_carried_out_fails_with_its_sentence(root: Path, request_small: SweepRequest) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(request_small.model_copy(update={"n_test": 10**6}))
+    work(root, "cpu", idle=0.2, processes=0)
+    assert jobs.get(job.id).state == "failed"
+    assert "1000000 test images" in str(jobs.get(job.id).reason)
+
+
+def test_a_mistake_of_ours_fails_the_job_and_not_the_worker(
+    root: Path, request_small: SweepRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, jobs = worker.Bench, Jobs(root)
+
+    def broken(request: SweepRequest, *rest: object) -> worker.Bench:
+        if request.seed == 1:
+            raise RuntimeError("a mistake")
+        return real(request, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "Bench", broken)
+    bad = jobs.submit(request_small.model_copy(update={"seed": 1}))
+    good = jobs.submit(request_small)
+    work(root, "cpu", idle=0.2, processes=0)
+    assert "a mistake. This is a mistake in Noisescope" in str(jobs.get(bad.id).reason)
+    assert jobs.get(good.id).state == "done"
+
+
+def test_a_cancelled_job_ends_between_two_batches_and_keeps_what_is_done(
+    root: Path, longer: SweepRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(longer)
+    told = Jobs.tell
+
+    def tell(self: Jobs, *arguments) -> None:
+        told(self, *arguments)
+        self.cancel(job.id)
+
+    monkeypatch.setattr(Jobs, "tell", tell)
+    monkeypatch.setattr(worker, "LOOK", 0.0)
+    work(root, "cpu", idle=0.2, processes=0)
+    assert jobs.get(job.id).state == "cancelled"
+    assert jobs.get(job.id).done == 1
+    levels = {path.parent.name for path in (root / "features").rglob("*.safetensors")}
+    assert len(levels) == 1  # nothing of a second level was written
+    assert len(pd.read_parquet(root / "jobs" / job.id / UNFINISHED)) > 0
+
+
+def test_a_crew_drops_what_is_not_wanted(root: Path, longer: SweepRequest) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(longer)
+    start_worker(root)
+    until(jobs, job.id, lambda job: job.done >= 2)
+    jobs.cancel(job.id)
+    other = jobs.submit(longer.model_copy(update={"levels": 3}))
+    until(jobs, other.id, lambda job: job.state == "done")
+    assert len({path.parent.name for path in (root / "features").rglob("*.safetensors")}) < 13
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_a_killed_workers_job_is_finished_by_the_next_one_bit_for_bit(root: Path, longer: SweepRequest, tmp_path: Path) -> None:
+    from analysis.sweeping import sweep
+
+    jobs = Jobs(root)
+    job = jobs.submit(longer)
+    start_worker(root)
+    until(jobs, job.id, lambda job: job.done >= 3)
+    os.kill(facts(root, "cpu")["pid"], signal.SIGKILL)
+    assert jobs.get(job.id).state == "running"
+    done = until(jobs, job.id, lambda job: not job.active, keep=True)
+    assert done.state == "done", done.reason
+    whole = Store(tmp_path / "whole")
+    assert sweep(longer, whole).facts["results"] == find_study(str(done.study), root).facts["results"]
+    units = {path.relative_to(whole.root): path.read_bytes() for path in whole.root.glob("*/*/*/*.safetensors")}
+    assert {path.relative_to(root): path.read_bytes() for path in root.glob("*/*/*/*.safetensors")} == units
+
+
+def test_a_worker_says_what_a_request_costs_while_it_is_at_work_and_ends_when_idle(root: Path, longer: SweepRequest) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(longer)
+    cost, _ = ask(root, "cpu", {"ask": "cost", "request": longer.model_copy(update={"seed": 5}).canonical()}, WAIT)
+    assert cost["seconds"] > 0
+    assert cost["share"] == 0
+    until(jobs, job.id, lambda job: job.state == "done")
+    again, _ = ask(root, "cpu", {"ask": "cost", "request": longer.canonical()}, WAIT)
+    assert (again["passes"], again["fits"], again["disk"], again["share"], again["seconds"]) == (0, 0, 0, 1.0, 0.0)
+    with pytest.raises(InvalidRequest, match="Unknown backend"):
+        ask(root, "cpu", {"ask": "cost", "request": SweepRequest(backend="nope").canonical()}, WAIT)
+    with pytest.raises(InvalidRequest, match="allowed: cost"):
+        ask(root, "cpu", {"ask": "nonsense"}, WAIT)
+
+
+def test_a_second_worker_ends_at_once_and_an_idle_one_by_itself(root: Path) -> None:
+    from threading import Thread
+
+    first = Thread(target=work, args=(root, "cpu", 4.0, 0))
+    first.start()
+    while not facts(root, "cpu"):
+        time.sleep(0.01)
+    mode = place(root, "cpu").with_suffix(".json").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    assert work(root, "cpu", 1.0, 0) is False
+    first.join(WAIT)
+    assert not worker_runs(root, "cpu")
+    assert not facts(root, "cpu")
+
+
+def test_without_the_key_nothing_is_answered(root: Path) -> None:
+    from multiprocessing import AuthenticationError
+    from multiprocessing.connection import Client
+    from threading import Thread
+
+    running = Thread(target=work, args=(root, "cpu", 2.0, 0))
+    running.start()
+    while not (address := facts(root, "cpu")):
+        time.sleep(0.01)
+    with pytest.raises(AuthenticationError):
+        Client(("127.0.0.1", address["port"]), authkey=b"guessed")
+    running.join(WAIT)
