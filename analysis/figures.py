@@ -7,11 +7,12 @@ the axis that is asked for, so a curve looks the same under each.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from .specs import Axis
 
@@ -124,13 +125,21 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
     return figure
 
 
-def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis) -> go.Figure:
-    """Accuracy of every block (down, in network order) at every level (across), the best cell ringed."""
+def heat_map(
+    table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, int] | None = None, near: Collection[tuple[str, int]] = ()
+) -> go.Figure:
+    """Accuracy of every block (down, in network order) at every level (across), the best cell ringed, those near it dotted.
+
+    Cells are (block, place of the level); without `best` it is the highest.
+    """
     rows = table[table.source == "model"]
     grid = rows.pivot_table(index=["depth", "block"], columns="sigma", values="accuracy").sort_index()
     blocks, x = list(grid.index.get_level_values("block")), places(levels)
     values = grid.to_numpy()
-    best = divmod(int(values.argmax()), values.shape[1])
+    if best is None:
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        best = (blocks[row], column)
+    dotted = [cell for cell in near if cell != best]
     cells = [[f"{block}, σ = {level['sigma']:.3g}, t = {level['timestep']:.0f}" for level in levels] for block in blocks]
     figure = go.Figure(
         go.Heatmap(
@@ -146,9 +155,19 @@ def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis) -> go.Figure:
     figure.add_trace(
         go.Scatter(
             x=[best[1]],
-            y=[blocks[best[0]]],
+            y=[best[0]],
             mode="markers",
             marker={"symbol": "circle-open", "size": 18, "color": "#D55E00", "line": {"width": 3}},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[level for _, level in dotted],
+            y=[block for block, _ in dotted],
+            mode="markers",
+            marker={"symbol": "circle", "size": 7, "color": "#D55E00", "line": {"width": 1, "color": "white"}},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -167,3 +186,48 @@ def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis) -> go.Figure:
         yaxis={"autorange": "reversed", "fixedrange": True, "automargin": True},
     )
     return figure
+
+
+def multiples(parts: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis, series: Mapping[str, Mapping[str, str]]) -> go.Figure:
+    """A panel for each name in `parts` (such as a number of labels a class), with the same scales: curves with their bands.
+
+    `series` gives for each panel the names of its curves: `model`, and `random` and `baseline` where they are there.
+    """
+    looks = {
+        "model": ("model", OKABE_ITO[0], "solid", "circle"),
+        "baseline": ("noised pixels", GREY, "dash", "square"),
+        "random": ("random weights", OKABE_ITO[1], "dot", "x"),
+    }
+    figure = make_subplots(cols=len(parts), shared_yaxes=True, subplot_titles=list(parts), horizontal_spacing=0.03)
+    for column, (name, table) in enumerate(parts.items(), start=1):
+        for source, look in looks.items():
+            if source in series[name] and len(rows := pick(table, series[name][source])):
+                for trace in curve_traces(rows, levels, *look):
+                    trace.showlegend = bool(trace.showlegend is not False and column == 1)
+                    figure.add_trace(trace, row=1, col=column)
+        figure.update_xaxes(noise_axis(levels, axis) | {"title": {"text": TITLES[axis]}, "automargin": True}, row=1, col=column)
+    level_line(figure, float(next(iter(parts.values())).chance.iloc[0]), "chance", "bottom left")
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
+    return figure.update_layout(
+        height=420,
+        margin={"l": 8, "r": 8, "t": 48, "b": 8},
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
+        hovermode="closest",
+    )
+
+
+def inputs_figure(rows: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis) -> go.Figure:
+    """One block's curve under noisy and under clean input, with bands."""
+    figure = go.Figure()
+    looks = {"noisy": (OKABE_ITO[0], "solid", "circle"), "clean": (OKABE_ITO[1], "dash", "square")}
+    for name, (colour, dash, marker) in looks.items():
+        figure.add_traces(curve_traces(rows[name], levels, f"{name} input", colour, dash, marker))
+    level_line(figure, float(rows["noisy"].chance.iloc[0]), "chance", "bottom left")
+    return figure.update_layout(
+        height=480,
+        margin={"l": 8, "r": 8, "t": 48, "b": 8},
+        xaxis=noise_axis(levels, axis) | {"automargin": True},
+        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": "test accuracy"}, "automargin": True},
+        legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"},
+        hovermode="closest",
+    )

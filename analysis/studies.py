@@ -161,6 +161,16 @@ def write_study(folder: Path, facts: Mapping[str, Any], files: Mapping[str, byte
     return open_study(folder)
 
 
+def remove_study(key: str, root: Path | None = None) -> None:
+    """Remove a study from the store. Raises UnknownName, or InvalidRequest for one that ships."""
+    folder = studies(root).get(key)
+    if folder is None:
+        raise UnknownName("study", key, studies(root))
+    if folder.parent != (root or default_root()) / "studies":
+        raise InvalidRequest(f"The study {key} ships with Noisescope; only studies in the store can be deleted.")
+    shutil.rmtree(folder)
+
+
 def export_study(study: Study, target: Path) -> None:
     """Write a study as one zip file. Raises DamagedFile or StoreUnavailable."""
     paths = [study.path(name) for name in study.facts["files"]]

@@ -1,8 +1,18 @@
-"""Page config and navigation; nothing else."""
+"""Page config, navigation and what stands on every page; nothing else."""
 
 import streamlit as st
 
 from analysis import catalog
+from app.components import tray
 
 st.set_page_config(page_title="Noisescope", page_icon=catalog.assets("icon.png"), layout="wide")
-st.navigation([st.Page("app_pages/start.py", title="Start", default=True)]).run()
+page = st.navigation(
+    [
+        st.Page("app_pages/start.py", title="Start", icon=":material/home:", default=True),
+        st.Page("app_pages/curve.py", title="Curve", icon=":material/show_chart:"),
+        st.Page("app_pages/runs.py", title="Runs", icon=":material/folder_open:"),
+    ]
+)
+page.run()
+with st.sidebar:
+    tray.show()

@@ -8,22 +8,10 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import curve, generated, link, published, questions, receipt, shelf
+from app.components import controls, curve, generated, link, published, questions, receipt, shelf, style
+from app.components.controls import AXES, BESIDE, TOGETHER
 
-AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
-BESIDE = {"ours": "Ours", "published": "Ours and published"}
-TOGETHER = "questions"
 PAUSE = 0.12  # seconds in which a new visitor's browser paints the sketch before the charts' messages keep it busy: saves as much
-# The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
-STYLE = """<style>
-.st-key-stage { position: relative; min-height: 720px; }
-.st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
-.st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
-.st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
-.st-key-verdict, .st-key-why { max-width: 46rem; }
-.stMainBlockContainer { padding-top: 3.5rem; }
-@media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
-</style>"""
 
 
 def options(members: dict[str, Study]) -> dict[str, list[str]]:
@@ -44,25 +32,6 @@ def options(members: dict[str, Study]) -> dict[str, list[str]]:
     }
 
 
-def controls(allowed: dict[str, list[str]]) -> None:
-    """The row of controls."""
-    names = {TOGETHER: "All questions", **curve.VIEWS}
-    view = st.session_state["view"]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("View", allowed["view"], required=True, format_func=names.__getitem__, key="view")
-        if "question" in allowed and view != TOGETHER:
-            st.segmented_control("Question", allowed["question"], required=True, key="question")
-        if view != "budget":
-            st.segmented_control("Axis", allowed["axis"], required=True, format_func=AXES.__getitem__, key="axis")
-        if len(allowed["labels"]) > 1 and view != "budget":
-            help_ = "How many labelled images of each class the probe was fitted on."
-            st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
-        if "beside" in allowed and view == "curve":
-            st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")
-        if view in ("curve", TOGETHER):
-            st.selectbox("Image", allowed["image"], key="image", width=130)
-
-
 def draw(members: dict[str, Study]) -> None:
     """The page of one model on one data set: the places first, then the sketch into its place, then what takes longer."""
     intro, summary, notices, bar = (st.container() for _ in range(4))
@@ -73,20 +42,21 @@ def draw(members: dict[str, Study]) -> None:
     shown = {name: str(st.session_state[name]) for name in allowed}
     labels, together = shown["labels"], shown["view"] == TOGETHER
     study = members[shown["question"]] if "question" in shown and not together else next(iter(members.values()))
+    result = study.result(labels)
     place = st.container(key="stage" if together or shown["view"] == "curve" else "figure")
     with place:
         if together:
             questions.paint(members, labels)
         elif shown["view"] == "curve":
-            curve.paint(study, labels)
+            curve.paint(study, result)
     intro.markdown(introduction(study, [*members] if together else []))
     with summary:
         if together:
             questions.headline(members, labels)
         else:
-            curve.headline(study, labels)
+            curve.headline(study, result)
     with bar:
-        controls(allowed)
+        controls.draw(allowed)
     for name, values in allowed.items():
         link.keep(name, values)
     if "painted" not in st.session_state:
@@ -96,13 +66,13 @@ def draw(members: dict[str, Study]) -> None:
         if together:
             questions.chart(members, labels, shown["axis"], shown["image"])
         else:
-            curve.chart(study, shown)
+            curve.chart(study, result, shown)
     if together:
         questions.table(members, labels)
         questions.why(members, labels)
     else:
-        curve.why(study, labels)
-        curve.block_table(study, labels)
+        curve.why(result)
+        curve.block_table(study, result)
     receipt.show(study, labels, link.link({"study": next(iter(members.values())).key, **shown}))
     generated.show(study)
     published.show()
@@ -137,7 +107,7 @@ def page() -> None:
             st.code("python -m analysis sweep", language="bash")
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
-    st.html(STYLE)
+    style.put()
 
 
 page()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,6 +14,8 @@ from analysis.studies import Study
 from app.components.sketch import sketch
 from app.components.strip import tiles
 
+Result = Mapping[str, Any]
+CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
 
 
@@ -20,9 +24,8 @@ def beside(study: Study) -> Published | None:
     return literature.beside(study.facts["receipt"]["dataset"]) if study.facts["receipt"]["label_set"] == "label" else None
 
 
-def headline(study: Study, labels: str) -> None:
-    """Three numbers and the sentence."""
-    result = study.result(labels)
+def headline(study: Study, result: Result) -> None:
+    """Four numbers and the sentence."""
     verdict, block = result["verdict"], result["headline"].split("/")[1]
     low, high = (100 * bound for bound in verdict["gain_ci"])
     peak = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / verdict["peak_sigma"] - 1))
@@ -47,9 +50,8 @@ def headline(study: Study, labels: str) -> None:
         st.markdown(result["sentence"])
 
 
-def why(study: Study, labels: str) -> None:
+def why(result: Result) -> None:
     """Why the curve looks as it does, no further than the verdicts carry."""
-    result = study.result(labels)
     rises = result["verdict"]["shape"] in ("unimodal", "increasing")
     with st.container(key="why"):
         if rises:
@@ -69,18 +71,24 @@ def why(study: Study, labels: str) -> None:
             )
 
 
-def paint(study: Study, labels: str) -> None:
+def paint(study: Study, result: Result) -> None:
     """The sketch of the curve: drawn first of all, as markdown, which is the one element that loads nothing more."""
-    result = study.result(labels)
     sigmas, chance = [level["sigma"] for level in study.facts["levels"]], 1 / len(study.facts["classes"])
     curves = {name: found for name, found in result["short"]["curves"].items() if name in ("model", "baseline")}
     with st.container(key="sketch"):
         st.markdown(f"![{result['sentence']}]({sketch(curves, sigmas, chance)})")
 
 
-def finding(study: Study, shown: dict[str, Any], table: Any) -> str:
+@st.cache_data(show_spinner=False, max_entries=32)
+def near_best(key: str, labels: str, _study: Study) -> Any:
+    """The study's best cell and those not shown to be worse."""
+    from analysis import cells
+
+    return cells.near_best_of(_study, labels)
+
+
+def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) -> str:
     """One sentence that says what the figure shows."""
-    result = study.result(shown["labels"])
     if shown["view"] == "curve":
         return str(result["sentence"])
     if shown["view"] == "blocks":
@@ -93,45 +101,65 @@ def finding(study: Study, shown: dict[str, Any], table: Any) -> str:
             for labels, r in study.facts["results"].items()
         ]
         return f"The best noise level by labels per class. {'; '.join(told)}. A filled point is unimodal."
-    best = table[table.source == "model"].sort_values("accuracy").iloc[-1]
+    near = near_best(study.key, shown["labels"], study)
+    source, block, pooling = near.best[0].split("/")
+    rows = study.table("curve") if pooling not in set(table.pooling) else table
+    rows = rows[(rows.source == source) & (rows.block == block) & (rows.pooling == pooling) & (rows.labels_per_class == shown["labels"])]
+    best = rows.sort_values("sigma").iloc[near.best[1]]
     return (
-        f"The best cell is block {best.block} at σ = {best.sigma:.2g} (t = {best.timestep:.0f}): {best.accuracy:.1%} "
-        f"({best.ci_low:.1%} to {best.ci_high:.1%})."
+        f"The best cell, chosen on validation images, is block {best.block} at σ = {best.sigma:.2g} (t = {best.timestep:.0f}): "
+        f"{best.accuracy:.1%} ({best.ci_low:.1%} to {best.ci_high:.1%}). {len(near.cells) - 1} others, dotted, are not shown to be worse."
     )
 
 
-def chart(study: Study, shown: dict[str, Any]) -> None:
+def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     """The interactive figure; in the curve's view it takes the sketch's place when it has come."""
-    labels, axis, view = shown["labels"], shown["axis"], shown["view"]
-    result, levels = study.result(labels), study.facts["levels"]
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
-    from analysis import figures, player
-
-    table = table[(table.labels_per_class == labels) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
-    if view == "curve":
-        images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
-        first = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / result["verdict"]["peak_sigma"] - 1))
-        clean = result["clean"]["accuracy"] if result["clean"] else None
-        figure = player.start_figure(
-            table, levels, result["short"], axis, images, clean, first, beside(study) if shown.get("beside") == "published" else None
-        )
-    elif view == "blocks":
-        figure = figures.blocks_figure(table, levels, axis, result["headline"])
-    elif view == "budget":
-        from analysis import exhibit
-
-        results = study.facts["results"]
-        figure = exhibit.budget_figure(results, {name: found["labelled_images"] for name, found in results.items()})
-    else:
-        figure = figures.heat_map(table, levels, axis)
-    says = finding(study, shown, table)
-    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    st.plotly_chart(figure, key=f"figure-{view}", alt=says, config=config)
-    if view != "curve":  # the curve's own sentence stands above it
+    table = table[(table.labels_per_class == shown["labels"]) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
+    says = finding(study, result, shown, table)
+    st.plotly_chart(_figure(study, result, shown, table), key=f"figure-{shown['view']}", alt=says, config=CONFIG)
+    if shown["view"] != "curve":  # the curve's own sentence stands above it
         st.caption(says)
 
 
-def block_table(study: Study, labels: str) -> None:
+def multiples(study: Study, axis: str) -> None:
+    """The headline's curve at each number of labels a class, side by side."""
+    from analysis import figures
+
+    table, results = study.table("curve"), study.facts["results"]
+    parts = {f"{name} a class" if name != "all" else "all labels": table[table.labels_per_class == name] for name in results}
+    series = dict(zip(parts, (found["short"]["series"] for found in results.values()), strict=True))
+    says = "Accuracy over noise at each number of labels a class, each in the block that validation images chose for it: " + "; ".join(
+        f"{name}, block {series[name]['model'].split('/')[1]}" for name in parts
+    )
+    st.plotly_chart(figures.multiples(parts, study.facts["levels"], axis, series), key="multiples", alt=says, config=CONFIG)
+    st.caption(f"{says}.")
+
+
+def _figure(study: Study, result: Result, shown: Mapping[str, str], table: Any) -> Any:
+    from analysis import exhibit, figures, player
+
+    axis, levels = shown["axis"], study.facts["levels"]
+    if shown["view"] == "blocks":
+        return figures.blocks_figure(table, levels, axis, result["headline"])
+    if shown["view"] == "budget":
+        results = study.facts["results"]
+        return exhibit.budget_figure(results, {name: found["labelled_images"] for name, found in results.items()})
+    if shown["view"] == "map":
+        near = near_best(study.key, shown["labels"], study)
+        pooling = result["headline"].rpartition("/")[2]
+        cells = [(series.split("/")[1], level) for series, level in near.cells if series.endswith(f"/{pooling}")]
+        best = (near.best[0].split("/")[1], near.best[1]) if near.best[0].endswith(f"/{pooling}") else None
+        return figures.heat_map(table, levels, axis, best, cells)
+    images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
+    opened = float(shown.get("sigma", result["verdict"]["peak_sigma"]))
+    first = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / opened)))
+    clean = result["clean"]["accuracy"] if result["clean"] else None
+    published = beside(study) if shown.get("beside") == "published" else None
+    return player.start_figure(table, levels, result["short"], axis, images, clean, first, published)
+
+
+def block_table(study: Study, result: Result) -> None:
     """The verdict of every block, in network order."""
     with st.expander("Verdict of every block", icon=":material/table_rows:"):
         st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are points of accuracy over the lowest level.")
@@ -146,7 +174,7 @@ def block_table(study: Study, labels: str) -> None:
                 "p": f"{verdict['p_holm']:.3f}",
                 "rise it could see": f"{100 * verdict['detectable']:.1f}",
             }
-            for name, verdict in study.result(labels)["verdicts"].items()
+            for name, verdict in result["verdicts"].items()
             if name.startswith("model/")
         ]
         st.dataframe(rows, hide_index=True, width="stretch")

@@ -1,0 +1,163 @@
+"""Curve: accuracy over timestep, that is noise level. Where are the features most useful?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from analysis.studies import Study
+from app.components import bench as lab
+from app.components import controls, curve, inputs, link, measure, receipt, style, watch
+from app.components.controls import BESIDE
+from app.components.runs import Run, asked, runs
+
+CLAMPED = 0.05  # of log σ: further from a level of the model is said
+
+
+def places(found: list[Run]) -> tuple[list[str], list[str]]:
+    """Models and data sets to offer: those of the runs first."""
+    used = [run.place for run in found if run.request]
+    backends = list(dict.fromkeys([*(place[0] for place in used), *lab.models()]))
+    datasets = list(dict.fromkeys([*(place[1] for place in used), "digits", "shapes"]))
+    return backends, datasets
+
+
+def from_link(found: list[Run]) -> None:
+    """What the link says of model, data and run; where these contradict each other, the run is shown and that is said."""
+    if "seen" in st.session_state:
+        return
+    st.session_state["seen"] = True
+    query = st.query_params
+    wanted = next((run for run in found if query.get("run") == run.key), None)
+    if wanted:
+        st.session_state["run"] = wanted.key
+    elif "run" in query:
+        st.warning(f"The link asks for run {query['run']!r}, which is not in this store. Another is shown.")
+        st.session_state["run"] = None
+    for index, name in enumerate(("backend", "dataset")):
+        given, own = query.get(name), wanted.place[index] if wanted else None
+        if given and own and given != own:
+            st.warning(f"The link asks for {name} = {given!r} and for a run of {own!r}. The run is shown.")
+        if own or given:
+            st.session_state[name] = own or given
+    _block_and_level(query, wanted)
+
+
+def _block_and_level(query: Any, wanted: Run | None) -> None:
+    if wanted is None or wanted.study is None:
+        return
+    card = wanted.study.card
+    blocks = [block.name for block in card.blocks]
+    if given := query.get("block"):
+        if given in blocks:
+            st.session_state["block"] = given
+        else:
+            st.warning(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
+    if given := query.get("sigma"):
+        try:
+            place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / float(given))))
+        except ValueError:
+            st.warning(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
+            return
+        st.session_state["level"], st.session_state["level_of"] = place, wanted.key
+        if abs(math.log(card.sigmas[place] / float(given))) > CLAMPED:
+            st.warning(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")
+
+
+def page() -> None:
+    """Draw the page, its empty state or its error."""
+    st.title("Accuracy over timestep (noise level)", anchor=False)
+    try:
+        found = runs()
+        from_link(found)
+        bench = lab.choose(*places(found))
+        here = [run for run in found if run.place == (bench.backend, bench.dataset) or not run.request]
+        _run_bar(here, bench)
+    except NoisescopeError as error:
+        st.error(str(error), icon=":material/broken_image:")
+    style.put()
+
+
+def _run_bar(here: list[Run], bench: lab.Bench) -> None:
+    known = {run.key: run for run in here}
+    if st.session_state.get("run") not in known:
+        st.session_state["run"] = next(iter(known), None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if known:
+            st.selectbox("Run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
+        measuring = st.toggle("Measure something new", value=not known, key="measuring")
+    request = measure.panel(bench) if measuring and bench.card else None
+    if not known:
+        st.info(
+            "Nothing has been measured for this model and data. Press Run above: points appear as they come.", icon=":material/science:"
+        )
+        return
+    run = known[st.session_state["run"]]
+    for name, value in (("backend", bench.backend), ("dataset", bench.dataset), ("run", run.key)):
+        st.query_params[name] = value
+    if request and run.request and request != asked(run) and run.study:
+        st.caption("What is shown below was measured with other settings than those above.")
+    axis = lab.axis()
+    if run.problem:
+        st.error(run.problem, icon=":material/broken_image:")
+    elif run.study:
+        _study(run, run.study, here, bench, axis)
+    elif run.job:
+        watch.show(run.job, axis, None)
+
+
+def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:
+    """A finished run: its numbers, its figure in the view that is asked for, and its receipt."""
+    views = [*(view for view in curve.VIEWS if view != "budget" or len(study.facts["results"]) > 1), "input"]
+    allowed = {
+        "view": views,
+        "labels": list(study.facts["results"]),
+        "image": list(study.facts["pictured"]),
+        **({"beside": list(BESIDE)} if curve.beside(study) else {}),
+    }
+    for name, values in allowed.items():
+        link.start(name, values)
+    controls.draw(allowed)
+    shown = {name: link.keep(name, values) for name, values in allowed.items()} | {"axis": axis}
+    result = _result(study, shown["labels"], bench.block)
+    sigma = lab.level(study.card, run.key, result["verdict"]["peak_sigma"])
+    shown["sigma"] = f"{sigma:.6g}"
+    curve.headline(study, result)
+    with st.container(key="stage" if shown["view"] == "curve" else "figure"):
+        if shown["view"] == "curve":
+            curve.paint(study, result)
+        if shown["view"] == "input":
+            inputs.show(run, here, result, shown)
+        else:
+            curve.chart(study, result, shown)
+        if shown["view"] == "budget":
+            curve.multiples(study, axis)
+    curve.why(result)
+    curve.block_table(study, result)
+    state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})
+    receipt.show(study, shown["labels"], link.link(state))
+
+
+def _result(study: Study, labels: str, block: str | None) -> curve.Result:
+    """The headline's result, or that of the block on the bench."""
+    headline = study.result(labels)["headline"]
+    series = f"model/{block}/{headline.rpartition('/')[2]}"
+    if block is None or series == headline:
+        return study.result(labels)
+    if series not in study.result(labels)["verdicts"]:
+        st.info(f"Block {block} was not measured in this run; the block that validation images chose is shown.")
+        return study.result(labels)
+    return _other_block(study.key, labels, series, study)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _other_block(key: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
+    from analysis import cells
+
+    return cells.of_block(_study, labels, series)
+
+
+page()

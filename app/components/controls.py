@@ -1,0 +1,35 @@
+"""The row of controls over a study's figure; what they and a link may say is given as lists, the first of each the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app.components import curve
+from app.components.bench import AXES, axis_switch
+
+TOGETHER = "questions"
+VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input"}
+BESIDE = {"ours": "Ours", "published": "Ours and published"}
+
+
+def draw(allowed: Mapping[str, list[str]]) -> None:
+    """Draw the row; a control that cannot change anything in the view is left out."""
+    view = st.session_state["view"]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control("View", allowed["view"], required=True, format_func=VIEWS.__getitem__, key="view")
+        if "question" in allowed and view != TOGETHER:
+            st.segmented_control("Question", allowed["question"], required=True, key="question")
+        if view != "budget":
+            axis_switch()
+        if len(allowed["labels"]) > 1 and view != "budget":
+            help_ = "How many labelled images of each class the probe was fitted on."
+            st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
+        if "beside" in allowed and view == "curve":
+            st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")
+        if view in ("curve", TOGETHER):
+            st.selectbox("Image", allowed["image"], key="image", width=130)
+
+
+__all__ = ["AXES", "BESIDE", "TOGETHER", "VIEWS", "draw"]

@@ -1,0 +1,116 @@
+"""Ask for a new run: what to measure, what it will cost, and the button."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+
+from analysis.errors import NoisescopeError
+from analysis.specs import SweepRequest
+from app.components import asking
+from app.components.bench import Bench
+from app.components.runs import duration, size, submit
+
+LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
+POOLINGS = ["1", "2", "4"]
+POLL = 0.7  # seconds between two looks whether the cost is known
+
+
+def panel(bench: Bench) -> SweepRequest | None:
+    """Draw the panel; the request as it stands, or None where it is none."""
+    with st.container(border=True, key="measure"):
+        request = _form(bench)
+        if request is not None:
+            _cost(request, bench.device)
+    return request
+
+
+def _form(bench: Bench) -> SweepRequest | None:
+    st.markdown(f"**Measure** {bench.backend} on {bench.dataset}")
+    fields: dict[str, Any] = {}
+    first, second, third = st.columns(3)
+    labels = first.multiselect(
+        "Labels per class",
+        LABELS,
+        default=["10"],
+        key="ask-labels",
+        accept_new_options=True,
+        help="How many labelled images of each class.",
+    )
+    fields["levels"] = second.number_input("Noise levels", 3, 64, 16, key="ask-levels", help="Even in log σ over the model's own levels.")
+    fields["input"] = third.segmented_control("Input", ["noisy", "clean"], default="noisy", required=True, key="ask-input")
+    names = [block.name for block in bench.card.blocks] if bench.card else []
+    chosen = st.multiselect("Blocks", names, placeholder="all", key="ask-blocks")
+    fields["blocks"] = tuple(chosen) or None
+    with st.popover("More", icon=":material/tune:"):
+        fields["poolings"] = tuple(
+            st.multiselect("Pooling: side of the average grid", POOLINGS, default=["1"], key="ask-poolings", accept_new_options=True)
+        )
+        fields["label_set"] = st.text_input("Label set", "", key="ask-labelset", placeholder="the data's first") or None
+        fields["eps_draws"] = st.number_input("Draws of the noise ε", 1, 50, 3, key="ask-eps")
+        fields["label_draws"] = st.number_input(
+            "Draws of labelled images", 1, 200, None, key="ask-draws", placeholder="by labels per class"
+        )
+        fields["n_train"] = st.number_input("Training images", 1, None, None, key="ask-train", placeholder="all")
+        fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
+        fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
+        fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
+    fields["labels_per_class"] = tuple("all" if value == "all" else value for value in labels)
+    try:
+        return SweepRequest.model_validate({"backend": bench.backend, "dataset": bench.dataset, **fields})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        st.warning(f"{wrong['loc'][0]} is {wrong['input']!r}: {str(wrong['msg']).lower()}.")
+        return None
+
+
+def _cost(request: SweepRequest, device: str) -> None:
+    known = _told(request, device)
+    st.fragment(_line, run_every=None if known else POLL)(request, device, known)
+
+
+def _told(request: SweepRequest, device: str) -> bool:
+    """Whether the cost, or what is wrong with the request, is known."""
+    try:
+        return asking.answer({"ask": "cost", "request": request.canonical()}, device) is not None
+    except NoisescopeError:
+        return True
+
+
+def _line(request: SweepRequest, device: str, known: bool) -> None:
+    """What it will cost, and the button."""
+    wrong, cost = None, None
+    try:
+        if found := asking.answer({"ask": "cost", "request": request.canonical()}, device):
+            cost = found[0]
+    except NoisescopeError as error:
+        wrong = str(error)
+    if (cost or wrong) and not known:
+        st.rerun()  # the whole page once more: then nothing polls
+    if wrong:
+        st.error(wrong, icon=":material/block:")
+        st.button("Ask again", on_click=asking.forget)
+        return
+    if cost:
+        with st.container(horizontal=True, gap="medium"):
+            st.metric(
+                "Time",
+                "none" if not cost["passes"] + cost["fits"] else duration(cost["seconds"]),
+                help=f"From one timed batch and one timed probe on {device}.",
+            )
+            st.metric("Memory", size(cost["memory"]), help=f"{size(cost['free_memory'])} are free.")
+            st.metric("Disk", size(cost["disk"]), help=f"{size(cost['free_disk'])} are free.")
+            st.metric(
+                "There already",
+                f"{100 * cost['share']:.0f} %",
+                help=f"Left: {cost['passes']:,} passes of an image, {cost['fits']:,} probes.",
+            )
+        for what, needed, free in (("memory", cost["memory"], cost["free_memory"]), ("disk", cost["disk"], cost["free_disk"])):
+            if needed > free:
+                st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. Ask for fewer images, levels or poolings.")
+    else:
+        st.caption("Finding out what it will cost …")
+    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=submit, args=(request, device)):
+        st.rerun()

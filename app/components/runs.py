@@ -1,0 +1,136 @@
+"""What has been measured and what is being measured: studies and jobs, as one list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from analysis.jobs import Job, Jobs, Mark, start_worker
+from analysis.specs import SweepRequest
+from analysis.store import default_root
+from analysis.studies import Study, open_study, studies
+
+SAID = {
+    "submitted": "waiting",
+    "running": "at work",
+    "done": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "damaged": "damaged",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished study, or a job that is not one (yet), or what is wrong with a study's folder."""
+
+    key: str  # of the study, else of the job
+    state: str  # of a job, or `damaged`
+    created: float  # seconds since 1970
+    ships: bool
+    mark: Mark
+    study: Study | None = None
+    job: Job | None = None
+    problem: str | None = None
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        if self.study:
+            return dict(self.study.facts["request"])
+        return self.job.request.model_dump(mode="json") if self.job else {}
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Model and data, as the lab bench names them."""
+        return str(self.request.get("backend", "")), str(self.request.get("dataset", ""))
+
+    @property
+    def size(self) -> int:
+        """Bytes of its own files; the stored features and probes that it shares with others are not counted."""
+        folder = self.study.folder if self.study else default_root() / "jobs" / self.key
+        return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+
+    @property
+    def title(self) -> str:
+        """What a person reads: their own name for it, or what was asked."""
+        if self.mark.name:
+            return self.mark.name
+        asked = self.request
+        if not asked:
+            return f"damaged · {self.key[:6]}"
+        question = self.study.facts["receipt"]["label_set"] if self.study else asked["label_set"] or "first label set"
+        labels = ", ".join(str(value) for value in asked["labels_per_class"])
+        parts = [f"{question}, {labels} labels a class", *(["clean input"] if asked["input"] == "clean" else [])]
+        if not self.ships:
+            parts.append(datetime.fromtimestamp(self.created, UTC).astimezone().strftime("%d %b, %H:%M"))
+        if not self.study:
+            parts.append(SAID[self.state])
+        return " · ".join(parts)
+
+
+def jobs() -> Jobs:
+    """The job table of the store that the app works with."""
+    return Jobs(default_root())
+
+
+def runs() -> list[Run]:
+    """Everything, pinned first, then the newest. Raises what is wrong with the job table."""
+    marks, listed = jobs().marks(), jobs().list()
+    own = default_root() / "studies"
+    found: list[Run] = []
+    for key, folder in studies().items():
+        known: dict[str, Any] = {"key": key, "ships": folder.parent != own, "mark": marks.get(key, Mark())}
+        try:
+            study = open_study(folder)
+        except NoisescopeError as error:
+            found.append(Run(**known, state="damaged", created=folder.stat().st_mtime, problem=str(error)))
+            continue
+        found.append(Run(**known, state="done", created=datetime.fromisoformat(study.facts["created"]).timestamp(), study=study))
+    there = {run.key for run in found}
+    found += [Run(job.id, job.state, job.submitted, False, Mark(), job=job) for job in listed if job.study not in there]
+    return sorted(found, key=lambda run: (not run.mark.pinned, run.ships, -run.created))
+
+
+def submit(request: SweepRequest, device: str = "cpu") -> None:
+    """Ask for a run, and show it next: for `on_click`. What is wrong stands in the tray."""
+    try:
+        job = jobs().submit(request, device)
+        start_worker(default_root(), device)
+    except NoisescopeError as error:
+        st.session_state["refused"] = str(error)
+        return
+    st.session_state.update(run=job.id, measuring=False, backend=request.backend, dataset=request.dataset)
+
+
+def asked(run: Run) -> SweepRequest:
+    """The request of a run."""
+    return SweepRequest.model_validate(run.request)
+
+
+def duration(seconds: float | None) -> str:
+    """A time that a person can plan with."""
+    if seconds is None:
+        return "not known yet"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes that a person can read."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit in ("B", "kB") or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def ago(when: float) -> str:
+    """How long ago, in words."""
+    return f"{duration(max(0.0, time.time() - when))} ago"

@@ -1,0 +1,19 @@
+"""The pages' own look, where the theme does not reach."""
+
+import streamlit as st
+
+# The sketch and the chart share one place: the chart hides the sketch when it has been drawn.
+STYLE = """<style>
+.st-key-stage { position: relative; min-height: 720px; }
+.st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
+.st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
+.st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
+.st-key-verdict, .st-key-why { max-width: 46rem; }
+.stMainBlockContainer { padding-top: 3.5rem; }
+@media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
+</style>"""
+
+
+def put() -> None:
+    """Put the style on the page, last of all."""
+    st.html(STYLE)

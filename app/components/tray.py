@@ -1,0 +1,47 @@
+"""The job tray: what is at work now, on every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from analysis.jobs import Job
+from app.components import keeper
+from app.components.runs import duration, jobs
+
+EVERY = 2.0  # seconds
+
+
+def show() -> None:
+    """Draw the tray where something is at work; it follows by itself."""
+    try:
+        active = [job for job in jobs().list() if job.active]
+    except NoisescopeError as error:
+        st.error(str(error), icon=":material/database_off:")
+        return
+    if refused := st.session_state.pop("refused", None):
+        st.error(refused, icon=":material/block:")
+    if said := keeper.keep().get("error"):
+        st.error(said, icon=":material/build_circle:")
+    if active:
+        _follow({job.id for job in active})
+
+
+@st.fragment(run_every=EVERY)
+def _follow(known: set[str]) -> None:
+    active = [job for job in jobs().list() if job.active]
+    st.caption("At work")
+    for job in active:
+        st.progress(job.done / job.total if job.total else 0.0, text=line(job))
+    if {job.id for job in active} != known:
+        st.rerun()
+
+
+def line(job: Job) -> str:
+    """What a job does now."""
+    what = f"{job.request.backend} on {job.request.dataset}"
+    if job.state == "submitted":
+        return f"{what}: waiting for its turn"
+    if not job.total:
+        return f"{what}: starting"
+    return f"{what}: {job.done} of {job.total} parts, {duration(job.eta)} left"

@@ -1,0 +1,92 @@
+"""A job that is not a study (yet): how far it is, the points so far, and what one can do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import streamlit as st
+
+from analysis.jobs import Job
+from analysis.store import default_root
+from analysis.studies import UNFINISHED
+from app.components import asking
+from app.components.curve import CONFIG
+from app.components.runs import duration, jobs, submit
+
+EVERY = 1.0  # seconds
+LOWEST, HIGHEST = 0.01, 20.0  # σ, of the axis while levels are still to come
+
+
+def show(job: Job, axis: str, labels: str | None) -> None:
+    """Draw the job; while it is at work the page follows it by itself."""
+    st.fragment(_draw, run_every=EVERY if job.active else None)(job.id, axis, labels, job.state)
+
+
+def _draw(id: str, axis: str, labels: str | None, before: str) -> None:
+    job = jobs().get(id)
+    if job.state != before:
+        asking.forget()
+        st.rerun()
+    _state(job)
+    table = points(job)
+    if table is None:
+        if job.active:
+            st.container(key="skeleton", height=360, border=True).caption("The first points come when the first noise level is done.")
+        return
+    _figure(table, axis, labels, job)
+
+
+def _state(job: Job) -> None:
+    if job.active:
+        text = "Waiting for its turn" if job.state == "submitted" else f"{job.done} of {job.total or '?'} parts, {duration(job.eta)} left"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(job.done / job.total if job.total else 0.0, text=f"{text}{': ' + job.message if job.message else ''}")
+            if st.button("Cancel", icon=":material/stop:", key=f"cancel-{job.id}"):
+                jobs().cancel(job.id)
+                st.rerun()
+        return
+    if job.state == "failed":
+        st.error(job.reason or "It failed.", icon=":material/error:")
+    else:
+        st.info(
+            f"Cancelled after {job.done} of {job.total} parts. What is done is kept: running it again goes on from there.",
+            icon=":material/stop_circle:",
+        )
+    if again(job):
+        st.rerun()
+
+
+def again(job: Job) -> bool:
+    """A button that asks for the same once more: what is stored is not computed again."""
+    return st.button("Run again", icon=":material/replay:", key=f"again-{job.id}", on_click=submit, args=(job.request, job.device))
+
+
+def points(job: Job) -> Any | None:
+    """The points so far, tidy, or None."""
+    path = default_root() / "jobs" / job.id / UNFINISHED
+    if not path.exists():
+        return None
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _figure(table: Any, axis: str, labels: str | None, job: Job) -> None:
+    from analysis import figures
+
+    known = list(dict.fromkeys(table.labels_per_class))
+    shown = labels if labels in known else known[0]
+    table = table[table.labels_per_class == shown]
+    model = table[table.source == "model"]
+    if not len(model):
+        return
+    levels = model[["sigma", "timestep", "log_snr"]].drop_duplicates().sort_values("sigma").to_dict("records")
+    best = model.groupby("block").validation_accuracy.mean().idxmax()
+    says = f"{len(levels)} noise {'level' if len(levels) == 1 else 'levels'} so far, {shown} labels a class; block {best} reads best on validation images."
+    figure = figures.blocks_figure(table, levels, axis, f"model/{best}/1")
+    figure.update_xaxes(range=[math.log10(job.request.sigmas[0] if job.request.sigmas else LOWEST) - 0.1, math.log10(HIGHEST) + 0.1])
+    st.plotly_chart(figure, key=f"partial-{job.id}", alt=says, config=CONFIG)
+    st.caption(
+        f"{says} {'These points are not final: draws are still to come, and' if job.active else 'Not a finished run:'} there is no verdict."
+    )

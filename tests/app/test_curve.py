@@ -1,0 +1,259 @@
+"""The Curve page, without a browser and without a worker: what a worker would do is written into the job table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from analysis.errors import InvalidRequest
+from analysis.jobs import Jobs
+from analysis.specs import SweepRequest
+from analysis.studies import UNFINISHED, find_study
+from app.components import asking, keeper, runs
+
+from .test_start import MAIN, texts
+
+DIGITS = find_study("digits")
+COST = {
+    "seconds": 185.0,
+    "memory": 1.2e9,
+    "disk": 3.4e8,
+    "passes": 1234,
+    "fits": 56,
+    "share": 0.25,
+    "levels": [0.01],
+    "free_disk": 10**12,
+    "free_memory": 10**11,
+}
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    """A store of its own; nothing starts a worker, and what a run costs is known at once."""
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    monkeypatch.setattr(asking, "answer", lambda question, device: (COST, b""))
+    monkeypatch.setattr(runs, "start_worker", lambda *_: None)
+    monkeypatch.setattr(keeper, "tend", lambda _: None)
+    st.cache_data.clear()
+    return Jobs(tmp_path)
+
+
+def visit(**query: str) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.switch_page("app_pages/curve.py").run()
+
+
+def digits(**query: str) -> AppTest:
+    return visit(run=DIGITS.key, **query)
+
+
+def progress(page: AppTest) -> str:
+    return " ".join(bar.proto.text for bar in page.get("progress"))
+
+
+def button(page: AppTest, label: str):
+    return next(found for found in page.button if found.label == label)
+
+
+def test_it_opens_on_a_finished_run_with_its_verdict() -> None:
+    page = digits()
+    assert not page.exception
+    assert page.title[0].value == "Accuracy over timestep (noise level)"
+    assert DIGITS.result()["sentence"] in texts(page)
+    assert not page.warning
+
+
+@pytest.mark.parametrize("view", ["curve", "blocks", "map", "budget"])
+def test_every_view_of_a_link_is_drawn_with_its_finding_as_alt_text(view: str) -> None:
+    page = digits(view=view)
+    assert not page.exception
+    chart = page.get("plotly_chart")[0].proto
+    assert json.loads(chart.spec)["data"]
+    assert len(page.get("plotly_chart")) == (2 if view == "budget" else 1)
+
+
+def test_a_block_of_the_bench_takes_the_headlines_place() -> None:
+    page = digits(block="down0.res0")
+    verdict = DIGITS.result()["verdicts"]["model/down0.res0/1"]
+    assert page.metric[0].value == f"{100 * verdict['peak_accuracy']:.1f} %"
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    assert any(trace.get("name") == "linear readout of block down0.res0" for trace in figure["data"])
+
+
+def test_the_level_of_a_link_is_where_the_figure_opens() -> None:
+    page = digits(sigma=str(DIGITS.facts["levels"][2]["sigma"]))
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["sliders"][0]["active"] == 2
+    assert not page.warning
+
+
+def test_the_map_rings_the_best_cell_and_dots_those_not_shown_to_be_worse() -> None:
+    from analysis.cells import near_best_of
+
+    near = near_best_of(DIGITS, "10")
+    figure = json.loads(digits(view="map").get("plotly_chart")[0].proto.spec)
+    assert figure["data"][1]["y"] == [near.best[0].split("/")[1]]
+    assert len(figure["data"][2]["y"]) == len(near.cells) - 1
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"run": "nonsense"}, "run 'nonsense', which is not in this store"),
+        ({"run": DIGITS.key, "backend": "shapes-ddpm"}, "for a run of 'digits-ddpm'. The run is shown"),
+        ({"run": DIGITS.key, "block": "layer99"}, "block = 'layer99', which digits-ddpm does not have"),
+        ({"run": DIGITS.key, "sigma": "1e9"}, "the nearest level of digits-ddpm"),
+        ({"run": DIGITS.key, "sigma": "warm"}, "allowed: a number above 0"),
+        ({"run": DIGITS.key, "view": "upside-down"}, "view = 'upside-down'"),
+    ],
+)
+def test_what_a_link_says_wrong_is_named(query: dict[str, str], words: str) -> None:
+    page = visit(**query)
+    assert not page.exception
+    assert words in " ".join(warning.value for warning in page.warning)
+
+
+def test_a_link_restores_the_whole_view() -> None:
+    page = digits(view="curve", labels="all", axis="log_snr", block="mid.res0")
+    link = next(code.value for code in page.code if "?" in code.value and "run=" in code.value)
+    query = dict(part.split("=") for part in link.partition("?")[2].split("&"))
+    assert {"run": DIGITS.key, "labels": "all", "axis": "log_snr", "block": "mid.res0", "backend": "digits-ddpm"}.items() <= query.items()
+    again = visit(**query)
+    assert [m.value for m in again.metric] == [m.value for m in page.metric]
+    assert not again.warning
+
+
+def test_the_cost_stands_there_before_run_is_pressed_and_running_makes_one_job(own: Jobs) -> None:
+    page = digits()
+    next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
+    assert [metric.value for metric in page.metric][:4] == ["3 min", "1.2 GB", "340 MB", "25 %"]
+    page.number_input[0].set_value(5).run()
+    assert "measured with other settings" in texts(page)
+    button(page, "Run").click().run()
+    (job,) = own.list()
+    assert (job.request.levels, job.request.backend, job.request.labels_per_class) == (5, "digits-ddpm", (10,))
+    assert "Waiting for its turn" in progress(page)
+
+
+def test_too_little_memory_or_disk_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "answer", lambda *_: (COST | {"free_disk": 10**6, "free_memory": 10**6}, b""))
+    page = digits()
+    next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
+    said = " ".join(warning.value for warning in page.warning)
+    assert "1.2 GB of memory; 1.0 MB are free" in said
+    assert "340 MB of disk" in said
+
+
+def test_what_the_worker_says_is_wrong_stands_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> None:
+        raise InvalidRequest("labels per class is 500; class '8' has 80 training images: ask for that many or fewer.")
+
+    monkeypatch.setattr(asking, "answer", wrong)
+    page = digits()
+    next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
+    assert "ask for that many or fewer" in page.error[0].value
+    assert "Run" not in [found.label for found in page.button]
+
+
+def running(own: Jobs, state: str = "running", points: bool = True) -> str:
+    """A job in some state, with points as a worker would have written them."""
+    job = own.submit(SweepRequest(levels=5))
+    if state != "submitted":
+        own.take("cpu")
+        own.tell(job.id, 4, 18, "σ = 0.1", 240.0)
+    if points:
+        folder = own.root / "jobs" / job.id
+        folder.mkdir(parents=True)
+        table = DIGITS.table("curve").query("labels_per_class == '10' and pooling == '1'")
+        table[table.sigma.isin([level["sigma"] for level in DIGITS.facts["levels"][:3]])].to_parquet(folder / UNFINISHED)
+    return job.id
+
+
+def test_a_job_at_work_shows_its_progress_its_time_and_its_points(own: Jobs) -> None:
+    page = visit(run=running(own))
+    assert not page.exception
+    assert "4 of 18 parts, 4 min left" in progress(page)
+    assert "3 noise levels so far" in texts(page)
+    assert json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
+    button(page, "Cancel").click().run()
+    assert own.list()[0].state == "cancelled"
+    assert "What is done is kept" in texts(page)
+
+
+def test_before_the_first_points_there_is_a_place_for_them(own: Jobs) -> None:
+    page = visit(run=running(own, points=False))
+    assert "The first points come" in texts(page)
+    assert not page.get("plotly_chart")
+
+
+def test_a_failed_job_says_why_and_offers_a_way_on(own: Jobs) -> None:
+    id = running(own)
+    own.fail(id, "No space left on the device.")
+    page = visit(run=id)
+    assert page.error[0].value == "No space left on the device."
+    button(page, "Run again").click().run()
+    assert [job.state for job in own.list()] == ["submitted", "failed"]
+
+
+def test_a_model_and_data_without_a_run_say_what_to_do(own: Jobs) -> None:
+    page = visit(backend="digits-ddpm", dataset="shapes")
+    assert not page.exception
+    assert "Nothing has been measured for this model and data" in texts(page)
+    assert button(page, "Run")
+
+
+def test_an_unknown_model_is_a_sentence(own: Jobs) -> None:
+    page = visit(backend="nope", dataset="digits")
+    assert not page.exception
+    assert "Unknown backend 'nope'" in page.error[0].value
+
+
+def test_a_damaged_run_is_said_and_the_rest_goes_on(own: Jobs) -> None:
+    shutil.copytree(DIGITS.folder, own.root / "studies" / "abc")
+    (own.root / "studies" / "abc" / "study.json").write_text("{")
+    page = digits()
+    assert not page.exception
+    assert DIGITS.result()["sentence"] in texts(page)
+
+
+@pytest.mark.parametrize(("damage", "words"), [(b"nonsense " * 999, "is damaged"), (None, "has version 9")])
+def test_a_job_table_that_cannot_be_read_is_a_sentence(own: Jobs, damage: bytes | None, words: str) -> None:
+    own.submit(SweepRequest())
+    if damage:
+        for path in own.root.glob("jobs.sqlite*"):
+            path.unlink()
+        own.path.write_bytes(damage)
+    else:
+        import sqlite3
+
+        with sqlite3.connect(own.path) as connection:
+            connection.execute("PRAGMA user_version = 9")
+    page = digits()
+    assert not page.exception
+    assert words in " ".join(error.value for error in page.error)
+
+
+def test_clean_input_is_compared_where_it_was_measured_and_else_offered(own: Jobs) -> None:
+    page = digits(view="input")
+    assert "has not been measured yet" in texts(page)
+    button(page, "Measure the clean input").click().run()
+    assert own.list()[0].request.input == "clean"
+
+
+def test_both_inputs_stand_in_one_figure(own: Jobs) -> None:
+    folder = own.root / "studies" / "feed"
+    shutil.copytree(DIGITS.folder, folder)
+    facts = json.loads((folder / "study.json").read_text())
+    facts |= {"key": "feed", "request": facts["request"] | {"input": "clean"}}
+    (folder / "study.json").write_text(json.dumps(facts))
+    page = digits(view="input")
+    assert not page.exception
+    names = [trace.get("name") for trace in json.loads(page.get("plotly_chart")[0].proto.spec)["data"]]
+    assert {"noisy input", "clean input"} <= set(names)
