@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import catalog
-from app.components import tray
+from app.components import style, tray
 
 st.set_page_config(page_title="Noisescope", page_icon=catalog.assets("icon.png"), layout="wide")
 page = st.navigation(
@@ -14,5 +14,6 @@ page = st.navigation(
     ]
 )
 page.run()
+style.put()
 with st.sidebar:
     tray.show()

@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import controls, curve, inputs, link, measure, receipt, style, watch
+from app.components import controls, curve, inputs, link, measure, receipt, watch
 from app.components.controls import BESIDE
 from app.components.runs import Run, asked, runs
 
@@ -78,7 +78,6 @@ def page() -> None:
         _run_bar(here, bench)
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
-    style.put()
 
 
 def _run_bar(here: list[Run], bench: lab.Bench) -> None:

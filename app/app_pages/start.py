@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import controls, curve, generated, link, published, questions, receipt, shelf, style
+from app.components import controls, curve, generated, link, published, questions, receipt, shelf
 from app.components.controls import AXES, BESIDE, TOGETHER
 
 PAUSE = 0.12  # seconds in which a new visitor's browser paints the sketch before the charts' messages keep it busy: saves as much
@@ -107,7 +107,6 @@ def page() -> None:
             st.code("python -m analysis sweep", language="bash")
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
-    style.put()
 
 
 page()

@@ -9,6 +9,7 @@ STYLE = """<style>
 .st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
 .st-key-verdict, .st-key-why { max-width: 46rem; }
+[data-testid="stCaptionContainer"] { opacity: .8; }
 .stMainBlockContainer { padding-top: 3.5rem; }
 @media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
 </style>"""

@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from analysis.studies import find_study
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: see `make chromium`")]
-CHART = ".js-plotly-plot .main-svg"
+from .conftest import CHART, needs_chromium
 
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app/main.py",
-        "--server.port",
-        str(port),
-        "--server.address",
-        "127.0.0.1",
-        "--server.headless",
-        "true",
-    ]
-    store = str(tmp_path_factory.mktemp("store"))
-    with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"NOISESCOPE_STORE": store}, stdout=subprocess.DEVNULL) as server:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(60_000)
-    yield page
-    page.close()
+pytestmark = needs_chromium
 
 
 def test_headline_sketch_and_chart_appear_and_the_console_is_quiet(page: Page, address: str) -> None:

@@ -1,0 +1,91 @@
+"""A served app, a real Chromium, and pages in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from analysis.jobs import facts
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHART = ".js-plotly-plot .main-svg"
+needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: see `make chromium`")]
+
+
+@dataclass
+class Served:
+    """An app at work on a store of its own."""
+
+    store: Path
+    address: str
+    process: subprocess.Popen
+
+    def again(self) -> None:
+        """End the app and start it anew at the same address."""
+        self.process.kill()
+        self.process.wait()
+        self.process = start(self.store, int(self.address.rpartition(":")[2]))
+
+
+def start(store: Path, port: int) -> subprocess.Popen:
+    """The app, as soon as it answers."""
+    options = {"port": port, "address": "127.0.0.1", "headless": "true"}
+    words = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
+    words += [word for name, value in options.items() for word in (f"--server.{name}", str(value))]
+    server = subprocess.Popen(words, cwd=ROOT, env=os.environ | {"NOISESCOPE_STORE": str(store)}, stdout=subprocess.DEVNULL)
+    for _ in range(240):
+        with suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+            break
+        time.sleep(0.25)
+    return server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = tmp_path_factory.mktemp("store")
+    app = Served(store, f"http://127.0.0.1:{port}", start(store, port))
+    yield app
+    app.process.kill()
+    app.process.wait()
+    if pid := facts(store, "cpu").get("pid"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def address(served: Served) -> str:
+    return served.address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()

@@ -1,0 +1,126 @@
+"""Ask, watch, leave, come back, share: the dashboard with a real worker, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from analysis.jobs import Job, Jobs, facts
+from analysis.specs import SweepRequest
+from analysis.studies import find_study
+
+from .conftest import CHART, Served, needs_chromium
+
+pytestmark = needs_chromium
+DIGITS = find_study("digits")
+LONG = 240_000  # milliseconds: a worker starts and a small sweep runs, on a machine that does other work
+SMALL = SweepRequest(blocks=("mid.res0",), levels=3, label_draws=3, n_train=200, n_test=100)
+
+
+def said(page: Page) -> list[str]:
+    """What the console says from now on is wrong."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" and "404" not in message.text else None)
+    # Opened at /curve, Streamlit looks for its own root at /curve/_stcore first: any other miss counts.
+    page.on("response", lambda answer: found.append(answer.url) if answer.status >= 400 and "/_stcore/" not in answer.url else None)
+    return found
+
+
+def until(jobs: Jobs, id: str, condition) -> Job:
+    deadline = time.monotonic() + LONG / 1000
+    while time.monotonic() < deadline:
+        if condition(job := jobs.get(id)):
+            return job
+        time.sleep(0.1)
+    raise AssertionError(jobs.get(id))
+
+
+def test_from_asking_to_the_verdict(page: Page, served: Served) -> None:
+    errors = said(page)
+    page.goto(f"{served.address}/curve?run={DIGITS.key}")
+    page.wait_for_selector(CHART)
+    page.get_by_text("Measure something new").click()
+    page.locator('input[aria-label="Noise levels"]').fill("3")
+    page.locator('input[aria-label="Noise levels"]').press("Enter")
+    page.locator(".st-key-ask-blocks input").fill("mid.res0")
+    page.locator(".st-key-ask-blocks input").press("Enter")
+    page.wait_for_selector("text=There already", timeout=LONG)
+    page.locator(".st-key-run-it button").click()
+    page.wait_for_selector("text=parts", timeout=LONG)
+    page.wait_for_selector("text=noise level so far", timeout=LONG)
+    page.wait_for_selector("text=Best readout", timeout=LONG)
+    (job,) = Jobs(served.store).list()
+    assert job.state == "done"
+    study = find_study(str(job.study), served.store)
+    assert (len(study.facts["levels"]), study.facts["request"]["blocks"]) == (3, ["mid.res0"])
+    page.wait_for_selector(f"text={study.result()['sentence'][:50]}")
+    assert errors == []
+
+
+def test_a_run_goes_on_when_the_page_is_left_the_app_restarts_and_the_worker_is_killed(page: Page, served: Served) -> None:
+    jobs = Jobs(served.store)
+    job = jobs.submit(SMALL.model_copy(update={"levels": 12, "seed": 7}))
+    page.goto(f"{served.address}/curve?run={job.id}")
+    page.wait_for_selector("text=parts", timeout=LONG)
+    page.goto(served.address)  # to another page
+    page.wait_for_selector("text=What does this model know")
+    before = until(jobs, job.id, lambda job: job.done >= 3).done
+    os.kill(facts(served.store, "cpu")["pid"], signal.SIGKILL)
+    served.again()
+    page.goto(f"{served.address}/curve?run={job.id}")
+    done = until(jobs, job.id, lambda job: not job.active)
+    assert (done.state, done.reason) == ("done", None)
+    assert done.done >= before
+    page.wait_for_selector("text=Best readout", timeout=LONG)  # the page that watched the job turns to its study
+
+
+def test_cancel_keeps_what_is_done(page: Page, served: Served) -> None:
+    jobs = Jobs(served.store)
+    job = jobs.submit(SMALL.model_copy(update={"levels": 40, "seed": 8}))
+    page.goto(f"{served.address}/curve?run={job.id}")
+    page.wait_for_selector("text=noise levels so far", timeout=LONG)
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("text=What is done is kept")
+    assert jobs.get(job.id).state == "cancelled"
+    assert page.locator(CHART).count() >= 1
+
+
+def test_a_copied_link_shows_a_colleague_the_same(page: Page, browser: Browser, served: Served) -> None:
+    page.goto(f"{served.address}/curve?run={DIGITS.key}&block=down1.res0&axis=sigma&labels=all")
+    page.wait_for_selector(CHART)
+    page.get_by_text("Receipt: how these numbers came about").click()
+    link = page.locator("code", has_text="run=").first.inner_text()
+    other = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    other.goto(link)
+    other.wait_for_selector(CHART)
+    for selector in ("[data-testid=stMetricValue]", ".st-key-verdict"):
+        assert other.locator(selector).all_inner_texts() == page.locator(selector).all_inner_texts()
+    other.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
+def test_nothing_that_axe_core_calls_serious_is_wrong(browser: Browser, served: Served, path: str, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(served.address + path)
+    page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
+    page.wait_for_timeout(1500)
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = {rule["id"]: [node["html"][:120] for node in rule["nodes"]] for rule in found if rule["impact"] in ("serious", "critical")}
+    page.close()
+    assert serious == {}
+
+
+@pytest.mark.parametrize("path", [f"/curve?run={DIGITS.key}&view=map", "/runs"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: Served, path: str, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(served.address + path)
+    page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.close()
