@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import AxisName, Listable, StoreOption, block_lines, final_line, left_out, listing, progress_bar, summary
+from .console import AxisName, InputName, Listable, StoreOption, block_lines, final_line, left_out, listing, progress_bar, summary
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 from .study_commands import study_app
 
@@ -81,6 +81,7 @@ def sweep(
     sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
     levels: Annotated[int, typer.Option(min=3, help="How many levels, even in log σ, where no --sigma is given.")] = 16,
     pooling: Annotated[list[str] | None, typer.Option(help="Side of the average grid a map is pooled to, repeatable; default: 1.")] = None,
+    input_: Annotated[InputName, typer.Option("--input", help="What the network is shown at each level.")] = InputName.noisy,
     head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[
@@ -111,6 +112,7 @@ def sweep(
         sigmas=sigma or None,
         levels=levels,
         poolings=pooling or ["1"],
+        input=input_.value,
         head=head,
         labels_per_class=_labels(labels_per_class or ["10"]),
         label_draws=label_draws,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import torch
+
 from .costs import estimate
 from .errors import InvalidRequest
+from .features import load_x0
 from .lane import Answer, Question
+from .noise import add_noise, noise_like
 from .planning import Bench
 from .specs import SweepRequest
 from .store import Store
+from .strips import sheet
 
 
 class Answers:
@@ -20,7 +25,7 @@ class Answers:
         self._bench = lru_cache(maxsize=2)(self._open)
 
     def __call__(self, question: Question) -> Answer:
-        known = {"cost": self.cost}
+        known = {"cost": self.cost, "strip": self.strip}
         if question.get("ask") not in known:
             raise InvalidRequest(f"ask is {question.get('ask')!r}; allowed: {', '.join(known)}.")
         return known[question["ask"]](question)
@@ -32,3 +37,19 @@ class Answers:
         """Seconds, memory, disk, and how much is there already."""
         bench = self._bench(question["request"])
         return estimate(bench, self.processes).to_dict(), b""
+
+    def strip(self, question: Question) -> Answer:
+        """One test image at every level: a PNG with what the network is shown above what it makes of it, D(x_σ; σ)."""
+        bench = self._bench(question["request"])
+        place = question.get("image", 0)
+        if not isinstance(place, int) or not 0 <= place < len(bench.test):
+            raise InvalidRequest(f"image is {place!r}; allowed: a whole number from 0 to {len(bench.test) - 1}.")
+        ids = bench.test[place : place + 1]
+        x0 = load_x0(bench.dataset, ids, bench.model)
+        levels = torch.tensor(bench.sigmas, dtype=torch.float64)
+        x = add_noise(x0, levels.to(x0.device), noise_like(x0, ids.tolist(), bench.request.seed, 0).to(x0.device))
+        with torch.inference_mode():
+            made = bench.model.denoise(x, levels, bench.request.condition)
+        seen = x * bench.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
+        label = bench.labels.classes[int(bench.labels.values[bench.dataset.rows(ids)][0])]
+        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(torch.stack([seen, made]))

@@ -26,6 +26,11 @@ class AxisName(StrEnum):
     log_snr = "log_snr"
 
 
+class InputName(StrEnum):
+    noisy = "noisy"
+    clean = "clean"
+
+
 class Listable(StrEnum):
     backends = "backends"
     blocks = "blocks"

@@ -25,10 +25,12 @@ _turn: Any = None  # in a crew's process: the number of the work that is wanted
 _mine = 0
 
 
-def _begin(turn: Any) -> None:
+def _begin(turn: Any, niceness: int) -> None:
     """What a process of the crew does first: it ends when the process that started it has, however that came about."""
     global _turn
     _turn = turn
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
     parent = parent_process()
     assert parent is not None
 
@@ -53,10 +55,13 @@ def _do(turn: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> 
 
 
 class Crew:
-    """`count` processes with one thread each, started when there is first something to do."""
+    """`count` processes with one thread each, started when there is first something to do.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    `niceness` above 0 leaves the processor to others first, such as to the process that answers people.
+    """
+
+    def __init__(self, count: int, niceness: int = 0) -> None:
+        self.count, self.niceness = count, niceness
         self._context = get_context("spawn")
         self._turn = self._context.Value("i", 0)
         self._pool: ProcessPoolExecutor | None = None
@@ -110,7 +115,7 @@ class Crew:
 
     def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Future[Any]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn,))
+            self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness))
         with _one_thread():  # the pool starts its processes when work comes
             return self._pool.submit(_do, self._turn.value, function, call)
 

@@ -7,10 +7,7 @@ was at is taken up by the next one, at the first unit that the store lacks.
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from .errors import DamagedFile, InvalidRequest, StoreUnavailable, UnknownName
@@ -31,7 +27,6 @@ VERSION = 1
 ATTEMPTS = 3  # a worker that dies so often over one job, or before its first, is not started for it again
 PAUSE = 10.0  # seconds in which a worker that was started may come to its lock, before another is started
 PATIENCE = 5.0  # seconds that one writer waits for another
-IDLE = 300.0  # seconds after which a worker that nobody needs ends
 TABLES = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, request TEXT NOT NULL, key TEXT NOT NULL, device TEXT NOT NULL,
@@ -204,6 +199,20 @@ class Jobs:
         with self._open(write=True) as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
 
+    def start(self, device: str) -> bool:
+        """Whether a worker may be started now; after three that ended before they began, what waits fails instead."""
+        with self._open(write=True) as connection:
+            row = connection.execute("SELECT at, count FROM starts WHERE device = ?", (device,)).fetchone()
+            count = row["count"] if row else 0
+            if row and count < ATTEMPTS and time.time() - row["at"] < PAUSE:
+                return False
+            connection.execute("REPLACE INTO starts VALUES (?, ?, ?)", (device, time.time(), 0 if count >= ATTEMPTS else count + 1))
+        if count < ATTEMPTS:
+            return True
+        for job in self._find("device = ? AND state IN ('submitted', 'running')", device):
+            self.fail(job.id, f"The worker for {device} does not start. {last_words(self.root, device)}")
+        return False
+
     def marks(self) -> dict[str, Mark]:
         """What people noted, by study."""
         with self._open() as connection:
@@ -231,72 +240,8 @@ def place(root: Path, device: str) -> Path:
     return root / "workers" / device.replace(":", "-")
 
 
-@contextmanager
-def only_worker(root: Path, device: str, timeout: float = 0) -> Iterator[bool]:
-    """Whether this process may be the one worker of a store and device, for as long as the body runs."""
-    path = place(root, device).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)  # the system lets go of it when a process ends, however it ended
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
-def worker_runs(root: Path, device: str) -> bool:
-    """Whether a device's worker is there."""
-    if not place(root, device).with_suffix(".lock").exists():
-        return False
-    with only_worker(root, device) as free:
-        return not free
-
-
-def start_worker(root: Path, device: str = "cpu") -> None:
-    """Start a device's worker where none runs: a process of its own, which outlives this one. Raises StoreUnavailable.
-
-    One that ended three times before it began is not started again for what waits: that fails, with its last words.
-    """
-    if worker_runs(root, device):
-        return
-    jobs = Jobs(root)
-    with jobs._open(write=True) as connection:
-        row = connection.execute("SELECT at, count FROM starts WHERE device = ?", (device,)).fetchone()
-        count = row["count"] if row else 0
-        if row and time.time() - row["at"] < PAUSE and count < ATTEMPTS:
-            return
-        connection.execute("REPLACE INTO starts VALUES (?, ?, ?)", (device, time.time(), 0 if count >= ATTEMPTS else count + 1))
+def last_words(root: Path, device: str) -> str:
+    """What a worker wrote last, and where."""
     log = place(root, device).with_suffix(".log")
-    if count >= ATTEMPTS:
-        said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        for job in jobs.list():
-            if job.active and job.device == device:
-                jobs.fail(job.id, f"The worker for {device} does not start: {said[-1] if said else 'it said nothing'}. More is in {log}.")
-        return
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
-            command = [sys.executable, "-m", "analysis", "worker", "--device", device, "--store", str(root)]
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"No worker can be started for {root} ({error.strerror}); free the place or set NOISESCOPE_STORE."
-        ) from error
-
-
-def tend(root: Path) -> None:
-    """Start the workers that are needed and do not run. Raises StoreUnavailable or DamagedFile."""
-    for device in {job.device for job in Jobs(root).list() if job.active}:
-        start_worker(root, device)
-
-
-def facts(root: Path, device: str) -> dict[str, Any]:
-    """What a device's worker last wrote of itself: its address and the devices of this machine; empty before its first start."""
-    try:
-        return dict(json.loads(place(root, device).with_suffix(".json").read_text()))
-    except (OSError, ValueError):
-        return {}
+    said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return f"It said: {said[-1]} More is in {log}." if said else "It said nothing."

@@ -21,8 +21,9 @@ from threading import Event, Thread
 from typing import Any
 
 from .errors import InvalidRequest, NoisescopeError
-from .jobs import facts, place, start_worker
+from .jobs import place
 from .store import writing
+from .workers import facts, start_worker
 
 Question = Mapping[str, Any]
 Answer = tuple[Mapping[str, Any], bytes]

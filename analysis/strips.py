@@ -21,9 +21,13 @@ def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence
         level = torch.full((len(x0),), sigma, dtype=torch.float64)
         scale = model.schedule.input_scale(level).to(x0).reshape(-1, 1, 1, 1)
         columns.append(add_noise(x0, level, eps) * scale)
-    grid = torch.stack(columns)  # (S, n, c, h, w)
-    pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
-    sheet = pixels.permute(1, 3, 0, 4, 2).reshape(len(x0) * x0.shape[-2], -1, 3).numpy()
+    return sheet(torch.stack(columns, 1))
+
+
+def sheet(images: Tensor) -> bytes:
+    """A PNG of images (rows, columns, c, h, w) in [-1, 1], side by side."""
+    pixels = ((images.cpu().clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
+    grid = pixels.permute(0, 3, 1, 4, 2).reshape(images.shape[0] * images.shape[-2], -1, 3).numpy()
     out = io.BytesIO()
-    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    Image.fromarray(grid).save(out, "PNG", optimize=True)
     return out.getvalue()

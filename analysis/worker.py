@@ -13,12 +13,13 @@ from .answers import Answers
 from .crew import Crew, Dropped
 from .devices import choose_device, devices
 from .errors import NoisescopeError
-from .jobs import Job, Jobs, only_worker, place
+from .jobs import Job, Jobs, place
 from .lane import Lane
 from .partial import Partial
 from .planning import Bench
 from .store import Store
 from .sweeping import carry_out
+from .workers import only_worker
 
 log = logging.getLogger(__name__)
 LOOK = 0.2  # seconds between two looks at the job table while a job runs
@@ -31,7 +32,7 @@ class Worker:
     def __init__(self, root: Path, device: str, processes: int) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
-        self.crew = Crew(processes)
+        self.crew = Crew(processes, niceness=10)
         self.lane = Lane(root, device, {"devices": devices()})
         self.answers = Answers(Store(root), self.device, processes)
 

@@ -11,8 +11,9 @@ import pytest
 
 from analysis import jobs as jobs_module
 from analysis.errors import DamagedFile, InvalidRequest, StoreUnavailable, UnknownName
-from analysis.jobs import Job, Jobs, Mark, only_worker, place, start_worker, tend, worker_runs
+from analysis.jobs import Job, Jobs, Mark, place
 from analysis.specs import SweepRequest
+from analysis.workers import only_worker, start_worker, tend, worker_runs
 
 ASKED = SweepRequest()
 OTHER = SweepRequest(seed=1)
@@ -157,7 +158,7 @@ def test_a_request_of_another_version_is_said(table: Jobs) -> None:
 
 def test_one_worker_a_store_and_device_even_after_a_kill(tmp_path: Path) -> None:
     words = (
-        f"import time; from pathlib import Path; from analysis.jobs import only_worker\n"
+        f"import time; from pathlib import Path; from analysis.workers import only_worker\n"
         f"with only_worker(Path({str(tmp_path)!r}), 'cpu') as free: print(free, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, text=True) as other:

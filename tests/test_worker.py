@@ -12,12 +12,13 @@ import pytest
 
 from analysis import worker
 from analysis.errors import InvalidRequest
-from analysis.jobs import Job, Jobs, facts, place, start_worker, tend, worker_runs
+from analysis.jobs import Job, Jobs, place
 from analysis.lane import ask
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import UNFINISHED, Study, find_study
 from analysis.worker import work
+from analysis.workers import facts, start_worker, tend, worker_runs
 
 WAIT = 120.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from analysis import catalog, jobs
+from analysis import catalog, workers
 from analysis.errors import NoisescopeError
 from analysis.specs import Block, Card
 from analysis.store import default_root
@@ -125,7 +125,7 @@ def describe(block: Block, card: Card) -> str:
 
 def _device() -> str:
     """What to compute on: the devices that a worker found here, else the CPU."""
-    there = jobs.facts(default_root(), "cpu").get("devices", ["cpu"])
+    there = workers.facts(default_root(), "cpu").get("devices", ["cpu"])
     if st.session_state.get("device") not in there:
         st.session_state["device"] = there[0]
     if len(there) > 1:

@@ -15,8 +15,12 @@ from app.components.sketch import sketch
 from app.components.strip import tiles
 
 Result = Mapping[str, Any]
-CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
+
+
+def toolbar() -> dict[str, Any]:
+    """The figure's own toolbar: its camera makes the picture in the browser."""
+    return {"displaylogo": False, "toImageButtonOptions": {"format": st.session_state.get("picture", "svg"), "scale": 2}}
 
 
 def beside(study: Study) -> Published | None:
@@ -117,7 +121,7 @@ def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
     table = table[(table.labels_per_class == shown["labels"]) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
     says = finding(study, result, shown, table)
-    st.plotly_chart(_figure(study, result, shown, table), key=f"figure-{shown['view']}", alt=says, config=CONFIG)
+    st.plotly_chart(_figure(study, result, shown, table), key=f"figure-{shown['view']}", alt=says, config=toolbar())
     if shown["view"] != "curve":  # the curve's own sentence stands above it
         st.caption(says)
 
@@ -132,7 +136,7 @@ def multiples(study: Study, axis: str) -> None:
     says = "Accuracy over noise at each number of labels a class, each in the block that validation images chose for it: " + "; ".join(
         f"{name}, block {series[name]['model'].split('/')[1]}" for name in parts
     )
-    st.plotly_chart(figures.multiples(parts, study.facts["levels"], axis, series), key="multiples", alt=says, config=CONFIG)
+    st.plotly_chart(figures.multiples(parts, study.facts["levels"], axis, series), key="multiples", alt=says, config=toolbar())
     st.caption(f"{says}.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app.components.curve import CONFIG, Result
+from app.components.curve import Result, toolbar
 from app.components.runs import Run, asked, submit
 
 OTHER = {"noisy": "clean", "clean": "noisy"}
@@ -36,5 +36,5 @@ def show(run: Run, here: list[Run], result: Result, shown: Mapping[str, str]) ->
         f"Block {block}: shown the noised image it reads {noisy.accuracy.max():.1%} at best, shown the clean one {clean.accuracy.max():.1%}; "
         f"the noised image gains at most {100 * gap:+.1f} points at any one level."
     )
-    st.plotly_chart(figures.inputs_figure(rows, run.study.facts["levels"], shown["axis"]), key="figure-input", alt=says, config=CONFIG)
+    st.plotly_chart(figures.inputs_figure(rows, run.study.facts["levels"], shown["axis"]), key="figure-input", alt=says, config=toolbar())
     st.caption(says)

@@ -8,8 +8,8 @@ from threading import Thread
 import streamlit as st
 
 from analysis.errors import NoisescopeError
-from analysis.jobs import tend
 from analysis.store import default_root
+from analysis.workers import tend
 
 EVERY = 3.0  # seconds
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.questions import Question, ask, finding
 from analysis.studies import Study
+from app.components.curve import toolbar
 from app.components.sketch import sketch
 from app.components.strip import tiles
 
@@ -59,8 +60,7 @@ def chart(members: Mapping[str, Study], labels: str, axis: str, image: str) -> N
     questions = _ask(members, labels)
     start = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] - questions[len(questions) // 2].verdict["peak_sigma"]))
     figure = exhibit.questions_figure(questions, levels, axis, images, start)  # type: ignore[arg-type]
-    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    st.plotly_chart(figure, key="figure-questions", alt=finding(questions), config=config)
+    st.plotly_chart(figure, key="figure-questions", alt=finding(questions), config=toolbar())
 
 
 def why(members: Mapping[str, Study], labels: str) -> None:

@@ -28,6 +28,8 @@ def command(study: Study) -> str:
     for pooling in request["poolings"]:
         words += ["--pooling", pooling]
     words += ["--head", request["head"], "--eps-draws", str(request["eps_draws"]), "--seed", str(request["seed"])]
+    if request["input"] != "noisy":
+        words += ["--input", request["input"]]
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
@@ -111,11 +113,25 @@ def show(study: Study, labels: str, link: str) -> None:
         st.caption("Methods, and what to cite")
         st.code(methods(study, labels), language=None, wrap_lines=True)
         st.code(bibtex(study), language="latex", wrap_lines=True)
-        st.download_button(
-            "Curves as CSV",
-            lambda: study.table("curve").to_csv(index=False),
-            file_name=f"noisescope-{study.key}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
+        _downloads(study)
+
+
+def _downloads(study: Study) -> None:
+    table, parquet = (lambda: study.table("curve").to_csv(index=False)), (lambda: study.path("curve.parquet").read_bytes())
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for name, ending, mime, data in (
+            ("CSV", "csv", "text/csv", table),
+            ("Parquet", "parquet", "application/vnd.apache.parquet", parquet),
+        ):
+            file = f"noisescope-{study.key}.{ending}"
+            st.download_button(f"Curves as {name}", data, file, mime, icon=":material/download:", on_click="ignore", key=f"take-{ending}")
+        kept = {"svg": "SVG", "png": "PNG"}
+        st.segmented_control(
+            "The camera on a figure saves",
+            list(kept),
+            required=True,
+            format_func=kept.__getitem__,
+            key="picture",
+            default="svg",
+            persist_state="session",
         )

@@ -11,10 +11,11 @@ from typing import Any
 import streamlit as st
 
 from analysis.errors import NoisescopeError
-from analysis.jobs import Job, Jobs, Mark, start_worker
+from analysis.jobs import Job, Jobs, Mark
 from analysis.specs import SweepRequest
 from analysis.store import default_root
 from analysis.studies import Study, open_study, studies
+from analysis.workers import start_worker
 
 SAID = {
     "submitted": "waiting",

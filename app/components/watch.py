@@ -11,7 +11,7 @@ from analysis.jobs import Job
 from analysis.store import default_root
 from analysis.studies import UNFINISHED
 from app.components import asking
-from app.components.curve import CONFIG
+from app.components.curve import toolbar
 from app.components.runs import duration, jobs, submit
 
 EVERY = 1.0  # seconds
@@ -86,7 +86,7 @@ def _figure(table: Any, axis: str, labels: str | None, job: Job) -> None:
     says = f"{len(levels)} noise {'level' if len(levels) == 1 else 'levels'} so far, {shown} labels a class; block {best} reads best on validation images."
     figure = figures.blocks_figure(table, levels, axis, f"model/{best}/1")
     figure.update_xaxes(range=[math.log10(job.request.sigmas[0] if job.request.sigmas else LOWEST) - 0.1, math.log10(HIGHEST) + 0.1])
-    st.plotly_chart(figure, key=f"partial-{job.id}", alt=says, config=CONFIG)
+    st.plotly_chart(figure, key=f"partial-{job.id}", alt=says, config=toolbar())
     st.caption(
         f"{says} {'These points are not final: draws are still to come, and' if job.active else 'Not a finished run:'} there is no verdict."
     )

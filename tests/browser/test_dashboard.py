@@ -10,9 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from analysis.jobs import Job, Jobs, facts
+from analysis.jobs import Job, Jobs
 from analysis.specs import SweepRequest
 from analysis.studies import find_study
+from analysis.workers import facts
 
 from .conftest import CHART, Served, needs_chromium
 

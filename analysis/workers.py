@@ -1,0 +1,76 @@
+"""The workers of a store, seen from outside: whether one runs, starting one, where it listens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .errors import StoreUnavailable
+from .jobs import Jobs, place
+
+
+@contextmanager
+def only_worker(root: Path, device: str, timeout: float = 0) -> Iterator[bool]:
+    """Whether this process may be the one worker of a store and device, for as long as the body runs."""
+    path = place(root, device).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)  # the system lets go of it when a process ends, however it ended
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def worker_runs(root: Path, device: str) -> bool:
+    """Whether a device's worker is there."""
+    if not place(root, device).with_suffix(".lock").exists():
+        return False
+    with only_worker(root, device) as free:
+        return not free
+
+
+def start_worker(root: Path, device: str = "cpu") -> None:
+    """Start a device's worker where none runs: a process of its own, which outlives this one. Raises StoreUnavailable.
+
+    One that ended three times before it began is not started again for what waits: that fails, with its last words.
+    """
+    if worker_runs(root, device):
+        return
+    if not Jobs(root).start(device):
+        return
+    log = place(root, device).with_suffix(".log")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "analysis", "worker", "--device", device, "--store", str(root)]
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"No worker can be started for {root} ({error.strerror}); free the place or set NOISESCOPE_STORE."
+        ) from error
+
+
+def tend(root: Path) -> None:
+    """Start the workers that are needed and do not run. Raises StoreUnavailable or DamagedFile."""
+    for device in {job.device for job in Jobs(root).list() if job.active}:
+        start_worker(root, device)
+
+
+def facts(root: Path, device: str) -> dict[str, Any]:
+    """What a device's worker last wrote of itself: its address and the devices of this machine; empty before its first start."""
+    try:
+        return dict(json.loads(place(root, device).with_suffix(".json").read_text()))
+    except (OSError, ValueError):
+        return {}
