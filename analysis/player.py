@@ -120,6 +120,14 @@ def start_figure(
     return figure.update_layout(**_start_layout(levels, axis, first, top))
 
 
+def open_at(figure: go.Figure, level: int) -> None:
+    """Let a figure that plays open at another of its levels, in place: building it anew takes ten times as long."""
+    frame = figure.frames[level]
+    for index, data in zip(frame.traces, frame.data, strict=True):
+        figure.data[index].update(data.to_plotly_json(), overwrite=True)
+    figure.layout.sliders[0].active = level
+
+
 def _start_layout(levels: Levels, axis: Axis, first: int, top: float) -> dict[str, Any]:
     hidden = {"visible": False, "fixedrange": True}
     plain = {"fixedrange": True, "automargin": True}

@@ -21,6 +21,7 @@ class Benchmark:
     ratio: str  # what over what
     target: float
     at_least: bool
+    function: str = "run"
 
     @property
     def promise(self) -> str:
@@ -33,7 +34,7 @@ class Benchmark:
 
     @property
     def run(self) -> Callable[[], Measured]:
-        return import_module(f"{__package__}.{self.module}").run
+        return getattr(import_module(f"{__package__}.{self.module}"), self.function)
 
 
 BENCHMARKS = {
@@ -46,6 +47,11 @@ BENCHMARKS = {
         Benchmark(
             "first-paint", "first_paint", "seconds to the Start page's headline and curve over those to a page of one line", 1.25, False
         ),
+        Benchmark(
+            "page-move", "page_move", "server time of a move on a finished run over that of a page with as many plain widgets", 1.5, False
+        ),
+        Benchmark("two-lanes", "two_lanes", "(a question while a sweep runs, less one batch) over the question alone", 1.3, False),
+        Benchmark("idle-lane", "two_lanes", "speed of a sweep as a job, nobody asking, over the plain loop", 0.97, True, "throughput"),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

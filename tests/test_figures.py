@@ -36,6 +36,12 @@ def test_there_is_a_frame_a_level_with_its_own_image_and_numbers() -> None:
     assert [frame.data[1].y[0] for frame in frames] == accuracy.tolist()
 
 
+def test_a_figure_that_opens_elsewhere_is_as_if_it_were_built_so() -> None:
+    built, moved = start(), player.start_figure(TABLE, LEVELS, SHORT, "sigma", IMAGES, clean=0.9)
+    player.open_at(moved, 3)
+    assert moved.to_plotly_json() == built.to_plotly_json()
+
+
 def test_the_drawn_lines_are_the_tables_numbers_with_their_intervals() -> None:
     line = next(trace for trace in start().data if trace.name and trace.name.startswith("linear readout"))
     rows = TABLE.query("source == 'model' and block == @SHORT['series']['model'].split('/')[1]").sort_values("sigma")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from app.components.sketch import sketch
 from app.components.strip import tiles
 
 Result = Mapping[str, Any]
+TURN = Lock()
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
 
 
@@ -121,7 +123,14 @@ def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
     table = table[(table.labels_per_class == shown["labels"]) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
     says = finding(study, result, shown, table)
-    st.plotly_chart(_figure(study, result, shown, table), key=f"figure-{shown['view']}", alt=says, config=toolbar())
+    look = tuple(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside"))
+    figure = _figure(study.key, result["headline"], look, study, result, shown, table)
+    with TURN:  # a figure is shared by all who look at it, and sent as it is at this moment
+        if shown["view"] == "curve":
+            from analysis import player
+
+            player.open_at(figure, _nearest(study, float(shown.get("sigma", result["verdict"]["peak_sigma"]))))
+        st.plotly_chart(figure, key=f"figure-{shown['view']}", alt=says, config=toolbar())
     if shown["view"] != "curve":  # the curve's own sentence stands above it
         st.caption(says)
 
@@ -140,7 +149,15 @@ def multiples(study: Study, axis: str) -> None:
     st.caption(f"{says}.")
 
 
-def _figure(study: Study, result: Result, shown: Mapping[str, str], table: Any) -> Any:
+def _nearest(study: Study, sigma: float) -> int:
+    levels = study.facts["levels"]
+    return min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / sigma)))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _figure(key: str, headline: str, look: tuple[str, ...], _study: Study, _result: Result, _shown: Mapping[str, str], _table: Any) -> Any:
+    """The figure of a view, kept: Plotly takes a tenth of a second to build one."""
+    study, result, shown, table = _study, _result, _shown, _table
     from analysis import exhibit, figures, player
 
     axis, levels = shown["axis"], study.facts["levels"]
@@ -156,11 +173,9 @@ def _figure(study: Study, result: Result, shown: Mapping[str, str], table: Any) 
         best = (near.best[0].split("/")[1], near.best[1]) if near.best[0].endswith(f"/{pooling}") else None
         return figures.heat_map(table, levels, axis, best, cells)
     images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
-    opened = float(shown.get("sigma", result["verdict"]["peak_sigma"]))
-    first = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / opened)))
     clean = result["clean"]["accuracy"] if result["clean"] else None
     published = beside(study) if shown.get("beside") == "published" else None
-    return player.start_figure(table, levels, result["short"], axis, images, clean, first, published)
+    return player.start_figure(table, levels, result["short"], axis, images, clean, published=published)
 
 
 def block_table(study: Study, result: Result) -> None:
