@@ -159,8 +159,36 @@ def test_a_worker_says_what_a_request_costs_while_it_is_at_work_and_ends_when_id
     assert (again["passes"], again["fits"], again["disk"], again["share"], again["seconds"]) == (0, 0, 0, 1.0, 0.0)
     with pytest.raises(InvalidRequest, match="Unknown backend"):
         ask(root, "cpu", {"ask": "cost", "request": SweepRequest(backend="nope").canonical()}, WAIT)
-    with pytest.raises(InvalidRequest, match="allowed: cost"):
+    with pytest.raises(InvalidRequest, match="allowed: cost, strip"):
         ask(root, "cpu", {"ask": "nonsense"}, WAIT)
+
+
+def test_one_image_at_every_level_as_the_network_sees_it_and_what_it_makes_of_it(root: Path, request_small: SweepRequest) -> None:
+    import io
+
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from analysis.answers import Answers
+    from analysis.features import load_x0
+    from analysis.noise import add_noise, noise_like
+    from analysis.planning import Bench
+
+    answers, bench = Answers(Store(root), "cpu", 1), Bench(request_small, Store(root))
+    said, png = answers({"ask": "strip", "request": request_small.canonical(), "image": 3})
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    assert pixels.shape == (2 * 8, 3 * 8)
+    assert said["image"] == f"{int(bench.test[3]):016x}"
+    x0 = load_x0(bench.dataset, bench.test[3:4], bench.model)
+    sigma = torch.tensor([bench.sigmas[1]], dtype=torch.float64)
+    x = add_noise(x0, sigma, noise_like(x0, [int(bench.test[3])], 0, 0))
+    with torch.inference_mode():
+        made = bench.model.denoise(x, sigma)[0, 0]
+    expected = ((made.clamp(-1, 1) + 1) * 127.5).round().numpy()
+    np.testing.assert_allclose(pixels[8:, 8:16], expected, atol=1)
+    with pytest.raises(InvalidRequest, match="image is 80; allowed: a whole number from 0 to 79"):
+        answers({"ask": "strip", "request": request_small.canonical(), "image": 80})
 
 
 def test_a_second_worker_ends_at_once_and_an_idle_one_by_itself(root: Path) -> None:

@@ -1,0 +1,60 @@
+"""What a figure carries: the command line that makes it again, and the ways to take it along."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.studies import Study, find_study, open_study
+from analysis.sweeping import sweep
+from app.components.receipt import command
+
+
+def run_again(study: Study, folder: Path) -> Study:
+    """What the study's own command line makes, in another store."""
+    words = shlex.split(command(study))
+    assert words[:3] == ["python", "-m", "analysis"]
+    options = ["--store", str(folder), "--out", str(folder / "curve.parquet"), "--processes", "1"]
+    folder.mkdir()
+    subprocess.run([sys.executable, *words[1:], *options], check=True, capture_output=True)
+    assert (folder / "curve.parquet").exists()
+    (made,) = (folder / "studies").iterdir()
+    return open_study(made)
+
+
+def test_the_command_line_makes_the_same_numbers(small_study: Study, tmp_path: Path) -> None:
+    again = run_again(small_study, tmp_path / "again")
+    assert again.facts["results"] == small_study.facts["results"]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again" / "curve.parquet"), small_study.table("curve"))
+
+
+def test_so_it_does_where_every_setting_is_another_one(request_small: SweepRequest, store: Store, tmp_path: Path) -> None:
+    changes = {
+        "input": "clean",
+        "poolings": ("1", "2"),
+        "labels_per_class": (3, 5),
+        "label_draws": 2,
+        "eps_draws": 2,
+        "seed": 4,
+        "baseline_labels": 3,
+        "head": "knn",
+    }
+    study = sweep(request_small.model_copy(update=changes), store)
+    assert run_again(study, tmp_path / "again").facts["results"] == study.facts["results"]
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes-hue"])
+def test_the_command_of_a_study_that_ships_asks_for_its_request(name: str) -> None:
+    study = find_study(name)
+    words = shlex.split(command(study))
+    given = [value for option, value in pairwise(words) if option == "--sigma"]
+    assert [float(value) for value in given] == study.facts["request"]["sigmas"]
+    assert ("--dataset", study.facts["request"]["dataset"]) in set(pairwise(words))
