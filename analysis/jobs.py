@@ -7,6 +7,7 @@ was at is taken up by the next one, at the first unit that the store lacks.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -153,8 +154,6 @@ class Jobs:
 
         Only to be called by the one worker that holds the device's lock.
         """
-        with self._open(write=True) as connection:
-            connection.execute("DELETE FROM starts WHERE device = ?", (device,))
         while found := self._find("device = ? AND state IN ('submitted', 'running') ORDER BY state, submitted LIMIT 1", device):
             job = found[0]
             if job.attempts >= ATTEMPTS:
@@ -181,7 +180,8 @@ class Jobs:
         return bool(self._find("id = ? AND state = 'running'", id))
 
     def finish(self, id: str, study: str) -> None:
-        """A running job is done."""
+        """A running job is done: its study has what was kept so far."""
+        shutil.rmtree(self.folder(id), ignore_errors=True)
         self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message="")
 
     def fail(self, id: str, reason: str) -> None:
@@ -198,6 +198,16 @@ class Jobs:
             raise InvalidRequest(f"Job {id} is at work; cancel it first.")
         with self._open(write=True) as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
+        shutil.rmtree(self.folder(id), ignore_errors=True)
+
+    def folder(self, id: str) -> Path:
+        """Where what an unfinished job has found is kept."""
+        return self.root / "jobs" / id
+
+    def begun(self, device: str) -> None:
+        """A worker of a device is at work: starts count anew."""
+        with self._open(write=True) as connection:
+            connection.execute("DELETE FROM starts WHERE device = ?", (device,))
 
     def start(self, device: str) -> bool:
         """Whether a worker may be started now; after three that ended before they began, what waits fails instead."""

@@ -17,6 +17,7 @@ from .backends import open_backend
 from .backends.base import Backend
 from .crew import Between, still_wanted
 from .datasets import open_dataset
+from .datasets.base import Dataset
 from .encoders.base import Encoder
 from .errors import InvalidRequest, UnknownName
 from .features import extract, pooling_side
@@ -62,12 +63,18 @@ class Point(NamedTuple):
 class Bench:
     """What a request comes to: data, label draws, sources, and what each cell is of. Models are opened when needed."""
 
-    def __init__(self, request: SweepRequest, store: Store, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(self, request: SweepRequest, store: Store, device: str = "cpu", batch_size: int = 64, like: Bench | None = None) -> None:
+        """Look the request through; `like` lends its images and models where they are the same.
+
+        Raises UnknownName, InvalidRequest or InvalidData for what cannot be carried out.
+        """
         self.card: Card = catalog.card(request.backend)
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
         self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
-        self.dataset = open_dataset(request.dataset, self.card.resolution)
+        same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
+        self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
+        self._like = like if same and like and like.request.baselines == request.baselines else None
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train, self.labels)
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
@@ -95,6 +102,8 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
+        if self._like:
+            return self._like.sources
         model = open_backend(self.request.backend, device=self.device)
         if not self.request.baselines:
             return {"model": model}

@@ -32,6 +32,7 @@ class Worker:
     def __init__(self, root: Path, device: str, processes: int) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
+        self.jobs.begun(device)
         self.crew = Crew(processes, niceness=10)
         self.lane = Lane(root, device, {"devices": devices()})
         self.answers = Answers(Store(root), self.device, processes)
@@ -63,7 +64,7 @@ class Worker:
 
     def _sweep(self, job: Job) -> str:
         bench = Bench(job.request, Store(self.root), self.device)
-        partial = Partial(bench, self.root / "jobs" / job.id)
+        partial = Partial(bench, self.jobs.folder(job.id))
         seen = time.monotonic()
         pace = deque([seen], maxlen=WINDOW)
 

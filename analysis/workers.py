@@ -20,13 +20,15 @@ from .jobs import Jobs, place
 def only_worker(root: Path, device: str, timeout: float = 0) -> Iterator[bool]:
     """Whether this process may be the one worker of a store and device, for as long as the body runs."""
     path = place(root, device).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)  # the system lets go of it when a process ends, however it ended
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=timeout)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise StoreUnavailable(f"Cannot write {path} ({error.strerror}); set NOISESCOPE_STORE to another folder.") from error
     try:
         yield True
     finally:

@@ -198,4 +198,7 @@ def test_a_worker_that_is_starting_is_not_started_again(table: Jobs, monkeypatch
     for _ in range(5):
         start_worker(table.root)
     assert len(began) == 1
+    table.begun("cpu")
+    start_worker(table.root)
+    assert len(began) == 2
     assert place(table.root, "cpu").with_suffix(".log").exists()

@@ -58,11 +58,21 @@ def test_a_job_makes_the_study_that_sweep_makes(root: Path, request_small: Sweep
     assert find_study(small_study.key, root).facts["results"] == small_study.facts["results"]
 
 
-def test_the_points_of_an_unfinished_sweep_are_the_studys_own(root: Path, request_small: SweepRequest, small_study: Study) -> None:
+def test_the_points_of_an_unfinished_sweep_are_the_studys_own(
+    root: Path, request_small: SweepRequest, small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = Jobs(root)
     job = jobs.submit(request_small)
+    finish, kept = Jobs.finish, tmp_path / "kept"
+
+    def keep(self: Jobs, id: str, study: str) -> None:
+        self.folder(id).rename(kept)
+        finish(self, id, study)
+
+    monkeypatch.setattr(Jobs, "finish", keep)
     work(root, "cpu", idle=0.2, processes=0)
-    points = pd.read_parquet(root / "jobs" / job.id / UNFINISHED)
+    assert not jobs.folder(job.id).exists()
+    points = pd.read_parquet(kept / UNFINISHED)
     keys = ["source", "block", "sigma"]
     expected = small_study.table("curve").set_index(keys).sort_index()
     found = points.set_index(keys).sort_index()
@@ -116,7 +126,7 @@ def test_a_cancelled_job_ends_between_two_batches_and_keeps_what_is_done(
     assert jobs.get(job.id).done == 1
     levels = {path.parent.name for path in (root / "features").rglob("*.safetensors")}
     assert len(levels) == 1  # nothing of a second level was written
-    assert len(pd.read_parquet(root / "jobs" / job.id / UNFINISHED)) > 0
+    assert len(pd.read_parquet(jobs.folder(job.id) / UNFINISHED)) > 0
 
 
 def test_a_crew_drops_what_is_not_wanted(root: Path, longer: SweepRequest) -> None:

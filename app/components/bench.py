@@ -14,7 +14,7 @@ from analysis.store import default_root
 from app.components import link
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
-STAGES = {"down": "Down: the picture shrinks", "mid": "Middle", "up": "Up: the picture grows", "layer": "Layers, first to last"}
+STAGES = {"down": "Blocks on the way down", "mid": "Blocks in the middle", "up": "Blocks on the way up", "layer": "Blocks, first to last"}
 
 
 @dataclass(frozen=True)
@@ -74,26 +74,39 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
 
 
 def _strip(card: Card) -> str | None:
-    """The network from first to last block; one may be chosen."""
+    """The network from first to last block, stage by stage; one may be chosen."""
     names = [block.name for block in card.blocks]
     if st.session_state.get("block") not in [None, *names]:
         st.session_state["block"] = None
-    stages = list(dict.fromkeys(block.stage for block in card.blocks))
-    st.pills(
-        "Block",
-        names,
-        key="block",
-        format_func=lambda name: name,
-        help="The network from its first block to its last. None chosen: the block that validation images chose.",
-        persist_state="session",
-    )
-    chosen = st.session_state["block"]
+    chosen = st.session_state.setdefault("block", None)
+    stages = dict.fromkeys(block.stage for block in card.blocks)
+    for stage in stages:
+        members = {block.name: block for block in card.blocks if block.stage == stage}
+        st.session_state[f"block-{stage}"] = chosen if chosen in members else None
+        st.pills(
+            STAGES[stage],
+            list(members),
+            key=f"block-{stage}",
+            format_func=lambda name, members=members: f"{name} :gray[:small[{_size(members[name], card)}]]",
+            on_change=_choose,
+            args=(stage,),
+        )
+    block = next((block for block in card.blocks if block.name == chosen), None)
     st.caption(
-        describe(next(block for block in card.blocks if block.name == chosen), card)
-        if chosen
-        else f"{len(names)} blocks: {', '.join(stages)}."
+        f"{chosen}: block {block.depth + 1} of {len(names)}, a map of {_size(block, card)} channels."
+        if block
+        else f"None of {len(names)} chosen: figures show the block that validation images chose."
     )
     return chosen
+
+
+def _choose(stage: str) -> None:
+    st.session_state["block"] = st.session_state[f"block-{stage}"]
+
+
+def _size(block: Block, card: Card) -> str:
+    side = card.resolution // block.stride
+    return f"{side}×{side}×{block.channels}"
 
 
 def level(card: Card, run: str, peak: float) -> float:
@@ -113,14 +126,6 @@ def level(card: Card, run: str, peak: float) -> float:
         sigma = card.sigmas[place]
         st.caption(f"t = {card.timesteps[place]:g}, σ = {sigma:.3g}, log-SNR = {-2 * math.log(sigma):.2f}")
     return sigma
-
-
-def describe(block: Block, card: Card) -> str:
-    """A block in words."""
-    side = card.resolution // block.stride
-    return (
-        f"{block.name}: {STAGES[block.stage].lower()}; {side}×{side}, {block.channels} channels, {block.depth + 1} of {len(card.blocks)}."
-    )
 
 
 def _device() -> str:

@@ -24,7 +24,7 @@ def keep() -> dict[str, str]:
             try:
                 tend(default_root())
                 said.pop("error", None)
-            except NoisescopeError as error:
+            except (NoisescopeError, OSError) as error:
                 said["error"] = str(error)
             time.sleep(EVERY)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -54,7 +55,7 @@ class Run:
     @property
     def size(self) -> int:
         """Bytes of its own files; the stored features and probes that it shares with others are not counted."""
-        folder = self.study.folder if self.study else default_root() / "jobs" / self.key
+        folder = self.study.folder if self.study else jobs().folder(self.key)
         return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
 
     @property
@@ -80,6 +81,11 @@ def jobs() -> Jobs:
     return Jobs(default_root())
 
 
+@st.cache_resource(show_spinner=False, max_entries=1000)
+def _opened(folder: Path, changed: int) -> Study:
+    return open_study(folder)
+
+
 def runs() -> list[Run]:
     """Everything, pinned first, then the newest. Raises what is wrong with the job table."""
     marks, listed = jobs().marks(), jobs().list()
@@ -88,7 +94,7 @@ def runs() -> list[Run]:
     for key, folder in studies().items():
         known: dict[str, Any] = {"key": key, "ships": folder.parent != own, "mark": marks.get(key, Mark())}
         try:
-            study = open_study(folder)
+            study = _opened(folder, (folder / "study.json").stat().st_mtime_ns)
         except NoisescopeError as error:
             found.append(Run(**known, state="damaged", created=folder.stat().st_mtime, problem=str(error)))
             continue

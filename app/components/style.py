@@ -11,6 +11,8 @@ STYLE = """<style>
 .st-key-verdict, .st-key-why { max-width: 46rem; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
 .stMainBlockContainer { padding-top: 3.5rem; }
+[class*="st-key-block-"] [data-testid="stButtonGroup"] button { min-height: 0; padding-block: .1rem; }
+@media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } }
 @media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
 </style>"""
 

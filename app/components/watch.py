@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from analysis.jobs import Job
-from analysis.store import default_root
 from analysis.studies import UNFINISHED
 from app.components import asking
 from app.components.curve import toolbar
@@ -64,7 +63,7 @@ def again(job: Job) -> bool:
 
 def points(job: Job) -> Any | None:
     """The points so far, tidy, or None."""
-    path = default_root() / "jobs" / job.id / UNFINISHED
+    path = jobs().folder(job.id) / UNFINISHED
     if not path.exists():
         return None
     import pandas as pd
