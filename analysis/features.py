@@ -15,7 +15,7 @@ from .backends.base import Backend, in_order
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
 from .encoders.base import Encoder
-from .errors import InvalidData, InvalidRequest
+from .errors import InvalidData, InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
 from .store import Store
@@ -165,7 +165,8 @@ def extract(
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
     `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ. `between` is
-    called before every batch; what it raises ends the work.
+    called before every batch; what it raises ends the work. Where a device has too little memory for a batch, half of it
+    is tried and kept in the settings.
     Raises InvalidData for a feature that is not finite, naming block and σ.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
@@ -178,7 +179,14 @@ def extract(
             key = part.tobytes()
             x0 = load_x0(dataset, part, backend)
             eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        values = read_features(source, group, x0, eps, sigma, batch, identity.condition, between)
+        while True:
+            try:
+                values = read_features(source, group, x0, eps, sigma, batch, identity.condition, between)
+                break
+            except torch.OutOfMemoryError as error:
+                if batch == 1:
+                    raise NoisescopeError("The device has too little memory for one image; choose another device.") from error
+                batch = store.halve_batch("features", identity)
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")

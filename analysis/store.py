@@ -148,6 +148,14 @@ class Store:
                     temporary.write_text(path.read_text())
         return dict(read_json(path))
 
+    def halve_batch(self, kind: Kind, identity: Frozen) -> int:
+        """Half of the batch size in the settings, which is used from now on; `halved` counts how often that was."""
+        path = self.folder(kind, identity) / "settings.json"
+        known = dict(read_json(path))
+        known |= {"batch_size": max(1, int(known["batch_size"]) // 2), "halved": known.get("halved", 0) + 1}
+        write_json(path, known)
+        return int(known["batch_size"])
+
     def units(self, kind: Kind, identity: Frozen, sigma: float) -> list[Unit]:
         """The units at one noise level. Raises DamagedFile for one that cannot be read."""
         folder = self.folder(kind, identity) / f"{sigma:.9g}"

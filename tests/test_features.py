@@ -8,7 +8,7 @@ import torch
 
 from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset
-from analysis.errors import InvalidData, InvalidRequest, UnknownName
+from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, UnknownName
 from analysis.features import capture, extract, load_x0, pool, read_features
 from analysis.noise import noise_like
 from analysis.specs import FeatureIdentity
@@ -154,3 +154,41 @@ def test_stored_features_are_the_computed_ones(store: Store, tiny: Backend, digi
     stored = store.cell(identity, sigma, "mid.res0", "1", digits.ids[:20])
     fresh = read_features(tiny, ["mid.res0/1"], *inputs(tiny, digits), sigma, 8)["mid.res0/1"]
     np.testing.assert_array_equal(stored, fresh.numpy())
+
+
+class Small:
+    """A device with memory for so many images."""
+
+    def __init__(self, backend: Backend, room: int, patch: pytest.MonkeyPatch) -> None:
+        self.tried: list[int] = []
+        real = backend.denoise
+
+        def denoise(x: torch.Tensor, *rest: object) -> torch.Tensor:
+            self.tried.append(len(x))
+            if len(x) > room:
+                raise torch.OutOfMemoryError("no room")
+            return real(x, *rest)  # type: ignore[arg-type]
+
+        patch.setattr(backend, "denoise", denoise)
+
+
+def test_too_little_memory_halves_the_batch_for_good_and_records_it(
+    tiny: Backend, digits: Dataset, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Store(tmp_path / "plain")
+    fill(plain, tiny, digits, ["mid.res0/1"], batch=16)
+    device = Small(tiny, 5, monkeypatch)
+    fill(store, tiny, digits, ["mid.res0/1"], batch=16)
+    assert device.tried[:3] == [16, 8, 4]
+    assert max(device.tried[2:]) == 4
+    identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
+    assert store.settings("features", identity, {"batch_size": 99}) == {"batch_size": 4, "halved": 2}
+    sigma = float(tiny.schedule.nearest(torch.tensor([0.5]))[0])
+    both = [place.cell(identity, sigma, "mid.res0", "1", digits.ids[:20]) for place in (store, plain)]
+    np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-6)
+
+
+def test_no_room_for_one_image_is_a_sentence(tiny: Backend, digits: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    Small(tiny, 0, monkeypatch)
+    with pytest.raises(NoisescopeError, match="too little memory for one image"):
+        fill(store, tiny, digits, ["mid.res0/1"], batch=2)
