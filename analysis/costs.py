@@ -59,6 +59,8 @@ def count(bench: Bench) -> Count:
 
 def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for source, (tensors, ids) in bench.wanted(sigma, draw).items():
+        if draw and bench.clean(source):
+            continue  # all draws share one
         lacking = bench.store.missing("features", bench.features(source, draw), sigma, tensors, ids)
         found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
         if not isinstance(bench.sources[source], Encoder):

@@ -136,7 +136,7 @@ class Bench:
     def features(self, source: str, eps_draw: int) -> FeatureIdentity:
         """The identity of a source's features."""
         opened, request = self.sources[source], self.request
-        clean = source == "clean" or request.input == "clean"  # then there is no ε that could differ
+        clean = self.clean(source)
         x0 = f"{self.card.image_channels}x{self.card.resolution}x{self.card.resolution}"
         return FeatureIdentity(
             backend=f"{opened.identity}:{x0}" if isinstance(opened, Encoder) else opened.card.identity,
@@ -176,14 +176,25 @@ class Bench:
         return passes
 
     def wanted(self, sigma: float, eps_draw: int) -> dict[str, tuple[list[str], np.ndarray]]:
-        """For each source, the tensors and the ids (n,) of the images that one σ needs with one ε draw."""
-        found: dict[str, tuple[list[str], list[np.ndarray]]] = {}
-        for per_class, draw, source, _head, tensors in self.cells(sigma, eps_draw):
-            found.setdefault(source, (tensors, []))[1].append(self.task(per_class, draw).train)
-        return {
-            source: (tensors, np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))]))
-            for source, (tensors, labelled) in found.items()
-        }
+        """For each source, the tensors and the ids (n,) of the images that one σ needs with one ε draw.
+
+        Features of clean images are the same in every draw: all draws' images are asked for, so that two processes at it
+        write the same unit.
+        """
+        found: dict[str, tuple[list[str], dict[int | str, None]]] = {}
+        for per_class, _draw, source, _head, tensors in self.cells(sigma, eps_draw):
+            found.setdefault(source, (tensors, {}))[1][per_class] = None
+        ids = {}
+        for source, (tensors, sizes) in found.items():
+            shared = self.clean(source)
+            draws = [(size, draw) for size in sizes for draw in range(self.request.draws(size))]  # type: ignore[arg-type]
+            labelled = [self.task(size, draw).train for size, draw in draws if shared or draw % self.request.eps_draws == eps_draw]
+            ids[source] = (tensors, np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))]))
+        return ids
+
+    def clean(self, source: str) -> bool:
+        """Whether a source is shown clean images: then there is no ε that could differ between draws."""
+        return source == "clean" or self.request.input == "clean"
 
     def fill(self, sigma: float, eps_draw: int, between: Between = still_wanted) -> tuple[int, list[Point]]:
         """Extract and probe everything at one σ with one ε draw that is not stored; (passes of an image, what the probes say)."""

@@ -19,6 +19,12 @@ def test_what_is_counted_is_what_the_sweep_then_does(request_small: SweepRequest
     assert cost.levels == study.card.sigmas[:1] + tuple(level["sigma"] for level in study.facts["levels"][1:])
 
 
+def test_clean_images_are_counted_once_for_all_draws(request_small: SweepRequest, store: Store) -> None:
+    request = request_small.model_copy(update={"input": "clean"})
+    foreseen = count(Bench(request, store)).passes
+    assert foreseen == sweep(request, store).facts["receipt"]["passes"]
+
+
 def test_the_disk_it_takes_is_foreseen_within_a_tenth(request_small: SweepRequest, store: Store) -> None:
     # Headers of units come on top, and a k-nearest-neighbours probe keeps no weights: hence a tenth, and only with baselines off.
     request = request_small.model_copy(update={"baselines": False, "poolings": ("1", "2")})

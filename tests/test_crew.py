@@ -88,4 +88,4 @@ def test_an_error_of_a_call_is_the_callers_even_when_it_is_about_time() -> None:
 def test_a_patient_crew_leaves_the_processor_to_others() -> None:
     with Crew(1, niceness=10) as crew:
         ((_, found),) = crew.run(niceness, [(0,)])
-    assert found == os.nice(0) + 10
+    assert found == min(19, os.nice(0) + 10)

@@ -123,7 +123,7 @@ def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
     table = table[(table.labels_per_class == shown["labels"]) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
     says = finding(study, result, shown, table)
-    look = tuple(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside"))
+    look = (str(study.folder), *(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside")))
     figure = _figure(study.key, result["headline"], look, study, result, shown, table)
     with TURN:  # a figure is shared by all who look at it, and sent as it is at this moment
         if shown["view"] == "curve":

@@ -26,6 +26,7 @@ MAIN = str(ROOT / "app" / "main.py")
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     st.cache_data.clear()
+    st.cache_resource.clear()
     return tmp_path
 
 
@@ -104,7 +105,11 @@ def test_the_receipt_counts_the_images_and_gives_a_whole_link() -> None:
 
 
 def test_every_view_says_its_finding_as_alternative_text() -> None:
-    for view, words in (("curve", "up1.res0"), ("blocks", "of 15 blocks are shown to be unimodal"), ("map", "The best cell is block")):
+    for view, words in (
+        ("curve", "up1.res0"),
+        ("blocks", "of 15 blocks are shown to be unimodal"),
+        ("map", "The best cell, chosen on validation images, is block up1.res0"),
+    ):
         assert words in run(view=view).get("plotly_chart")[0].proto.alt
 
 
