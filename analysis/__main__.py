@@ -242,11 +242,17 @@ def worker(
 ) -> None:
     """Carry out what the dashboard submits; one a store and device, started when needed."""
     from .store import default_root
-    from .worker import work
+    from .workers import only_worker
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if not work(store or default_root(), device, idle, processes):
-        typer.echo(f"There is a worker for {device} already.")
+    root = store or default_root()
+    with only_worker(root, device, timeout=2.0) as free:  # before what takes long to load, so that nobody starts another meanwhile
+        if not free:
+            typer.echo(f"There is a worker for {device} already.")
+            return
+        from .worker import work
+
+        work(root, device, idle, processes)
 
 
 def main() -> None:

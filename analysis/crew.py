@@ -63,7 +63,7 @@ class Crew:
     def __init__(self, count: int, niceness: int = 0) -> None:
         self.count, self.niceness = count, niceness
         self._context = get_context("spawn")
-        self._turn = self._context.Value("i", 0)
+        self._turn = self._context.Value("i", 0, lock=False)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Crew:
@@ -105,7 +105,7 @@ class Crew:
         except BrokenProcessPool as error:
             self._pool = None
             raise NoisescopeError(
-                "A worker process ended unexpectedly, perhaps for want of memory; use fewer --processes and run again."
+                "A process of the crew ended unexpectedly, perhaps for want of memory; ask for less, or use fewer processes, and run again."
             ) from error
         finally:
             if not all(future.done() for future in futures):
@@ -117,7 +117,11 @@ class Crew:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness))
         with _one_thread():  # the pool starts its processes when work comes
-            return self._pool.submit(_do, self._turn.value, function, call)
+            try:
+                return self._pool.submit(_do, self._turn.value, function, call)
+            except BrokenProcessPool:  # a process ended while it had nothing to do
+                self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness))
+                return self._pool.submit(_do, self._turn.value, function, call)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ State = Literal["submitted", "running", "done", "failed", "cancelled"]
 ACTIVE = ("submitted", "running")
 VERSION = 1
 ATTEMPTS = 3  # a worker that dies so often over one job, or before its first, is not started for it again
-PAUSE = 10.0  # seconds in which a worker that was started may come to its lock, before another is started
+PAUSE = 15.0  # seconds in which a worker that was started may come to its lock, before another is started
 PATIENCE = 5.0  # seconds that one writer waits for another
 TABLES = """
 CREATE TABLE jobs (
@@ -181,8 +181,8 @@ class Jobs:
 
     def finish(self, id: str, study: str) -> None:
         """A running job is done: its study has what was kept so far."""
-        shutil.rmtree(self.folder(id), ignore_errors=True)
-        self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message="")
+        if self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message=""):
+            shutil.rmtree(self.folder(id), ignore_errors=True)
 
     def fail(self, id: str, reason: str) -> None:
         """A job cannot be carried out, for a reason that a person can read."""
@@ -214,7 +214,7 @@ class Jobs:
         with self._open(write=True) as connection:
             row = connection.execute("SELECT at, count FROM starts WHERE device = ?", (device,)).fetchone()
             count = row["count"] if row else 0
-            if row and count < ATTEMPTS and time.time() - row["at"] < PAUSE:
+            if row and time.time() - row["at"] < PAUSE:
                 return False
             connection.execute("REPLACE INTO starts VALUES (?, ?, ?)", (device, time.time(), 0 if count >= ATTEMPTS else count + 1))
         if count < ATTEMPTS:
@@ -254,4 +254,4 @@ def last_words(root: Path, device: str) -> str:
     """What a worker wrote last, and where."""
     log = place(root, device).with_suffix(".log")
     said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return f"It said: {said[-1]} More is in {log}." if said else "It said nothing."
+    return f"It said: '{said[-1]}'. More is in {log}." if said else "It said nothing."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -42,16 +42,17 @@ class Lane:
     """The worker's end: questions come in by threads and are answered by whoever calls `serve`, the thread that has the model."""
 
     def __init__(self, root: Path, device: str, known: Mapping[str, Any]) -> None:
-        key = secrets.token_bytes(32)
-        self._listener = Listener(("127.0.0.1", 0), authkey=key)
+        self._key, self._closed = secrets.token_bytes(32), False
+        self._listener = Listener(("127.0.0.1", 0))
         self._asked: Queue[_Asked] = Queue()
         self._path = place(root, device).with_suffix(".json")
         with writing(self._path) as temporary:
             os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))  # only its owner may read the key
-            temporary.write_text(json.dumps({**known, "port": self._listener.address[1], "key": key.hex(), "pid": os.getpid()}))
+            temporary.write_text(json.dumps({**known, "port": self._listener.address[1], "key": self._key.hex(), "pid": os.getpid()}))
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._closed = True
         self._path.unlink(missing_ok=True)
         self._listener.close()
 
@@ -73,17 +74,15 @@ class Lane:
         return count
 
     def _accept(self) -> None:
-        while True:
-            try:
+        while not self._closed:
+            with suppress(OSError):  # one who hung up; or closed
                 connection = self._listener.accept()
-            except AuthenticationError:
-                continue
-            except OSError:  # closed
-                return
-            Thread(target=self._converse, args=(connection,), daemon=True).start()
+                Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: Connection) -> None:
-        with suppress(EOFError, OSError, ValueError), connection:
+        with suppress(AuthenticationError, EOFError, OSError, ValueError), connection:
+            deliver_challenge(connection, self._key)  # here, not while accepting: who never answers keeps nobody else waiting
+            answer_challenge(connection, self._key)
             while True:
                 asked = _Asked(json.loads(connection.recv_bytes()))
                 self._asked.put(asked)
@@ -110,10 +109,18 @@ def ask(root: Path, device: str, question: Question, patience: float = START) ->
 
 
 def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Answer:
-    with Client(("127.0.0.1", address["port"]), authkey=bytes.fromhex(address["key"])) as connection:
-        connection.send_bytes(json.dumps(question).encode())
-        if not connection.poll(max(0.0, patience)):
+    deadline, key = time.monotonic() + patience, bytes.fromhex(address["key"])
+
+    def await_word(connection: Connection) -> None:
+        if not connection.poll(max(0.0, deadline - time.monotonic())):
             raise EOFError
+
+    with Client(("127.0.0.1", address["port"])) as connection:
+        await_word(connection)
+        answer_challenge(connection, key)
+        deliver_challenge(connection, key)
+        connection.send_bytes(json.dumps(question).encode())
+        await_word(connection)
         said, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
     if "error" in said:
         raise InvalidRequest(said["error"])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,14 +22,16 @@ News = Callable[[list[Point]], None]
 
 
 @lru_cache(maxsize=1)
-def _bench(request: str, root: Path, device: str, batch_size: int) -> Bench:
-    """The crew's own bench, kept between the units of a sweep."""
+def _bench(request: str, root: Path, device: str, batch_size: int, _of: tuple[str, str]) -> Bench:
+    """The crew's own bench, kept between the units of a sweep; of the model and the data of these identities."""
     torch.set_num_threads(1)
     return Bench(SweepRequest.model_validate_json(request), Store(root), device, batch_size)
 
 
-def _fill(request: str, root: Path, device: str, batch_size: int, sigma: float, eps_draw: int) -> tuple[int, list[Point]]:
-    return _bench(request, root, device, batch_size).fill(sigma, eps_draw)
+def _fill(
+    request: str, root: Path, device: str, batch_size: int, of: tuple[str, str], sigma: float, eps_draw: int
+) -> tuple[int, list[Point]]:
+    return _bench(request, root, device, batch_size, of).fill(sigma, eps_draw)
 
 
 def sweep(
@@ -55,7 +58,10 @@ def carry_out(
     """The study of a bench's request; `between` is called between two batches, `news` tells what the probes of a unit say."""
     started = time.perf_counter()
     passes = 0
-    units = [(bench.sigmas[i], draw) for i in coarse_first(len(bench.sigmas)) for draw in range(bench.request.eps_draws)]
+    order, draws = coarse_first(len(bench.sigmas)), range(bench.request.eps_draws)
+    units = [(bench.sigmas[i], draw) for i in order for draw in draws]
+    if bench.request.input == "clean":  # draws share their features: two at work on one σ at once would both extract them
+        units = [(bench.sigmas[i], draw) for draw in draws for i in order]
     if bench.request.baselines:
         units += [(CLEAN, draw) for draw in range(bench.request.eps_draws)]
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
@@ -75,11 +81,13 @@ def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Bet
         return
     passes: dict[tuple[float, int], int] = {}
 
-    def calls() -> Iterator[tuple[str, Path, str, int, float, int]]:
+    of = (bench.card.identity, bench.dataset.identity)
+
+    def calls() -> Iterator[tuple[Any, ...]]:
         for sigma, draw in units:
             if bench.device != "cpu":
                 passes[sigma, draw] = bench.extract(sigma, draw, between)
-            yield bench.request.canonical(), bench.store.root, "cpu", bench.settings["batch_size"], sigma, draw  # type: ignore[misc]
+            yield bench.request.canonical(), bench.store.root, "cpu", bench.settings["batch_size"], of, sigma, draw
 
     for (*_, sigma, draw), (count, points) in crew.run(_fill, calls(), between):
         yield sigma, passes.get((sigma, draw), 0) + count, points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,14 +13,13 @@ import torch
 from .answers import Answers
 from .crew import Crew, Dropped
 from .devices import choose_device, devices
-from .errors import NoisescopeError
+from .errors import NoisescopeError, StoreUnavailable
 from .jobs import Job, Jobs, place
 from .lane import Lane
 from .partial import Partial
 from .planning import Bench
 from .store import Store
 from .sweeping import carry_out
-from .workers import only_worker
 
 log = logging.getLogger(__name__)
 LOOK = 0.2  # seconds between two looks at the job table while a job runs
@@ -32,10 +32,10 @@ class Worker:
     def __init__(self, root: Path, device: str, processes: int) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
-        self.jobs.begun(device)
         self.crew = Crew(processes, niceness=10)
         self.lane = Lane(root, device, {"devices": devices()})
         self.answers = Answers(Store(root), self.device, processes)
+        self.jobs.begun(device)  # last of all: what fails before counts as a start that came to nothing
 
     def serve(self, idle: float) -> None:
         """Work until nobody has needed this worker for `idle` seconds."""
@@ -73,27 +73,25 @@ class Worker:
             self.lane.serve(self.answers)
             if time.monotonic() - seen > LOOK:
                 seen = time.monotonic()
-                if not self.jobs.wanted(job.id):
-                    raise Dropped
+                with suppress(StoreUnavailable):  # a table that is locked for a moment: the next look will tell
+                    if not self.jobs.wanted(job.id):
+                        raise Dropped
 
         def progress(done: int, total: int, message: str) -> None:
             pace.append(time.monotonic())
             left = (total - done) * (pace[-1] - pace[0]) / (len(pace) - 1)
-            self.jobs.tell(job.id, done, total, message, left)
+            with suppress(StoreUnavailable):
+                self.jobs.tell(job.id, done, total, message, left)
 
         return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
 
 
-def work(root: Path, device: str, idle: float, processes: int) -> bool:
-    """Be a device's worker until nobody needs one; False where there is one already."""
-    with only_worker(root, device, timeout=2.0) as free:
-        if not free:
-            return False
-        torch.set_num_threads(1)
-        worker = Worker(root, device, processes)
-        try:
-            worker.serve(idle)
-        finally:
-            worker.lane.close()
-            worker.crew.close()
-    return True
+def work(root: Path, device: str, idle: float, processes: int) -> None:
+    """Be a device's worker until nobody needs one; the caller holds the device's lock."""
+    torch.set_num_threads(1)
+    worker = Worker(root, device, processes)
+    try:
+        worker.serve(idle)
+    finally:
+        worker.lane.close()
+        worker.crew.close()

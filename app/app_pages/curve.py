@@ -12,7 +12,7 @@ from analysis.studies import Study
 from app.components import bench as lab
 from app.components import controls, curve, inputs, link, measure, receipt, watch
 from app.components.controls import BESIDE
-from app.components.runs import Run, asked, runs
+from app.components.runs import Run, asked, runs, study_of
 
 CLAMPED = 0.05  # of log σ: further from a level of the model is said
 
@@ -31,7 +31,8 @@ def from_link(found: list[Run]) -> None:
         return
     st.session_state["seen"] = True
     query = st.query_params
-    wanted = next((run for run in found if query.get("run") == run.key), None)
+    asked_for = study_of(query.get("run"))
+    wanted = next((run for run in found if run.key == asked_for), None)
     if wanted:
         st.session_state["run"] = wanted.key
     elif "run" in query:
@@ -58,12 +59,15 @@ def _block_and_level(query: Any, wanted: Run | None) -> None:
             st.warning(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
     if given := query.get("sigma"):
         try:
-            place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / float(given))))
+            wanted_sigma = float(given)
         except ValueError:
+            wanted_sigma = math.nan
+        if not (math.isfinite(wanted_sigma) and wanted_sigma > 0):
             st.warning(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
             return
+        place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / wanted_sigma)))
         st.session_state["level"], st.session_state["level_of"] = place, wanted.key
-        if abs(math.log(card.sigmas[place] / float(given))) > CLAMPED:
+        if abs(math.log(card.sigmas[place] / wanted_sigma)) > CLAMPED:
             st.warning(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")
 
 
@@ -82,6 +86,7 @@ def page() -> None:
 
 def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     known = {run.key: run for run in here}
+    st.session_state["run"] = study_of(st.session_state.get("run"))
     if st.session_state.get("run") not in known:
         st.session_state["run"] = next(iter(known), None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -105,7 +110,7 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     elif run.study:
         _study(run, run.study, here, bench, axis)
     elif run.job:
-        watch.show(run.job, axis, None)
+        watch.show(run.job, axis)
 
 
 def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:

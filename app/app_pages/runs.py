@@ -12,7 +12,7 @@ from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
 from app.components import receipt, watch
-from app.components.runs import SAID, Run, ago, duration, jobs, runs, size
+from app.components.runs import SAID, Run, ago, jobs, progress, runs, size
 
 
 def row(run: Run) -> dict[str, str]:
@@ -73,8 +73,7 @@ def _state(run: Run) -> None:
     elif run.job and run.state == "cancelled":
         st.info(f"Cancelled after {run.job.done} of {run.job.total or '?'} parts; what is done is kept.", icon=":material/stop_circle:")
     elif run.job and run.job.active:
-        text = f"{run.job.done} of {run.job.total or '?'} parts, {duration(run.job.eta)} left"
-        st.progress(run.job.done / run.job.total if run.job.total else 0.0, text=text)
+        st.progress(run.job.done / run.job.total if run.job.total else 0.0, text=progress(run.job))
 
 
 def _actions(run: Run) -> None:

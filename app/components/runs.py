@@ -87,8 +87,11 @@ def _opened(folder: Path, changed: int) -> Study:
 
 
 def runs() -> list[Run]:
-    """Everything, pinned first, then the newest. Raises what is wrong with the job table."""
-    marks, listed = jobs().marks(), jobs().list()
+    """Everything, pinned first, then the newest. What is wrong with the job table stands in the tray: studies are not in it."""
+    try:
+        marks, listed = jobs().marks(), jobs().list()
+    except NoisescopeError:
+        marks, listed = {}, []
     own = default_root() / "studies"
     found: list[Run] = []
     for key, folder in studies().items():
@@ -99,9 +102,16 @@ def runs() -> list[Run]:
             found.append(Run(**known, state="damaged", created=folder.stat().st_mtime, problem=str(error)))
             continue
         found.append(Run(**known, state="done", created=datetime.fromisoformat(study.facts["created"]).timestamp(), study=study))
-    there = {run.key for run in found}
-    found += [Run(job.id, job.state, job.submitted, False, Mark(), job=job) for job in listed if job.study not in there]
+    found += [Run(job.id, job.state, job.submitted, False, Mark(), job=job) for job in listed if job.state != "done"]
     return sorted(found, key=lambda run: (not run.mark.pinned, run.ships, -run.created))
+
+
+def study_of(key: str | None) -> str | None:
+    """The key of the study that a finished job has become; any other key as it is."""
+    try:
+        return next((job.study for job in jobs().list() if job.id == key and job.study), key)
+    except NoisescopeError:
+        return key
 
 
 def submit(request: SweepRequest, device: str = "cpu") -> None:
@@ -123,10 +133,20 @@ def asked(run: Run) -> SweepRequest:
 def duration(seconds: float | None) -> str:
     """A time that a person can plan with."""
     if seconds is None:
-        return "not known yet"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return "an unknown time"
+    for unit, length, up_to in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < up_to * length:
+            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def progress(job: Job) -> str:
+    """How far an active job is, in words."""
+    if job.state == "submitted":
+        return "Waiting for its turn"
+    if not job.total:
+        return "Starting"
+    return f"{job.done} of {job.total} parts, {duration(job.eta)} left"
 
 
 def size(count: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.errors import NoisescopeError
-from analysis.jobs import Job
 from app.components import keeper
-from app.components.runs import duration, jobs
+from app.components.bench import short
+from app.components.runs import jobs, progress
 
 EVERY = 2.0  # seconds
 
@@ -29,19 +29,15 @@ def show() -> None:
 
 @st.fragment(run_every=EVERY)
 def _follow(known: set[str]) -> None:
-    active = [job for job in jobs().list() if job.active]
+    try:
+        active = [job for job in jobs().list() if job.active]
+    except NoisescopeError:  # locked for a moment
+        return
     st.caption("At work")
     for job in active:
-        st.progress(job.done / job.total if job.total else 0.0, text=line(job))
+        st.progress(
+            job.done / job.total if job.total else 0.0,
+            text=f"{short(job.request.backend)} on {short(job.request.dataset)}: {progress(job).lower()}",
+        )
     if {job.id for job in active} != known:
         st.rerun()
-
-
-def line(job: Job) -> str:
-    """What a job does now."""
-    what = f"{job.request.backend} on {job.request.dataset}"
-    if job.state == "submitted":
-        return f"{what}: waiting for its turn"
-    if not job.total:
-        return f"{what}: starting"
-    return f"{what}: {job.done} of {job.total} parts, {duration(job.eta)} left"

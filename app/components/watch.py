@@ -7,23 +7,28 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.errors import NoisescopeError
 from analysis.jobs import Job
 from analysis.studies import UNFINISHED
 from app.components import asking
 from app.components.curve import toolbar
-from app.components.runs import duration, jobs, submit
+from app.components.runs import jobs, progress, submit
 
 EVERY = 1.0  # seconds
 LOWEST, HIGHEST = 0.01, 20.0  # σ, of the axis while levels are still to come
 
 
-def show(job: Job, axis: str, labels: str | None) -> None:
+def show(job: Job, axis: str) -> None:
     """Draw the job; while it is at work the page follows it by itself."""
-    st.fragment(_draw, run_every=EVERY if job.active else None)(job.id, axis, labels, job.state)
+    st.fragment(_draw, run_every=EVERY if job.active else None)(job.id, axis, job.state)
 
 
-def _draw(id: str, axis: str, labels: str | None, before: str) -> None:
-    job = jobs().get(id)
+def _draw(id: str, axis: str, before: str) -> None:
+    try:
+        job = jobs().get(id)
+    except NoisescopeError as error:  # locked for a moment, or deleted by another person
+        st.warning(str(error), icon=":material/hourglass_empty:")
+        return
     if job.state != before:
         asking.forget()
         st.rerun()
@@ -33,14 +38,13 @@ def _draw(id: str, axis: str, labels: str | None, before: str) -> None:
         if job.active:
             st.container(key="skeleton", height=360, border=True).caption("The first points come when the first noise level is done.")
         return
-    _figure(table, axis, labels, job)
+    _figure(table, axis, job)
 
 
 def _state(job: Job) -> None:
     if job.active:
-        text = "Waiting for its turn" if job.state == "submitted" else f"{job.done} of {job.total or '?'} parts, {duration(job.eta)} left"
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(job.done / job.total if job.total else 0.0, text=f"{text}{': ' + job.message if job.message else ''}")
+            st.progress(job.done / job.total if job.total else 0.0, text=f"{progress(job)}{': ' + job.message if job.message else ''}")
             if st.button("Cancel", icon=":material/stop:", key=f"cancel-{job.id}"):
                 jobs().cancel(job.id)
                 st.rerun()
@@ -63,27 +67,33 @@ def again(job: Job) -> bool:
 
 def points(job: Job) -> Any | None:
     """The points so far, tidy, or None."""
-    path = jobs().folder(job.id) / UNFINISHED
-    if not path.exists():
-        return None
     import pandas as pd
 
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(jobs().folder(job.id) / UNFINISHED)
+    except OSError:  # not there yet, or its study has just taken its place
+        return None
 
 
-def _figure(table: Any, axis: str, labels: str | None, job: Job) -> None:
+def _figure(table: Any, axis: str, job: Job) -> None:
     from analysis import figures
 
     known = list(dict.fromkeys(table.labels_per_class))
-    shown = labels if labels in known else known[0]
+    shown = (
+        st.segmented_control("Labels per class", known, default=known[0], required=True, key=f"labels-{job.id}")
+        if len(known) > 1
+        else known[0]
+    )
     table = table[table.labels_per_class == shown]
+    pooling = job.request.poolings[0]
+    table = table[table.pooling.isin(["flat", pooling])]
     model = table[table.source == "model"]
     if not len(model):
         return
     levels = model[["sigma", "timestep", "log_snr"]].drop_duplicates().sort_values("sigma").to_dict("records")
     best = model.groupby("block").validation_accuracy.mean().idxmax()
     says = f"{len(levels)} noise {'level' if len(levels) == 1 else 'levels'} so far, {shown} labels a class; block {best} reads best on validation images."
-    figure = figures.blocks_figure(table, levels, axis, f"model/{best}/1")
+    figure = figures.blocks_figure(table, levels, axis, f"model/{best}/{pooling}")
     figure.update_xaxes(range=[math.log10(job.request.sigmas[0] if job.request.sigmas else LOWEST) - 0.1, math.log10(HIGHEST) + 0.1])
     st.plotly_chart(figure, key=f"partial-{job.id}", alt=says, config=toolbar())
     st.caption(
