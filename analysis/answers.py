@@ -22,7 +22,7 @@ class Answers:
 
     def __init__(self, store: Store, device: str, processes: int) -> None:
         self.store, self.device, self.processes = store, device, processes
-        self._last: Bench | None = None
+        self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
 
     def __call__(self, question: Question) -> Answer:
@@ -32,8 +32,8 @@ class Answers:
         return known[question["ask"]](question)
 
     def _open(self, request: str) -> Bench:
-        self._last = Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self._last)
-        return self._last
+        self.like = Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)
+        return self.like
 
     def cost(self, question: Question) -> Answer:
         """Seconds, memory, disk, and how much is there already."""

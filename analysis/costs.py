@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from . import registry
 from .encoders.base import Encoder
@@ -99,8 +101,11 @@ def estimate(bench: Bench, processes: int) -> Cost:
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
+    rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)
+    widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
     one = (
-        2 * bench.card.parameter_bytes
+        3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
+        + 2 * bench.card.parameter_bytes
         + images
         + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
     )
@@ -123,13 +128,15 @@ def _timed(bench: Bench) -> tuple[float, float]:
     per_class = bench.request.labels_per_class[0]
     task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
     rng = np.random.default_rng(0)
-    train = rng.permutation(task.train)[:TIMED]
+    labelled = task.values(task.train)
+    share = max(2, TIMED // len(bench.labels.classes))  # of every class, so that a probe has something to tell apart
+    train = np.concatenate([rng.permutation(task.train[labelled == k])[:share] for k in range(len(bench.labels.classes))])
     ids = np.concatenate([train, rng.permutation(task.validation)[:64]])
     tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
     x0 = load_x0(bench.dataset, ids, bench.model)
     eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
     batch = int(bench.settings["batch_size"])  # type: ignore[call-overload]
-    read_features(bench.model, tensors, x0[:batch], eps[:batch], sigma, batch)  # the first pass warms caches up
+    batch = _fitting(lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch)  # and warms caches up
     started = time.perf_counter()
     values = read_features(bench.model, tensors, x0, eps, sigma, batch)
     per_pass = (time.perf_counter() - started) / len(ids)
@@ -144,3 +151,15 @@ def _timed(bench: Bench) -> tuple[float, float]:
     sizes = [len(bench.task(labels, 0).train) * bench.request.draws(labels) for labels in bench.request.labels_per_class]
     draws = [bench.request.draws(labels) for labels in bench.request.labels_per_class]
     return per_pass, per_fit * sum(sizes) / sum(draws)
+
+
+def _fitting(attempt: Callable[[int], Any], batch: int) -> int:
+    """The batch size, halved until the device has room for it."""
+    while True:
+        try:
+            attempt(batch)
+            return batch
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+            batch //= 2

@@ -33,11 +33,14 @@ class Taps:
     def __init__(self, backend: Backend, reduce: Reduce, last: str) -> None:
         self._backend, self._reduce, self._last = backend, reduce, last
         self._taken: dict[str, Any] = {}
+        self._listening = False  # the network may serve others between two calls
 
     def hook(self, name: str, stop: bool) -> Callable[[nn.Module, Any, Any], None]:
         block = self._backend.block(name)
 
         def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if not self._listening:
+                return
             self._taken[name] = self._reduce(self._backend.as_map(block, output))
             if stop and name == self._last:
                 raise _Stop
@@ -46,9 +49,12 @@ class Taps:
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> dict[str, Any]:
         """(B, c, h, w) x_σ, (B,) -> the blocks' reduced outputs."""
-        self._taken = {}
-        with suppress(_Stop):
-            self._backend.denoise(x, sigma, condition)
+        self._taken, self._listening = {}, True
+        try:
+            with suppress(_Stop):
+                self._backend.denoise(x, sigma, condition)
+        finally:
+            self._listening = False
         return self._taken
 
 

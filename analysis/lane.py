@@ -20,7 +20,7 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any
 
-from .errors import InvalidRequest, NoisescopeError
+from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 from .jobs import place
 from .store import writing
 from .workers import facts, start_worker
@@ -41,14 +41,14 @@ class _Asked:
 class Lane:
     """The worker's end: questions come in by threads and are answered by whoever calls `serve`, the thread that has the model."""
 
-    def __init__(self, root: Path, device: str, known: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, device: str) -> None:
         self._key, self._closed = secrets.token_bytes(32), False
         self._listener = Listener(("127.0.0.1", 0))
         self._asked: Queue[_Asked] = Queue()
         self._path = place(root, device).with_suffix(".json")
         with writing(self._path) as temporary:
             os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))  # only its owner may read the key
-            temporary.write_text(json.dumps({**known, "port": self._listener.address[1], "key": self._key.hex(), "pid": os.getpid()}))
+            temporary.write_text(json.dumps({"port": self._listener.address[1], "key": self._key.hex(), "pid": os.getpid()}))
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Lane:
                 except NoisescopeError as error:
                     asked.answer = ({"error": str(error)}, b"")
                 except Exception as error:  # a bug in one answer must not end the worker: it is said where it was asked
-                    asked.answer = ({"error": f"{type(error).__name__}: {error}. This is a mistake in Noisescope."}, b"")
+                    asked.answer = ({"mistake": f"{type(error).__name__}: {error}. This is a mistake in Noisescope."}, b"")
                 finally:
                     asked.ready.set()
                 count += 1
@@ -95,7 +95,8 @@ class Lane:
 def ask(root: Path, device: str, question: Question, patience: float = START) -> Answer:
     """A worker's answer, starting the worker if none runs; blocks, so a page asks in a thread.
 
-    Raises InvalidRequest with what the worker says is wrong, or when it does not answer.
+    Raises InvalidRequest with what is wrong with the question, NoisescopeError where the worker failed, StoreUnavailable where
+    it does not answer.
     """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -105,7 +106,7 @@ def ask(root: Path, device: str, question: Question, patience: float = START) ->
             with suppress(OSError, EOFError, AuthenticationError):  # it is just starting or ending: ask again
                 return _ask(address, question, deadline - time.monotonic())
         time.sleep(0.1)
-    raise InvalidRequest(f"The worker for {device} does not answer; its log is {place(root, device).with_suffix('.log')}.")
+    raise StoreUnavailable(f"The worker for {device} does not answer; its log is {place(root, device).with_suffix('.log')}.")
 
 
 def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Answer:
@@ -124,4 +125,6 @@ def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Ans
         said, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
     if "error" in said:
         raise InvalidRequest(said["error"])
+    if "mistake" in said:
+        raise NoisescopeError(said["mistake"])
     return said, data

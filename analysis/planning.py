@@ -74,7 +74,8 @@ class Bench:
         self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
-        self._like = like if same and like and like.request.baselines == request.baselines else None
+        if same and like and like.device == device and like.request.baselines == request.baselines and "sources" in vars(like):
+            vars(self)["sources"] = like.sources
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train, self.labels)
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
@@ -102,8 +103,6 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        if self._like:
-            return self._like.sources
         model = open_backend(self.request.backend, device=self.device)
         if not self.request.baselines:
             return {"model": model}

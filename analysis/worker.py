@@ -18,8 +18,9 @@ from .jobs import Job, Jobs, place
 from .lane import Lane
 from .partial import Partial
 from .planning import Bench
-from .store import Store
+from .store import Store, write_json
 from .sweeping import carry_out
+from .workers import DEVICES
 
 log = logging.getLogger(__name__)
 LOOK = 0.2  # seconds between two looks at the job table while a job runs
@@ -33,7 +34,8 @@ class Worker:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
         self.crew = Crew(processes, niceness=10)
-        self.lane = Lane(root, device, {"devices": devices()})
+        write_json(root / "workers" / DEVICES, devices())
+        self.lane = Lane(root, device)
         self.answers = Answers(Store(root), self.device, processes)
         self.jobs.begun(device)  # last of all: what fails before counts as a start that came to nothing
 
@@ -64,6 +66,7 @@ class Worker:
 
     def _sweep(self, job: Job) -> str:
         bench = Bench(job.request, Store(self.root), self.device)
+        self.answers.like = bench  # one model serves both lanes
         partial = Partial(bench, self.jobs.folder(job.id))
         seen = time.monotonic()
         pace = deque([seen], maxlen=WINDOW)

@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 from .errors import StoreUnavailable
 from .jobs import Jobs, place
 
+DEVICES = "devices.list.json"
+
 
 @contextmanager
 def only_worker(root: Path, device: str, timeout: float = 0) -> Iterator[bool]:
@@ -71,8 +73,16 @@ def tend(root: Path) -> None:
 
 
 def facts(root: Path, device: str) -> dict[str, Any]:
-    """What a device's worker last wrote of itself: its address and the devices of this machine; empty before its first start."""
+    """Where a device's worker listens: port, key, process id; empty while none runs."""
     try:
         return dict(json.loads(place(root, device).with_suffix(".json").read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def known_devices(root: Path) -> list[str]:
+    """What a worker once found to compute on here, the fastest first; until then the CPU."""
+    try:
+        return list(json.loads((root / "workers" / DEVICES).read_text()))
+    except (OSError, ValueError):
+        return ["cpu"]

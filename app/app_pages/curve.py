@@ -8,11 +8,12 @@ from typing import Any
 import streamlit as st
 
 from analysis.errors import NoisescopeError
+from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
 from app.components import controls, curve, inputs, link, measure, receipt, watch
 from app.components.controls import BESIDE
-from app.components.runs import Run, asked, runs, study_of
+from app.components.runs import Run, runs, study_of
 
 CLAMPED = 0.05  # of log σ: further from a level of the model is said
 
@@ -23,6 +24,19 @@ def places(found: list[Run]) -> tuple[list[str], list[str]]:
     backends = list(dict.fromkeys([*(place[0] for place in used), *lab.models()]))
     datasets = list(dict.fromkeys([*(place[1] for place in used), "digits", "shapes"]))
     return backends, datasets
+
+
+def note(sentence: str) -> None:
+    """What a link says wrong: it stands there until another run is chosen."""
+    st.session_state.setdefault("link_notes", []).append(sentence)
+
+
+def _notes() -> None:
+    shown = st.session_state.get("run")
+    if st.session_state.setdefault("link_notes_of", shown) != shown:
+        st.session_state["link_notes"] = []
+    for sentence in st.session_state.get("link_notes", []):
+        st.warning(sentence)
 
 
 def from_link(found: list[Run]) -> None:
@@ -36,12 +50,12 @@ def from_link(found: list[Run]) -> None:
     if wanted:
         st.session_state["run"] = wanted.key
     elif "run" in query:
-        st.warning(f"The link asks for run {query['run']!r}, which is not in this store. Another is shown.")
+        note(f"The link asks for run {query['run']!r}, which is not in this store. Another is shown.")
         st.session_state["run"] = None
     for index, name in enumerate(("backend", "dataset")):
         given, own = query.get(name), wanted.place[index] if wanted else None
         if given and own and given != own:
-            st.warning(f"The link asks for {name} = {given!r} and for a run of {own!r}. The run is shown.")
+            note(f"The link asks for {name} = {given!r} and for a run of {own!r}. The run is shown.")
         if own or given:
             st.session_state[name] = own or given
     _block_and_level(query, wanted)
@@ -56,19 +70,19 @@ def _block_and_level(query: Any, wanted: Run | None) -> None:
         if given in blocks:
             st.session_state["block"] = given
         else:
-            st.warning(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
+            note(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
     if given := query.get("sigma"):
         try:
             wanted_sigma = float(given)
         except ValueError:
             wanted_sigma = math.nan
         if not (math.isfinite(wanted_sigma) and wanted_sigma > 0):
-            st.warning(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
+            note(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
             return
         place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / wanted_sigma)))
         st.session_state["level"], st.session_state["level_of"] = place, wanted.key
         if abs(math.log(card.sigmas[place] / wanted_sigma)) > CLAMPED:
-            st.warning(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")
+            note(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")
 
 
 def page() -> None:
@@ -92,25 +106,43 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:
             st.selectbox("Run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
-        measuring = st.toggle("Measure something new", value=not known, key="measuring")
+        if not known and bench.card:
+            st.session_state["measuring"] = True
+        measuring = st.toggle("Measure something new", key="measuring")
+    _notes()
     request = measure.panel(bench) if measuring and bench.card else None
-    if not known:
+    if not known and bench.card:
         st.info(
             "Nothing has been measured for this model and data. Press Run above: points appear as they come.", icon=":material/science:"
         )
+    if not known:
         return
     run = known[st.session_state["run"]]
-    for name, value in (("backend", bench.backend), ("dataset", bench.dataset), ("run", run.key)):
-        st.query_params[name] = value
-    if request and run.request and request != asked(run) and run.study:
-        st.caption("What is shown below was measured with other settings than those above.")
     axis = lab.axis()
+    link.keep("axis", list(lab.AXES))
+    for name, value in {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, "block": bench.block}.items():
+        if value is not None:
+            st.query_params[name] = value
+        elif name in st.query_params:
+            del st.query_params[name]
+    if request and run.study and differs(request, run.study):
+        st.caption("What is shown below was measured with other settings than those above.")
     if run.problem:
         st.error(run.problem, icon=":material/broken_image:")
     elif run.study:
         _study(run, run.study, here, bench, axis)
     elif run.job:
+        lab.axis_switch()
         watch.show(run.job, axis)
+
+
+def differs(request: SweepRequest, study: Study) -> bool:
+    """Whether a study was made with other settings than a request asks for; what the request leaves open does not differ."""
+    made = SweepRequest.model_validate(study.facts["request"])
+    blocks = request.blocks or tuple(block.name for block in study.card.blocks)
+    same = request.model_copy(update={"blocks": blocks, "sigmas": made.sigmas, "label_set": request.label_set or made.label_set})
+    levels = len(made.sigmas or ())
+    return same != made.model_copy(update={"levels": request.levels}) or request.levels != levels
 
 
 def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:
@@ -128,13 +160,13 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     shown = {name: link.keep(name, values) for name, values in allowed.items()} | {"axis": axis}
     result = _result(study, shown["labels"], bench.block)
     sigma = lab.level(study.card, run.key, result["verdict"]["peak_sigma"])
-    shown["sigma"] = f"{sigma:.6g}"
+    st.query_params["sigma"] = shown["sigma"] = f"{sigma:.6g}"
     curve.headline(study, result)
     with st.container(key="stage" if shown["view"] == "curve" else "figure"):
         if shown["view"] == "curve":
             curve.paint(study, result)
         if shown["view"] == "input":
-            inputs.show(run, here, result, shown)
+            inputs.show(run, here, bench.device, result, shown)
         else:
             curve.chart(study, result, shown)
         if shown["view"] == "budget":

@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.lane import Answer, ask
 from analysis.store import default_root
+from app.components.runs import jobs
 
 KEPT = 32
 
@@ -21,7 +22,8 @@ def _threads() -> ThreadPoolExecutor:
 def answer(question: dict[str, Any], device: str) -> Answer | None:
     """The worker's answer, or None while it is on its way. Raises what the worker says is wrong."""
     asked: dict[str, Future[Answer]] = st.session_state.setdefault("asked", {})
-    name = f"{device}:{sorted(question.items())}"
+    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
+    name = f"{device}:{ended}:{sorted(question.items())}"
     if name not in asked:
         while len(asked) >= KEPT:
             asked.pop(next(iter(asked)))

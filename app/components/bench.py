@@ -130,7 +130,7 @@ def level(card: Card, run: str, peak: float) -> float:
 
 def _device() -> str:
     """What to compute on: the devices that a worker found here, else the CPU."""
-    there = workers.facts(default_root(), "cpu").get("devices", ["cpu"])
+    there = workers.known_devices(default_root())
     if st.session_state.get("device") not in there:
         st.session_state["device"] = there[0]
     if len(there) > 1:

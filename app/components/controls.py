@@ -21,8 +21,7 @@ def draw(allowed: Mapping[str, list[str]]) -> None:
         st.segmented_control("View", allowed["view"], required=True, format_func=VIEWS.__getitem__, key="view")
         if "question" in allowed and view != TOGETHER:
             st.segmented_control("Question", allowed["question"], required=True, key="question")
-        if view != "budget":
-            axis_switch()
+        axis_switch()
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)

@@ -12,7 +12,7 @@ from app.components.runs import Run, asked, submit
 OTHER = {"noisy": "clean", "clean": "noisy"}
 
 
-def show(run: Run, here: list[Run], result: Result, shown: Mapping[str, str]) -> None:
+def show(run: Run, here: list[Run], device: str, result: Result, shown: Mapping[str, str]) -> None:
     """Draw both curves, or offer to measure the one that is not there."""
     wanted = asked(run).model_copy(update={"input": OTHER[run.request["input"]]})
     other = next((found for found in here if found.study and asked(found) == wanted and found.state == "done"), None)
@@ -23,7 +23,7 @@ def show(run: Run, here: list[Run], result: Result, shown: Mapping[str, str]) ->
             icon=":material/science:",
         )
         label = f"Measure the {wanted.input} input"
-        st.button(label, type="primary", icon=":material/play_arrow:", key="measure-input", on_click=submit, args=(wanted,))
+        st.button(label, type="primary", icon=":material/play_arrow:", key="measure-input", on_click=submit, args=(wanted, device))
         return
     from analysis import figures
 

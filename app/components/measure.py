@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis.errors import NoisescopeError
+from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.specs import SweepRequest
 from app.components import asking
 from app.components.bench import Bench
@@ -15,6 +16,7 @@ from app.components.runs import duration, size, submit
 
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4"]
+ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
@@ -81,19 +83,21 @@ def _told(request: SweepRequest, device: str) -> bool:
 
 def _line(request: SweepRequest, device: str, known: bool) -> None:
     """What it will cost, and the button."""
-    wrong, cost = None, None
+    cost: Mapping[str, Any] | None = None
+    wrong: NoisescopeError | None = None
     try:
         if found := asking.answer({"ask": "cost", "request": request.canonical()}, device):
             cost = found[0]
     except NoisescopeError as error:
-        wrong = str(error)
+        wrong = error
     if (cost or wrong) and not known:
         st.rerun()  # the whole page once more: then nothing polls
     if wrong:
-        st.error(wrong, icon=":material/block:")
+        st.error(str(wrong), icon=":material/block:")
         st.button("Ask again", on_click=asking.forget)
-        return
-    if cost:
+        if isinstance(wrong, InvalidRequest):  # else only the cost is not known
+            return
+    elif cost:
         with st.container(horizontal=True, gap="medium"):
             st.metric(
                 "Time",
@@ -109,7 +113,7 @@ def _line(request: SweepRequest, device: str, known: bool) -> None:
             )
         for what, needed, free in (("memory", cost["memory"], cost["free_memory"]), ("disk", cost["disk"], cost["free_disk"])):
             if needed > free:
-                st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. Ask for fewer images, levels or poolings.")
+                st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. {ADVICE[what]}")
     else:
         st.caption("Finding out what it will cost …")
     if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=submit, args=(request, device)):
