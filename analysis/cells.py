@@ -75,12 +75,10 @@ def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.nda
     return NearBest(best, frozenset(near))
 
 
-def near_best_of(study: Study, labels: str) -> NearBest:
-    """`near_best` of the model's cells in a study."""
+def near_best_of(study: Study, labels: str, pooling: str) -> NearBest:
+    """`near_best` of the model's cells of one pooling in a study."""
     table = study.table("curve")
-    table = table[(table.source == "model") & (table.labels_per_class == labels)].sort_values("sigma")
-    found = {
-        f"model/{block}/{pooling}": rows.validation_accuracy.to_numpy() for (block, pooling), rows in table.groupby(["block", "pooling"])
-    }
+    table = table[(table.source == "model") & (table.labels_per_class == labels) & (table.pooling == pooling)].sort_values("sigma")
+    found = {f"model/{block}/{pooling}": rows.validation_accuracy.to_numpy() for block, rows in table.groupby("block")}
     right = study.correct()
     return near_best({name: right[f"{labels}/{name}"] for name in found}, found, resampled(study, labels))

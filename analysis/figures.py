@@ -104,9 +104,9 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
     for index, block in enumerate(rows.block.unique()):
         curve = rows[rows.block == block]
         best = block == headline.split("/")[1]
-        _, line = curve_traces(curve, levels, block, OKABE_ITO[index % 7], "solid", MARKERS[(index // 7) % 4])
+        band, line = curve_traces(curve, levels, block, OKABE_ITO[index % 7], "solid", MARKERS[(index // 7) % 4])
         line.line.width = 4 if best else 1.5
-        figure.add_trace(line)
+        figure.add_traces([band, line] if best else [line])  # fifteen bands would hide each other: hovering says every interval
     random = table[table.source == "random"]
     if len(random):
         best_random = random.groupby("block").validation_accuracy.mean().idxmax()
@@ -125,20 +125,15 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
     return figure
 
 
-def heat_map(
-    table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, int] | None = None, near: Collection[tuple[str, int]] = ()
-) -> go.Figure:
+def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, int], near: Collection[tuple[str, int]] = ()) -> go.Figure:
     """Accuracy of every block (down, in network order) at every level (across), the best cell ringed, those near it dotted.
 
-    Cells are (block, place of the level); without `best` it is the highest.
+    Cells are (block, place of the level).
     """
     rows = table[table.source == "model"]
     grid = rows.pivot_table(index=["depth", "block"], columns="sigma", values="accuracy").sort_index()
     blocks, x = list(grid.index.get_level_values("block")), places(levels)
     values = grid.to_numpy()
-    if best is None:
-        row, column = divmod(int(values.argmax()), values.shape[1])
-        best = (blocks[row], column)
     dotted = [cell for cell in near if cell != best]
     cells = [[f"{block}, σ = {level['sigma']:.3g}, t = {level['timestep']:.0f}" for level in levels] for block in blocks]
     figure = go.Figure(

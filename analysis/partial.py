@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +23,7 @@ class Partial:
 
     def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench, self.folder = bench, folder
+        self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}  # what a row is of does not change as points come
         self._points: dict[tuple[str, str, float], dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, points: Sequence[Point]) -> None:
@@ -38,10 +40,12 @@ class Partial:
             validation = {head: sum(point.validation for point in points) / len(points) for head, points in heads.items()}
             head = max(validation, key=validation.__getitem__)
             accuracy = sum(point.accuracy for point in heads[head]) / len(heads[head])
-            known = row(self.bench, labels, series, head, sigma, self.n_train(labels))
-            rows.append(known | share(accuracy * count, count) | {"draw": None, "validation_accuracy": validation[head]})
+            if (labels, series, head, sigma) not in self._rows:
+                n_train = len(self.bench.task(int(labels) if labels.isdecimal() else labels, 0).train)
+                self._rows[labels, series, head, sigma] = row(self.bench, labels, series, head, sigma, n_train)
+            rows.append(
+                self._rows[labels, series, head, sigma]
+                | share(accuracy * count, count)
+                | {"draw": None, "validation_accuracy": validation[head]}
+            )
         return tidy(rows)
-
-    def n_train(self, labels: str) -> int:
-        """How many labelled images a draw has."""
-        return len(self.bench.task(int(labels) if labels.isdecimal() else labels, 0).train)

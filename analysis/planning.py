@@ -97,6 +97,11 @@ class Bench:
         train, validation = (len(self.dataset.members(split, None, self.labels)) for split in ("train", "validation"))
         return max(2, math.ceil(request.n_train / train * validation))
 
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The model's noise levels, from its card."""
+        return Schedule.from_levels(self.card.noise, self.card.sigmas, self.card.timesteps)
+
     @property
     def sigmas(self) -> tuple[float, ...]:
         return self.request.sigmas or ()

@@ -67,12 +67,14 @@ def start_figure(
     clean: float | None = None,
     first: int = 0,
     published: Published | None = None,
+    peak: Sequence[float] | None = None,
 ) -> go.Figure:
     """The model's curve and the pixels', each one's change from the lowest level below, and one image at every level.
 
     `short` is a study's: `series` maps `model` and `baseline` to names of curves in the table, `changes` gives (mean, low,
     high) of each. `images` are data URIs, one a level; `first` is the level shown at the start. Dots, image, numbers and
-    slider move together by frames that are all in the figure: moving σ asks no server. A published curve is drawn dashed.
+    slider move together by frames that are all in the figure: moving σ asks no server. A published curve is drawn dashed;
+    `peak`, the interval of the best σ, is shaded.
     """
     series, x = short["series"], places(levels)
     looks = {
@@ -100,8 +102,10 @@ def start_figure(
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     if clean is not None:
         level_line(figure, clean, "clean pixels", "bottom left" if 0.3 < clean < 0.88 else "bottom right")  # not under the image
-    peak = int(rows["model"].accuracy.argmax())
-    figure.add_vline(x=x[peak], line={"color": OKABE_ITO[0], "width": 1, "dash": "dot"})
+    if peak is not None:
+        low, high = (math.log10(bound) for bound in peak)
+        figure.add_vrect(x0=low, x1=high, fillcolor=OKABE_ITO[0], opacity=0.1, line_width=0, layer="below")
+    figure.add_vline(x=x[int(rows["model"].accuracy.argmax())], line={"color": OKABE_ITO[0], "width": 1, "dash": "dot"})
     step = (x[-1] - x[0]) / (len(x) - 1)
     for place, source in zip(x, images, strict=True):
         figure.add_layout_image(

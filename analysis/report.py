@@ -17,7 +17,6 @@ from . import dynamics
 from .devices import describe_device
 from .features import load_x0
 from .gathered import Gathered
-from .noise import Schedule
 from .planning import Bench
 from .probing import read_heads, read_logits
 from .specs import PROTOCOL
@@ -144,8 +143,7 @@ def _kept(part: Gathered, results: Mapping[str, Any]) -> list[str]:
 
 
 def _levels(bench: Bench) -> list[dict[str, float]]:
-    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
-    steps = schedule.timestep(torch.tensor(bench.sigmas, dtype=torch.float64)).tolist()
+    steps = bench.schedule.timestep(torch.tensor(bench.sigmas, dtype=torch.float64)).tolist()
     return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s))} for s, t in zip(bench.sigmas, steps, strict=True)]
 
 

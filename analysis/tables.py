@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 from . import dynamics
 from .gathered import Gathered
-from .noise import Schedule
 from .planning import CLEAN, Bench
 from .studies import COLUMNS
 
@@ -29,7 +28,6 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
     """What a row is of: every column but the accuracies."""
     source, block, pooling = series.split("/")
     request, noisy = bench.request, sigma > 0
-    schedule = Schedule.from_levels(bench.card.noise, bench.card.sigmas, bench.card.timesteps)
     return {
         "backend": request.backend if source in ("model", "random") else "pixels",
         "dataset": bench.dataset.name,
@@ -41,7 +39,7 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
         "depth": next((known.depth for known in bench.card.blocks if known.name == block), None),
         "sigma": sigma,
         "log_snr": -2 * np.log(sigma) if noisy else None,
-        "timestep": schedule.timestep(torch.tensor([sigma])).item() if noisy else None,
+        "timestep": bench.schedule.timestep(torch.tensor([sigma])).item() if noisy else None,
         "pooling": pooling,
         "head": head,
         "labels_per_class": str(per_class),

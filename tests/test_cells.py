@@ -58,7 +58,7 @@ def test_a_cell_as_good_is_seldom_left_out() -> None:
 
 
 def test_the_studys_best_cell_is_among_the_near_ones() -> None:
-    found = cells.near_best_of(STUDY, "10")
+    found = cells.near_best_of(STUDY, "10", "1")
     assert found.best in found.cells
     assert found.best[0].startswith("model/")
     assert len(found.cells) < 15 * 16

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -32,6 +35,10 @@ def threads(_: int) -> str:
 
 def end(_: int) -> None:
     os._exit(9)
+
+
+def own_pid(_: int) -> int:
+    return os.getpid()
 
 
 def too_late(_: int) -> None:
@@ -65,18 +72,34 @@ def test_what_is_not_wanted_any_more_is_dropped_and_the_crew_goes_on(tmp_path: P
 
 
 def test_closing_ends_what_is_at_work(tmp_path: Path) -> None:
-    crew = Crew(1)
-    running = crew.run(wait_and_leave_a_mark, [(str(tmp_path), 1)], lambda: None)
-    started = time.monotonic()
-    crew.close()
-    running.close()
-    assert time.monotonic() - started < 60
+    crew, ended = Crew(1), []
+
+    def work() -> None:
+        with pytest.raises((Dropped, CancelledError)):
+            list(crew.run(wait_and_leave_a_mark, [(str(tmp_path), 1)], lambda: None))
+        ended.append(True)
+
+    running = Thread(target=work)
+    running.start()
+    while not list(tmp_path.iterdir()):
+        time.sleep(0.01)
+    crew.close()  # returns when its processes have ended
+    running.join(60)
+    assert ended == [True]
 
 
 def test_a_process_that_ends_is_said_and_another_takes_its_place() -> None:
     with Crew(1) as crew:
         with pytest.raises(NoisescopeError, match="ended unexpectedly"):
             list(crew.run(end, [(0,)]))
+        assert list(crew.run(double, [(4,)])) == [((4,), 8)]
+
+
+def test_a_process_that_ended_while_idle_is_replaced() -> None:
+    with Crew(1) as crew:
+        ((_, pid),) = crew.run(own_pid, [(0,)])
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
         assert list(crew.run(double, [(4,)])) == [((4,), 8)]
 
 

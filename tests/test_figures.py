@@ -56,8 +56,7 @@ def test_every_block_has_a_line_and_colour_is_never_alone() -> None:
     assert len(set(looks)) == len(looks)
 
 
-def test_the_heat_maps_ring_is_on_the_best_cell() -> None:
-    figure = figures.heat_map(TABLE, LEVELS, "sigma")
-    best = TABLE.query("source == 'model'").sort_values("accuracy").iloc[-1]
-    level = [level["sigma"] for level in LEVELS].index(best.sigma)
-    assert (figure.data[1].x[0], figure.data[1].y[0]) == (level, best.block)
+def test_the_heat_map_rings_the_best_cell_and_dots_the_others_near_it() -> None:
+    figure = figures.heat_map(TABLE, LEVELS, "sigma", ("mid.res0", 3), [("mid.res0", 3), ("mid.res1", 2)])
+    assert (figure.data[1].x[0], figure.data[1].y[0]) == (3, "mid.res0")
+    assert (list(figure.data[2].x), list(figure.data[2].y)) == ([2], ["mid.res1"])

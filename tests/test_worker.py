@@ -1,24 +1,35 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
 
 from analysis import worker
-from analysis.errors import InvalidRequest
+from analysis.datasets.base import Dataset
+from analysis.errors import InvalidRequest, StoreUnavailable
 from analysis.jobs import Job, Jobs, place
 from analysis.lane import ask
+from analysis.recipes import recipe
+from analysis.release import export
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import UNFINISHED, Study, find_study
-from analysis.worker import work
-from analysis.workers import facts, start_worker, tend, worker_runs
+from analysis.training import Run
+from analysis.workers import facts, only_worker, start_worker, tend, worker_runs
+
+from .conftest import TINY
 
 WAIT = 120.0
 
@@ -34,6 +45,14 @@ def root(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def longer(request_small: SweepRequest) -> SweepRequest:
     return request_small.model_copy(update={"levels": 12, "label_draws": 6})
+
+
+def work(root: Path, device: str, idle: float, processes: int) -> bool:
+    """Be the worker in this process, if there is none."""
+    with only_worker(root, device) as free:
+        if free:
+            worker.work(root, device, idle, processes)
+    return free
 
 
 def until(jobs: Jobs, id: str, condition, keep: bool = False) -> Job:
@@ -173,6 +192,65 @@ def test_a_worker_says_what_a_request_costs_while_it_is_at_work_and_ends_when_id
         ask(root, "cpu", {"ask": "nonsense"}, WAIT)
 
 
+def test_who_hangs_up_or_says_nothing_keeps_nobody_waiting(root: Path, request_small: SweepRequest) -> None:
+    running = Thread(target=work, args=(root, "cpu", 6.0, 0))
+    running.start()
+    while not (address := facts(root, "cpu")):
+        time.sleep(0.01)
+    silent = socket.create_connection(("127.0.0.1", address["port"]))
+    socket.create_connection(("127.0.0.1", address["port"])).close()
+    said, _ = ask(root, "cpu", {"ask": "strip", "request": request_small.canonical()}, WAIT)
+    assert len(said["sigmas"]) == 3
+    silent.close()
+    running.join(WAIT)
+
+
+def test_a_worker_that_cannot_open_its_store_counts_as_one_that_did_not_start(root: Path) -> None:
+    jobs = Jobs(root)
+    job = jobs.submit(SweepRequest())
+    (root / "store.json").write_text('{"format": 99}')
+    for _ in range(3):
+        assert jobs.start("cpu")
+        with pytest.raises(StoreUnavailable, match="format 99"):
+            work(root, "cpu", 0.1, 0)
+        with sqlite3.connect(jobs.path) as connection:
+            connection.execute("UPDATE starts SET at = 0")
+    assert not jobs.start("cpu")
+    assert jobs.get(job.id).state == "failed"
+
+
+def test_a_table_that_is_locked_for_a_moment_does_not_end_a_job(
+    root: Path, request_small: SweepRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, told = Jobs(root), []
+    job = jobs.submit(request_small)
+
+    def locked(self: Jobs, *_: object) -> None:
+        told.append(1)
+        raise StoreUnavailable("locked")
+
+    monkeypatch.setattr(Jobs, "tell", locked)
+    work(root, "cpu", 0.2, 0)
+    assert told
+    assert jobs.get(job.id).state == "done"
+
+
+def test_a_model_that_was_trained_anew_is_read_anew_by_a_warm_crew(
+    root: Path, tiny_folder: Path, request_small: SweepRequest, digits: Dataset, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    jobs, request = Jobs(root), request_small.model_copy(update={"backend": str(folder), "baselines": False})
+    start_worker(root)
+    identities = []
+    for seed in (0, 1):
+        shutil.rmtree(folder, ignore_errors=True)
+        export(Run(recipe("digits-ddpm", network=TINY, steps=1, seed=seed), digits), folder)
+        done = until(jobs, jobs.submit(request).id, lambda job: not job.active)
+        assert done.state == "done", done.reason
+        identities.append(find_study(str(done.study), root).facts["receipt"]["revision"])
+    assert identities[0] != identities[1]
+
+
 def test_one_image_at_every_level_as_the_network_sees_it_and_what_it_makes_of_it(root: Path, request_small: SweepRequest) -> None:
     import io
 
@@ -202,8 +280,6 @@ def test_one_image_at_every_level_as_the_network_sees_it_and_what_it_makes_of_it
 
 
 def test_a_second_worker_ends_at_once_and_an_idle_one_by_itself(root: Path) -> None:
-    from threading import Thread
-
     first = Thread(target=work, args=(root, "cpu", 4.0, 0))
     first.start()
     while not facts(root, "cpu"):
@@ -217,10 +293,6 @@ def test_a_second_worker_ends_at_once_and_an_idle_one_by_itself(root: Path) -> N
 
 
 def test_without_the_key_nothing_is_answered(root: Path) -> None:
-    from multiprocessing import AuthenticationError
-    from multiprocessing.connection import Client
-    from threading import Thread
-
     running = Thread(target=work, args=(root, "cpu", 2.0, 0))
     running.start()
     while not (address := facts(root, "cpu")):

@@ -174,7 +174,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     curve.why(result)
     curve.block_table(study, result)
     state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})
-    receipt.show(study, shown["labels"], link.link(state))
+    receipt.show(study, shown["labels"], result, link.link(state))
 
 
 def _result(study: Study, labels: str, block: str | None) -> curve.Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
 from app.components import receipt, watch
-from app.components.runs import SAID, Run, ago, jobs, progress, runs, size
+from app.components.runs import SAID, Run, ago, jobs, progress, runs, size, trying
 
 
 def row(run: Run) -> dict[str, str]:
@@ -50,7 +51,10 @@ def page() -> None:
 
 
 def _list(found: list[Run]) -> None:
-    chosen = st.dataframe([row(run) for run in found], hide_index=True, on_select="rerun", selection_mode="single-row", key="runs-table")
+    order = hashlib.sha256("/".join(run.key for run in found).encode()).hexdigest()[
+        :8
+    ]  # rows are chosen by number: another order, another table
+    chosen = st.dataframe([row(run) for run in found], hide_index=True, on_select="rerun", selection_mode="single-row", key=f"runs-{order}")
     picked = chosen["selection"]["rows"]
     if not picked or picked[0] >= len(found):
         st.caption("Choose a row for its receipt and for what can be done with it.")
@@ -81,7 +85,7 @@ def _actions(run: Run) -> None:
         if run.request and st.button("Open on Curve", icon=":material/show_chart:", key=f"open-{run.key}", on_click=_open, args=(run,)):
             st.switch_page("app_pages/curve.py")
         if run.job and not run.study:
-            _job_actions(run)
+            (watch.cancel if run.job.active else watch.again)(run.job)
         if run.study:
             st.download_button(
                 "Export",
@@ -91,25 +95,14 @@ def _actions(run: Run) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
-            st.toggle("Keep on top", run.mark.pinned, key=f"pin-{run.key}", on_change=_mark, args=(run,))
+            st.toggle("Keep on top", run.mark.pinned, key=f"pin-{run.key}", on_change=trying, args=(_mark, run))
             st.text_input(
-                "Name", run.mark.name or "", key=f"name-{run.key}", on_change=_mark, args=(run,), placeholder="your own name for it"
+                "Name", run.mark.name or "", key=f"name-{run.key}", on_change=trying, args=(_mark, run), placeholder="your own name for it"
             )
         if not run.ships and not (run.job and run.job.active):
             with st.popover("Delete", icon=":material/delete:"):
                 st.markdown("This removes the run from the list and its files from the store. Stored features stay.")
-                st.button("Delete it", type="primary", key=f"delete-{run.key}", on_click=_delete, args=(run,))
-
-
-def _job_actions(run: Run) -> None:
-    job = run.job
-    assert job is not None
-    if job.active:
-        if st.button("Cancel", icon=":material/stop:", key=f"stop-{job.id}"):
-            jobs().cancel(job.id)
-            st.rerun()
-    else:
-        watch.again(job)
+                st.button("Delete it", type="primary", key=f"delete-{run.key}", on_click=trying, args=(_delete, run))
 
 
 def _open(run: Run) -> None:
@@ -123,14 +116,11 @@ def _mark(run: Run) -> None:
 
 
 def _delete(run: Run) -> None:
-    try:
-        if run.job:
-            jobs().forget(run.job.id)
-        else:
-            remove_study(run.key, default_root())
-        st.session_state.setdefault("notes", []).append(f"Deleted: {run.title}.")
-    except NoisescopeError as error:
-        st.session_state["refused"] = str(error)
+    if run.job:
+        jobs().forget(run.job.id)
+    else:
+        remove_study(run.key, default_root())
+    st.session_state.setdefault("notes", []).append(f"Deleted: {run.title}.")
 
 
 def _zip(run: Run) -> bytes:

@@ -86,11 +86,11 @@ def paint(study: Study, result: Result) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def near_best(key: str, labels: str, _study: Study) -> Any:
-    """The study's best cell and those not shown to be worse."""
+def near_best(key: str, labels: str, pooling: str, _study: Study) -> Any:
+    """The study's best cell of a pooling and those not shown to be worse."""
     from analysis import cells
 
-    return cells.near_best_of(_study, labels)
+    return cells.near_best_of(_study, labels, pooling)
 
 
 def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) -> str:
@@ -107,11 +107,10 @@ def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) 
             for labels, r in study.facts["results"].items()
         ]
         return f"The best noise level by labels per class. {'; '.join(told)}. A filled point is unimodal."
-    near = near_best(study.key, shown["labels"], study)
-    source, block, pooling = near.best[0].split("/")
-    rows = study.table("curve") if pooling not in set(table.pooling) else table
-    rows = rows[(rows.source == source) & (rows.block == block) & (rows.pooling == pooling) & (rows.labels_per_class == shown["labels"])]
-    best = rows.sort_values("sigma").iloc[near.best[1]]
+    source, block, pooling = result["headline"].split("/")
+    near = near_best(study.key, shown["labels"], pooling, study)
+    block = near.best[0].split("/")[1]
+    best = table[(table.source == source) & (table.block == block)].sort_values("sigma").iloc[near.best[1]]
     return (
         f"The best cell, chosen on validation images, is block {best.block} at σ = {best.sigma:.2g} (t = {best.timestep:.0f}): "
         f"{best.accuracy:.1%} ({best.ci_low:.1%} to {best.ci_high:.1%}). {len(near.cells) - 1} others, dotted, are not shown to be worse."
@@ -167,15 +166,13 @@ def _figure(key: str, headline: str, look: tuple[str, ...], _study: Study, _resu
         results = study.facts["results"]
         return exhibit.budget_figure(results, {name: found["labelled_images"] for name, found in results.items()})
     if shown["view"] == "map":
-        near = near_best(study.key, shown["labels"], study)
-        pooling = result["headline"].rpartition("/")[2]
-        cells = [(series.split("/")[1], level) for series, level in near.cells if series.endswith(f"/{pooling}")]
-        best = (near.best[0].split("/")[1], near.best[1]) if near.best[0].endswith(f"/{pooling}") else None
+        near = near_best(study.key, shown["labels"], result["headline"].rpartition("/")[2], study)
+        best, *cells = [(series.split("/")[1], level) for series, level in (near.best, *near.cells)]
         return figures.heat_map(table, levels, axis, best, cells)
     images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
     clean = result["clean"]["accuracy"] if result["clean"] else None
     published = beside(study) if shown.get("beside") == "published" else None
-    return player.start_figure(table, levels, result["short"], axis, images, clean, published=published)
+    return player.start_figure(table, levels, result["short"], axis, images, clean, published=published, peak=result["verdict"]["peak_ci"])
 
 
 def block_table(study: Study, result: Result) -> None:

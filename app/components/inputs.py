@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app.components.curve import Result, toolbar
-from app.components.runs import Run, asked, submit
+from app.components.runs import Run, asked, submit, trying
 
 OTHER = {"noisy": "clean", "clean": "noisy"}
 
@@ -23,7 +23,7 @@ def show(run: Run, here: list[Run], device: str, result: Result, shown: Mapping[
             icon=":material/science:",
         )
         label = f"Measure the {wanted.input} input"
-        st.button(label, type="primary", icon=":material/play_arrow:", key="measure-input", on_click=submit, args=(wanted, device))
+        st.button(label, type="primary", icon=":material/play_arrow:", key="measure-input", on_click=trying, args=(submit, wanted, device))
         return
     from analysis import figures
 

@@ -1,4 +1,4 @@
-"""Looks after the workers while the app runs, whether a page is open or not."""
+"""Looks after the workers from the first page that is drawn until the app ends, whether a page is open or not."""
 
 from __future__ import annotations
 

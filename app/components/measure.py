@@ -12,7 +12,7 @@ from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.specs import SweepRequest
 from app.components import asking
 from app.components.bench import Bench
-from app.components.runs import duration, size, submit
+from app.components.runs import duration, size, submit, trying
 
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4"]
@@ -59,13 +59,24 @@ def _form(bench: Bench) -> SweepRequest | None:
         fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
+    if not fields["poolings"]:
+        st.warning("No pooling is chosen: give at least one, such as 1.")
+        return None
     fields["labels_per_class"] = tuple("all" if value == "all" else value for value in labels)
     try:
         return SweepRequest.model_validate({"backend": bench.backend, "dataset": bench.dataset, **fields})
     except ValidationError as error:
-        wrong = error.errors()[0]
-        st.warning(f"{wrong['loc'][0]} is {wrong['input']!r}: {str(wrong['msg']).lower()}.")
+        st.warning(sentence(error))
         return None
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong with a request, as a person reads it."""
+    wrong = error.errors()[0]
+    name = str(wrong["loc"][0])
+    if name == "labels_per_class":
+        return "Labels per class are whole numbers from 1, or 'all': give at least one."
+    return f"{name.replace('_', ' ').capitalize()} is {wrong['input']!r}: {str(wrong['msg']).lower()}."
 
 
 def _cost(request: SweepRequest, device: str) -> None:
@@ -116,5 +127,5 @@ def _line(request: SweepRequest, device: str, known: bool) -> None:
                 st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. {ADVICE[what]}")
     else:
         st.caption("Finding out what it will cost …")
-    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=submit, args=(request, device)):
+    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=trying, args=(submit, request, device)):
         st.rerun()

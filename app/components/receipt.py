@@ -71,9 +71,9 @@ def left_out(receipt: Mapping[str, Any]) -> str:
     return ", ".join(said) or "no image"
 
 
-def methods(study: Study, labels: str) -> str:
-    """A paragraph for a paper."""
-    receipt, result, verdict = study.facts["receipt"], study.result(labels), study.result(labels)["verdict"]
+def methods(study: Study, result: Mapping[str, Any]) -> str:
+    """A paragraph for a paper, of the block that is shown."""
+    receipt, verdict = study.facts["receipt"], result["verdict"]
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
         f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), averaged over space and read by "
@@ -82,12 +82,12 @@ def methods(study: Study, labels: str) -> str:
         f"{receipt['n_test']} test images. The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
         f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
-        f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_value']:.2g}. "
+        f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_holm']:.2g}. "
         f"Noisescope, protocol {receipt['protocol']}, study {study.key}."
     )
 
 
-PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.2.0}}
+PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.3.0}}
 @misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
 @misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}"""
 DATA = {
@@ -102,7 +102,7 @@ def bibtex(study: Study) -> str:
     return "\n".join([PAPERS, *([DATA[name]] if name in DATA else [])])
 
 
-def show(study: Study, labels: str, link: str) -> None:
+def show(study: Study, labels: str, result: Mapping[str, Any], link: str) -> None:
     """Draw the receipt."""
     with st.expander("Receipt: how these numbers came about", icon=":material/receipt_long:"):
         st.markdown("\n".join(f"- **{name}**: {text}" for name, text in rows(study, labels).items()))
@@ -111,7 +111,7 @@ def show(study: Study, labels: str, link: str) -> None:
         st.caption("The command line that makes this study again")
         st.code(command(study), language="bash", wrap_lines=True)
         st.caption("Methods, and what to cite")
-        st.code(methods(study, labels), language=None, wrap_lines=True)
+        st.code(methods(study, result), language=None, wrap_lines=True)
         st.code(bibtex(study), language="latex", wrap_lines=True)
         _downloads(study)
 

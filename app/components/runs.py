@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,8 +67,14 @@ class Run:
         if not asked:
             return f"damaged · {self.key[:6]}"
         question = self.study.facts["receipt"]["label_set"] if self.study else asked["label_set"] or "first label set"
-        labels = ", ".join(str(value) for value in asked["labels_per_class"])
-        parts = [f"{question}, {labels} labels a class", *(["clean input"] if asked["input"] == "clean" else [])]
+        numbers = [str(value) for value in asked["labels_per_class"] if value != "all"]
+        labels = " and ".join(
+            [
+                *([f"{', '.join(numbers)} labels a class"] if numbers else []),
+                *(["all labels"] if "all" in asked["labels_per_class"] else []),
+            ]
+        )
+        parts = [f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else [])]
         if not self.ships:
             parts.append(datetime.fromtimestamp(self.created, UTC).astimezone().strftime("%d %b, %H:%M"))
         if not self.study:
@@ -106,6 +112,16 @@ def runs() -> list[Run]:
     return sorted(found, key=lambda run: (not run.mark.pinned, run.ships, -run.created))
 
 
+def trying(action: Callable[..., Any], *arguments: Any) -> Any:
+    """Do what a person asked for; what is wrong stands in the tray: for `on_click` and `on_change`."""
+    try:
+        return action(*arguments)
+    except NoisescopeError as error:
+        st.session_state["refused"] = str(error)
+    except OSError as error:
+        st.session_state["refused"] = f"{error.filename or 'The store'} cannot be changed ({error.strerror}); look at its folder."
+
+
 def study_of(key: str | None) -> str | None:
     """The key of the study that a finished job has become; any other key as it is."""
     try:
@@ -115,13 +131,9 @@ def study_of(key: str | None) -> str | None:
 
 
 def submit(request: SweepRequest, device: str = "cpu") -> None:
-    """Ask for a run, and show it next: for `on_click`. What is wrong stands in the tray."""
-    try:
-        job = jobs().submit(request, device)
-        start_worker(default_root(), device)
-    except NoisescopeError as error:
-        st.session_state["refused"] = str(error)
-        return
+    """Ask for a run, and show it next."""
+    job = jobs().submit(request, device)
+    start_worker(default_root(), device)
     st.session_state.update(run=job.id, measuring=False, backend=request.backend, dataset=request.dataset)
 
 

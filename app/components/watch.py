@@ -12,7 +12,7 @@ from analysis.jobs import Job
 from analysis.studies import UNFINISHED
 from app.components import asking
 from app.components.curve import toolbar
-from app.components.runs import jobs, progress, submit
+from app.components.runs import jobs, progress, submit, trying
 
 EVERY = 1.0  # seconds
 LOWEST, HIGHEST = 0.01, 20.0  # σ, of the axis while levels are still to come
@@ -45,8 +45,7 @@ def _state(job: Job) -> None:
     if job.active:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(job.done / job.total if job.total else 0.0, text=f"{progress(job)}{': ' + job.message if job.message else ''}")
-            if st.button("Cancel", icon=":material/stop:", key=f"cancel-{job.id}"):
-                jobs().cancel(job.id)
+            if cancel(job):
                 st.rerun()
         return
     if job.state == "failed":
@@ -62,7 +61,12 @@ def _state(job: Job) -> None:
 
 def again(job: Job) -> bool:
     """A button that asks for the same once more: what is stored is not computed again."""
-    return st.button("Run again", icon=":material/replay:", key=f"again-{job.id}", on_click=submit, args=(job.request, job.device))
+    return st.button("Run again", icon=":material/replay:", key=f"again-{job.id}", on_click=trying, args=(submit, job.request, job.device))
+
+
+def cancel(job: Job) -> bool:
+    """A button that cancels a job; what is stored stays."""
+    return st.button("Cancel", icon=":material/stop:", key=f"cancel-{job.id}", on_click=trying, args=(jobs().cancel, job.id))
 
 
 def points(job: Job) -> Any | None:

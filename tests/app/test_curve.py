@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from analysis import jobs as jobs_module
 from analysis.errors import InvalidRequest
 from analysis.jobs import Jobs
 from analysis.specs import SweepRequest
@@ -76,6 +79,8 @@ def test_every_view_of_a_link_is_drawn_with_its_finding_as_alt_text(view: str) -
     assert not page.exception
     chart = page.get("plotly_chart")[0].proto
     assert json.loads(chart.spec)["data"]
+    words = {"curve": "up1.res0", "blocks": "of 15 blocks", "map": "The best cell", "budget": "best near"}
+    assert words[view] in chart.alt
     assert len(page.get("plotly_chart")) == (2 if view == "budget" else 1)
 
 
@@ -97,7 +102,7 @@ def test_the_level_of_a_link_is_where_the_figure_opens() -> None:
 def test_the_map_rings_the_best_cell_and_dots_those_not_shown_to_be_worse() -> None:
     from analysis.cells import near_best_of
 
-    near = near_best_of(DIGITS, "10")
+    near = near_best_of(DIGITS, "10", "1")
     figure = json.loads(digits(view="map").get("plotly_chart")[0].proto.spec)
     assert figure["data"][1]["y"] == [near.best[0].split("/")[1]]
     assert len(figure["data"][2]["y"]) == len(near.cells) - 1
@@ -111,6 +116,8 @@ def test_the_map_rings_the_best_cell_and_dots_those_not_shown_to_be_worse() -> N
         ({"run": DIGITS.key, "block": "layer99"}, "block = 'layer99', which digits-ddpm does not have"),
         ({"run": DIGITS.key, "sigma": "1e9"}, "the nearest level of digits-ddpm"),
         ({"run": DIGITS.key, "sigma": "warm"}, "allowed: a number above 0"),
+        ({"run": DIGITS.key, "sigma": "0"}, "allowed: a number above 0"),
+        ({"run": DIGITS.key, "sigma": "nan"}, "allowed: a number above 0"),
         ({"run": DIGITS.key, "view": "upside-down"}, "view = 'upside-down'"),
     ],
 )
@@ -169,7 +176,7 @@ def running(own: Jobs, state: str = "running", points: bool = True) -> str:
         own.take("cpu")
         own.tell(job.id, 4, 18, "σ = 0.1", 240.0)
     if points:
-        folder = own.root / "jobs" / job.id
+        folder = own.folder(job.id)
         folder.mkdir(parents=True)
         table = DIGITS.table("curve").query("labels_per_class == '10' and pooling == '1'")
         table[table.sigma.isin([level["sigma"] for level in DIGITS.facts["levels"][:3]])].to_parquet(folder / UNFINISHED)
@@ -185,6 +192,57 @@ def test_a_job_at_work_shows_its_progress_its_time_and_its_points(own: Jobs) -> 
     button(page, "Cancel").click().run()
     assert own.list()[0].state == "cancelled"
     assert "What is done is kept" in texts(page)
+
+
+def test_a_job_of_several_poolings_and_label_numbers_shows_its_points(own: Jobs) -> None:
+    job = own.submit(SweepRequest(poolings=("1", "2"), labels_per_class=(10, "all")))
+    own.take("cpu")
+    own.folder(job.id).mkdir(parents=True)
+    table = DIGITS.table("curve")
+    both = pd.concat([table, table[table.pooling == "1"].assign(pooling="2")])
+    both.to_parquet(own.folder(job.id) / UNFINISHED)
+    page = visit(run=job.id)
+    assert not page.exception
+    assert f"{len(DIGITS.facts['levels'])} noise levels so far, 10 labels a class" in texts(page)
+
+
+def test_a_link_to_a_job_that_has_become_a_study_shows_the_study(own: Jobs) -> None:
+    id = running(own)
+    own.finish(id, DIGITS.key)
+    page = visit(run=id)
+    assert not page.warning
+    assert page.session_state["run"] == DIGITS.key
+
+
+def test_a_job_that_is_cancelled_between_two_looks_is_said(own: Jobs) -> None:
+    id = running(own)
+    page = visit(run=id)
+    own.cancel(id)
+    page.run()
+    assert "What is done is kept" in texts(page)
+
+
+def test_the_same_settings_are_not_called_others() -> None:
+    page = digits()
+    next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
+    assert "measured with other settings" in texts(page)  # the study has 10 and all labels, the panel 10
+    page.multiselect[0].set_value(["10", "all"]).run()
+    assert "measured with other settings" not in texts(page)
+
+
+def test_a_locked_table_is_said_and_the_study_is_shown(own: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.submit(SweepRequest())
+    monkeypatch.setattr(jobs_module, "PATIENCE", 0.05)
+    holder = sqlite3.connect(own.path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute("DELETE FROM marks")
+    try:
+        page = digits()
+    finally:
+        holder.close()
+    assert not page.exception
+    assert DIGITS.result()["sentence"] in texts(page)
 
 
 def test_before_the_first_points_there_is_a_place_for_them(own: Jobs) -> None:
@@ -231,13 +289,12 @@ def test_a_job_table_that_cannot_be_read_is_a_sentence(own: Jobs, damage: bytes 
             path.unlink()
         own.path.write_bytes(damage)
     else:
-        import sqlite3
-
         with sqlite3.connect(own.path) as connection:
             connection.execute("PRAGMA user_version = 9")
     page = digits()
     assert not page.exception
     assert words in " ".join(error.value for error in page.error)
+    assert DIGITS.result()["sentence"] in texts(page)  # finished studies are not in it
 
 
 def test_clean_input_is_compared_where_it_was_measured_and_else_offered(own: Jobs) -> None:

@@ -21,10 +21,16 @@ __all__ = ["own"]  # the fixture
 def visit(row: int | None = None) -> AppTest:
     page = AppTest.from_file(MAIN, default_timeout=60).switch_page("app_pages/runs.py").run()
     if row is not None:
-        page.session_state["runs-table"] = {"selection": {"rows": [row], "columns": [], "cells": []}}
-        page.run()
+        choose(page, row)
     assert not page.exception
     return page
+
+
+def choose(page: AppTest, row: int) -> None:
+    """Choose a row of the table as it stands."""
+    key = page.dataframe[0].proto.id.rpartition("-runs-")[2]
+    page.session_state[f"runs-{key}"] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    page.run()
 
 
 def place(page: AppTest, title: str) -> int:
@@ -53,6 +59,7 @@ def test_everything_is_listed_with_its_finding(own: Jobs, copied: Study) -> None
 def test_a_name_and_a_pin_stay_and_bring_it_to_the_top(own: Jobs, copied: Study) -> None:
     page = visit(0)
     page.text_input[0].set_value("my digits").run()
+    assert own.marks()["feed"] == Mark("my digits", False)
     page.toggle[0].set_value(True).run()
     assert own.marks()["feed"] == Mark("my digits", True)
     assert visit().dataframe[0].value["run"][0] == "my digits"
@@ -65,6 +72,14 @@ def test_one_s_own_can_be_deleted_and_what_ships_cannot(own: Jobs, copied: Study
     assert "Deleted" in " ".join(note.value for note in page.success)
     page = visit(place(page, "digit, 10"))
     assert "Delete it" not in [found.label for found in page.button]
+
+
+def test_a_job_whose_study_was_deleted_does_not_come_back(own: Jobs, copied: Study) -> None:
+    job = own.submit(SweepRequest(seed=3))
+    own.take("cpu")
+    own.finish(job.id, "feed")
+    button(visit(0), "Delete it").click().run()
+    assert len(visit().dataframe[0].value) == len(studies(own.root))
 
 
 def test_the_receipt_of_the_chosen_row_is_shown(copied: Study) -> None:
