@@ -44,7 +44,7 @@ def test_the_drawn_lines_are_the_tables_numbers_with_their_intervals() -> None:
 
 
 def test_a_band_of_few_levels_has_no_marks_at_its_corners() -> None:
-    bands = [trace for trace in start().data if trace.fill == "toself"]
+    bands = [trace for trace in start().data if trace.type == "scatter" and trace.fill == "toself"]
     assert bands
     assert {trace.mode for trace in bands} == {"lines"}
 
