@@ -58,6 +58,7 @@ def curve_traces(rows: pd.DataFrame, levels: Levels, name: str, colour: str, das
     band = go.Scatter(
         x=[*x, *x[::-1]],
         y=[*rows.ci_high, *rows.ci_low[::-1]],
+        mode="lines",  # else Plotly marks the corners of a band of few levels
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},.18)",
         line={"width": 0},

@@ -49,6 +49,12 @@ def test_the_drawn_lines_are_the_tables_numbers_with_their_intervals() -> None:
     assert [row[2] for row in line.customdata] == rows.ci_low.tolist()
 
 
+def test_a_band_of_few_levels_has_no_marks_at_its_corners() -> None:
+    bands = [trace for trace in start().data if trace.type == "scatter" and trace.fill == "toself"]
+    assert bands
+    assert {trace.mode for trace in bands} == {"lines"}
+
+
 def test_every_block_has_a_line_and_colour_is_never_alone() -> None:
     figure = figures.blocks_figure(TABLE, LEVELS, "sigma", SHORT["series"]["model"])
     looks = [(trace.line.color, trace.marker.symbol) for trace in figure.data]

@@ -89,9 +89,10 @@ def introduction(study: Study, asked: list[str]) -> str:
             f"One model, {number} questions, {number} curves. **{facts['model']}** ({size}) is shown images of **{facts['dataset']}** under "
             f"more and more noise, and linear probes read {', '.join(asked[:-1])} and {asked[-1]} from what one block of the network sees."
         )
+    asked_for = "class" if facts["label_set"] == "label" else facts["label_set"]
     return (
         f"A diffusion model, **{facts['model']}** ({size}), is shown images of **{facts['dataset']}** under more and more noise. "
-        f"At each noise level a linear probe reads the {facts['label_set']} from what one block of the network sees."
+        f"At each noise level a linear probe reads the {asked_for} from what one block of the network sees."
     )
 
 

@@ -72,8 +72,9 @@ def why(result: Result) -> None:
             )
         if clean := result["clean"]:
             st.caption(
-                f"Clean pixels alone are strong here: the best of three classifiers ({clean['head']}) reads {100 * clean['accuracy']:.1f} % "
-                f"of them ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same {result['labelled_images']} labels."
+                f"From clean pixels alone, without the network, the best of three classifiers ({clean['head']}) reads "
+                f"{100 * clean['accuracy']:.1f} % ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same "
+                f"{result['labelled_images']} labels."
             )
 
 
