@@ -13,7 +13,8 @@ from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
 from app.components import receipt, watch
-from app.components.runs import SAID, Run, ago, jobs, progress, runs, size, trying
+from app.components.runs import SAID, Run, jobs, progress, runs, trying
+from app.components.words import ago, size
 
 
 def row(run: Run) -> dict[str, str]:

@@ -12,7 +12,8 @@ from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.specs import SweepRequest
 from app.components import asking
 from app.components.bench import Bench
-from app.components.runs import duration, size, submit, trying
+from app.components.runs import submit, trying
+from app.components.words import duration, size
 
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4"]

@@ -7,20 +7,7 @@ import os
 import streamlit as st
 
 from analysis.literature import CORE_GFLOPS, PUBLISHED, Again, Published, expected_seconds
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "size not known"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+from app.components.words import duration, size
 
 
 def _facts(again: Again) -> list[str]:
@@ -33,7 +20,7 @@ def _facts(again: Again) -> list[str]:
         else f"about {duration(seconds)} for the network alone on this device's {cores} cores without a GPU, an estimate: {work} of "
         f"{again.gflop:g} GFLOP, at the {CORE_GFLOPS:.0f} GFLOPS a core of the machine this was developed on"
     )
-    download = _size(again.download_bytes)
+    download = size(again.download_bytes)
     return [f"Checkpoint: {again.checkpoint}. Licence: {again.license}", f"Download: {download}", f"Time: {time}", again.note]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from analysis.specs import SweepRequest
 from analysis.store import default_root
 from analysis.studies import Study, open_study, studies
 from analysis.workers import start_worker
+from app.components.words import duration
 
 SAID = {
     "submitted": "waiting",
@@ -142,16 +142,6 @@ def asked(run: Run) -> SweepRequest:
     return SweepRequest.model_validate(run.request)
 
 
-def duration(seconds: float | None) -> str:
-    """A time that a person can plan with."""
-    if seconds is None:
-        return "an unknown time"
-    for unit, length, up_to in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < up_to * length:
-            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
-
-
 def progress(job: Job) -> str:
     """How far an active job is, in words."""
     if job.state == "submitted":
@@ -159,17 +149,3 @@ def progress(job: Job) -> str:
     if not job.total:
         return "Starting"
     return f"{job.done} of {job.total} parts, {duration(job.eta)} left"
-
-
-def size(count: float) -> str:
-    """Bytes that a person can read."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit in ("B", "kB") or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def ago(when: float) -> str:
-    """How long ago, in words."""
-    return f"{duration(max(0.0, time.time() - when))} ago"

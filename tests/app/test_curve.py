@@ -140,7 +140,7 @@ def test_a_link_restores_the_whole_view() -> None:
 def test_the_cost_stands_there_before_run_is_pressed_and_running_makes_one_job(own: Jobs) -> None:
     page = digits()
     next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
-    assert [metric.value for metric in page.metric][:4] == ["3 min", "1.2 GB", "340 MB", "25 %"]
+    assert [metric.value for metric in page.metric][:4] == ["3 minutes", "1.2 GB", "340 MB", "25 %"]
     page.number_input[0].set_value(5).run()
     assert "measured with other settings" in texts(page)
     button(page, "Run").click().run()
@@ -186,7 +186,7 @@ def running(own: Jobs, state: str = "running", points: bool = True) -> str:
 def test_a_job_at_work_shows_its_progress_its_time_and_its_points(own: Jobs) -> None:
     page = visit(run=running(own))
     assert not page.exception
-    assert "4 of 18 parts, 4 min left" in progress(page)
+    assert "4 of 18 parts, 4 minutes left" in progress(page)
     assert "3 noise levels so far" in texts(page)
     assert json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
     button(page, "Cancel").click().run()

@@ -16,7 +16,7 @@ from typer.main import get_command
 from analysis import catalog
 from analysis.__main__ import app
 from analysis.literature import PUBLISHED
-from app.components.published import duration
+from app.components.words import duration
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "from app.components import published\npublished.show()\n"

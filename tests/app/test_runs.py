@@ -101,7 +101,7 @@ def test_what_is_at_work_shows_how_far_it_is_and_can_be_cancelled(own: Jobs) -> 
     own.take("cpu")
     own.tell(job.id, 4, 18, "", 60.0)
     page = visit(0)
-    assert "4 of 18 parts, 60 s left" in progress(page)
+    assert "4 of 18 parts, 60 seconds left" in progress(page)
     assert "Delete it" not in [found.label for found in page.button]
     button(page, "Cancel").click().run()
     assert own.get(job.id).state == "cancelled"
