@@ -57,7 +57,8 @@ def test_a_band_of_few_levels_has_no_marks_at_its_corners() -> None:
 
 def test_every_block_has_a_line_and_colour_is_never_alone() -> None:
     figure = figures.blocks_figure(TABLE, LEVELS, "sigma", SHORT["series"]["model"])
-    looks = [(trace.line.color, trace.marker.symbol) for trace in figure.data]
+    assert [trace.fill for trace in figure.data].count("toself") == 1  # the headline's
+    looks = [(trace.line.color, trace.marker.symbol) for trace in figure.data if trace.fill is None]
     assert len(looks) == len(STUDY.card.blocks) + 1
     assert len(set(looks)) == len(looks)
 
