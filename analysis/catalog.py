@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,12 +14,22 @@ from .specs import Card
 
 def assets(kind: str) -> Path:
     """Where something that ships is: the folders `models` and `studies`, the file `icon.png`."""
-    return Path(str(files("assets"))) / kind
+    return _assets() / kind
+
+
+@lru_cache
+def _assets() -> Path:
+    return Path(str(files("assets")))
 
 
 def models() -> list[str]:
     """Names of the bundled models."""
-    return sorted(path.parent.name for path in assets("models").glob("*/card.json"))
+    return list(_models(assets("models")))
+
+
+@lru_cache
+def _models(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in folder.glob("*/card.json")))  # what ships does not change
 
 
 def model_folder(name: str) -> Path:
@@ -38,6 +49,11 @@ def card(name: str) -> Card:
     """The Card of a model. Raises UnknownName or DamagedFile."""
     path = model_folder(name) / "card.json"
     try:
-        return Card.model_validate_json(path.read_text())
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValidationError) as error:
         raise DamagedFile(f"The card {path} cannot be read ({type(error).__name__}); restore or train the model again.") from error
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int) -> Card:
+    return Card.model_validate_json(path.read_text())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -81,11 +82,11 @@ class Jobs:
 
     @contextmanager
     def _open(self, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection in one transaction. Raises StoreUnavailable or DamagedFile."""
+        """A connection, to write in one transaction. Raises StoreUnavailable or DamagedFile."""
         try:
             if write:
                 self.root.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path if write or self.path.exists() else ":memory:", timeout=PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
             connection.row_factory = sqlite3.Row
             try:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -95,9 +96,11 @@ class Jobs:
                     )
                 if version == 0:
                     self._make(connection)
-                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if write:  # one that reads needs none
+                    connection.execute("BEGIN IMMEDIATE")
                 yield connection
-                connection.execute("COMMIT")
+                if write:
+                    connection.execute("COMMIT")
             finally:
                 connection.close()  # what was begun and not committed is undone
         except sqlite3.OperationalError as error:
@@ -118,6 +121,8 @@ class Jobs:
         connection.execute("COMMIT")
 
     def _find(self, where: str, *values: Any) -> list[Job]:
+        if not self.path.exists():
+            return []
         with self._open() as connection:
             rows = connection.execute(f"SELECT * FROM jobs WHERE {where}", values).fetchall()
         return [_job(row) for row in rows]
@@ -139,9 +144,18 @@ class Jobs:
                 row = connection.execute("SELECT * FROM jobs WHERE id = ?", fields[:1]).fetchone()
         return _job(row)
 
+    def look(self) -> tuple[list[Job], dict[str, Mark]]:
+        """All jobs, the newest first, and what people noted, by study."""
+        if not self.path.exists():
+            return [], {}
+        with self._open() as connection:
+            rows = connection.execute("SELECT * FROM jobs ORDER BY submitted DESC, id").fetchall()
+            marks = connection.execute("SELECT study, name, pinned FROM marks").fetchall()
+        return [_job(row) for row in rows], {row["study"]: Mark(row["name"], bool(row["pinned"])) for row in marks}
+
     def list(self) -> list[Job]:
         """All jobs, the newest first."""
-        return self._find("1 ORDER BY submitted DESC, id")
+        return self.look()[0]
 
     def get(self, id: str) -> Job:
         """One job. Raises UnknownName."""
@@ -223,22 +237,19 @@ class Jobs:
             self.fail(job.id, f"The worker for {device} does not start. {last_words(self.root, device)}")
         return False
 
-    def marks(self) -> dict[str, Mark]:
-        """What people noted, by study."""
-        with self._open() as connection:
-            rows = connection.execute("SELECT study, name, pinned FROM marks").fetchall()
-        return {row["study"]: Mark(row["name"], bool(row["pinned"])) for row in rows}
-
     def mark(self, study: str, mark: Mark) -> None:
         """Note a name, or that a study is to stay on top."""
         with self._open(write=True) as connection:
             connection.execute("REPLACE INTO marks VALUES (?, ?, ?)", (study, mark.name or None, mark.pinned))
 
 
+_request = lru_cache(maxsize=1000)(SweepRequest.model_validate_json)
+
+
 def _job(row: sqlite3.Row) -> Job:
     fields = {name: value for name, value in dict(row).items() if name not in ("request", "key")}
     try:
-        return Job(request=SweepRequest.model_validate_json(row["request"]), **fields)
+        return Job(request=_request(row["request"]), **fields)
     except ValidationError as error:
         raise DamagedFile(
             f"Job {row['id']} asks for what this version does not know; use the version that made it, or move jobs.sqlite away."

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,16 @@ class Study:
 
 
 def open_study(folder: Path) -> Study:
-    """The study in a folder. Raises DamagedFile."""
+    """The study in a folder; the same object as long as its file is the same. Raises DamagedFile."""
+    try:
+        state = (folder / "study.json").stat()
+    except OSError as error:
+        raise DamagedFile(f"{folder} has no study.json; import or make the study again.") from error
+    return _open(folder, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1000)
+def _open(folder: Path, changed: int, size: int) -> Study:
     facts = read_json(folder / "study.json")
     if not isinstance(facts, dict) or facts.get("format") != FORMAT or not {k for k, v in facts.items() if v} >= NEEDED:
         raise DamagedFile(f"{folder / 'study.json'} is no study of format {FORMAT}; import or make it again.")
@@ -131,9 +140,9 @@ def studies(root: Path | None = None) -> dict[str, Path]:
     for place in places:
         for path in sorted(place.glob("[!.]*/study.json")):
             try:
-                found.setdefault(str(json.loads(path.read_text())["key"]), path.parent)
-            except (OSError, ValueError, KeyError, TypeError):
-                found.setdefault(path.parent.name, path.parent)  # damaged: listed by its folder, said when it is opened
+                found.setdefault(open_study(path.parent).key, path.parent)
+            except DamagedFile:
+                found.setdefault(path.parent.name, path.parent)  # listed by its folder; said when it is opened
     return found
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import catalog
-from app.components import style, tray
+from app.components import runs, style, tray
 
 st.set_page_config(page_title="Noisescope", page_icon=catalog.assets("icon.png"), layout="wide")
 page = st.navigation(
@@ -13,6 +13,7 @@ page = st.navigation(
         st.Page("app_pages/runs.py", title="Runs", icon=":material/folder_open:"),
     ]
 )
+runs.look()
 page.run()
 style.put()
 with st.sidebar:

@@ -36,7 +36,7 @@ def test_a_job_goes_from_submitted_to_running_to_done(table: Jobs) -> None:
 
 
 def test_reading_a_table_that_is_not_there_makes_nothing(table: Jobs) -> None:
-    assert (table.list(), table.marks()) == ([], {})
+    assert table.look() == ([], {})
     assert not table.root.exists()
 
 
@@ -118,7 +118,7 @@ def test_only_what_is_over_can_be_forgotten(table: Jobs) -> None:
 def test_names_and_pins_are_kept_by_study(table: Jobs) -> None:
     table.mark("abc", Mark("mine", True))
     table.mark("abd", Mark("", False))
-    assert table.marks() == {"abc": Mark("mine", True), "abd": Mark(None, False)}
+    assert table.look()[1] == {"abc": Mark("mine", True), "abd": Mark(None, False)}
 
 
 def test_a_table_of_a_newer_version_is_left_alone_and_said(table: Jobs) -> None:

@@ -100,9 +100,9 @@ def page() -> None:
 
 def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     known = {run.key: run for run in here}
-    st.session_state["run"] = study_of(st.session_state.get("run"))
-    if st.session_state.get("run") not in known:
-        st.session_state["run"] = next(iter(known), None)
+    if st.session_state.get("run") not in known:  # a job may have become a study
+        wanted = study_of(st.session_state.get("run"))
+        st.session_state["run"] = wanted if wanted in known else next(iter(known), None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:
             st.selectbox("Run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
@@ -121,10 +121,7 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     axis = lab.axis()
     link.keep("axis", list(lab.AXES))
     for name, value in {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, "block": bench.block}.items():
-        if value is not None:
-            st.query_params[name] = value
-        elif name in st.query_params:
-            del st.query_params[name]
+        link.put(name, value)
     if request and run.study and differs(request, run.study):
         st.caption("What is shown below was measured with other settings than those above.")
     if run.problem:
@@ -160,7 +157,8 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     shown = {name: link.keep(name, values) for name, values in allowed.items()} | {"axis": axis}
     result = _result(study, shown["labels"], bench.block)
     sigma = lab.level(study.card, run.key, result["verdict"]["peak_sigma"])
-    st.query_params["sigma"] = shown["sigma"] = f"{sigma:.6g}"
+    shown["sigma"] = f"{sigma:.6g}"
+    link.put("sigma", shown["sigma"])
     curve.headline(study, result)
     with st.container(key="stage" if shown["view"] == "curve" else "figure"):
         if shown["view"] == "curve":
@@ -172,7 +170,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
         if shown["view"] == "budget":
             curve.multiples(study, axis)
     curve.why(result)
-    curve.block_table(study, result)
+    curve.block_table(study, result, shown["labels"])
     state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})
     receipt.show(study, shown["labels"], result, link.link(state))
 
@@ -186,14 +184,7 @@ def _result(study: Study, labels: str, block: str | None) -> curve.Result:
     if series not in study.result(labels)["verdicts"]:
         st.info(f"Block {block} was not measured in this run; the block that validation images chose is shown.")
         return study.result(labels)
-    return _other_block(study.key, labels, series, study)
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _other_block(key: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
-    from analysis import cells
-
-    return cells.of_block(_study, labels, series)
+    return curve.of_block(study.key, labels, series, study)
 
 
 page()

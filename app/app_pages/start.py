@@ -72,7 +72,7 @@ def draw(members: dict[str, Study]) -> None:
         questions.why(members, labels)
     else:
         curve.why(result)
-        curve.block_table(study, result)
+        curve.block_table(study, result, labels)
     receipt.show(study, labels, result, link.link({"study": next(iter(members.values())).key, **shown}))
     generated.show(study)
     published.show()

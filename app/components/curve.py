@@ -20,9 +20,14 @@ TURN = Lock()
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
 
 
+def picture() -> str:
+    """The kind of file that a figure's camera saves."""
+    return str(st.session_state.get("picture", "svg"))
+
+
 def toolbar() -> dict[str, Any]:
     """The figure's own toolbar: its camera makes the picture in the browser."""
-    return {"displaylogo": False, "toImageButtonOptions": {"format": st.session_state.get("picture", "svg"), "scale": 2}}
+    return {"displaylogo": False, "toImageButtonOptions": {"format": picture(), "scale": 2}}
 
 
 def beside(study: Study) -> Published | None:
@@ -94,6 +99,14 @@ def near_best(key: str, labels: str, pooling: str, _study: Study) -> Any:
     return cells.near_best_of(_study, labels, pooling)
 
 
+@st.cache_data(show_spinner=False, max_entries=64)
+def of_block(key: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
+    """The result as it stands for another block than the headline's."""
+    from analysis import cells
+
+    return cells.of_block(_study, labels, series)
+
+
 def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) -> str:
     """One sentence that says what the figure shows."""
     if shown["view"] == "curve":
@@ -120,16 +133,25 @@ def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) 
 
 def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     """The interactive figure; in the curve's view it takes the sketch's place when it has come."""
+    level = _nearest(study, float(shown.get("sigma", result["verdict"]["peak_sigma"]))) if shown["view"] == "curve" else None
+    look = tuple(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside"))
+    name = (study.key, str(study.folder), result["headline"], *look, picture())
+    _drawn(name=name, level=level, _study=study, _result=result, _shown=shown)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _drawn(name: tuple[str, ...], level: int | None, _study: Study, _result: Result, _shown: Mapping[str, str]) -> None:
+    """What has been drawn once is sent again as it was: Plotly takes a tenth of a second for a figure, and a third of that to send it."""
+    study, result, shown = _study, _result, _shown
     table = study.table("curve")  # pandas and plotly come in here, after the first paint
     table = table[(table.labels_per_class == shown["labels"]) & (table.pooling.isin(["flat", result["headline"].rpartition("/")[2]]))]
     says = finding(study, result, shown, table)
-    look = (str(study.folder), *(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside")))
-    figure = _figure(study.key, result["headline"], look, study, result, shown, table)
-    with TURN:  # a figure is shared by all who look at it, and sent as it is at this moment
-        if shown["view"] == "curve":
+    figure = _figure(name, study, result, shown, table)
+    with TURN:  # a figure is shared by all levels, and sent as it is at this moment
+        if level is not None:
             from analysis import player
 
-            player.open_at(figure, _nearest(study, float(shown.get("sigma", result["verdict"]["peak_sigma"]))))
+            player.open_at(figure, level)
         st.plotly_chart(figure, key=f"figure-{shown['view']}", alt=says, config=toolbar())
     if shown["view"] != "curve":  # the curve's own sentence stands above it
         st.caption(says)
@@ -155,8 +177,8 @@ def _nearest(study: Study, sigma: float) -> int:
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _figure(key: str, headline: str, look: tuple[str, ...], _study: Study, _result: Result, _shown: Mapping[str, str], _table: Any) -> Any:
-    """The figure of a view, kept: Plotly takes a tenth of a second to build one."""
+def _figure(name: tuple[str, ...], _study: Study, _result: Result, _shown: Mapping[str, str], _table: Any) -> Any:
+    """The figure of a view, whose levels differ by little."""
     study, result, shown, table = _study, _result, _shown, _table
     from analysis import exhibit, figures, player
 
@@ -176,8 +198,14 @@ def _figure(key: str, headline: str, look: tuple[str, ...], _study: Study, _resu
     return player.start_figure(table, levels, result["short"], axis, images, clean, published=published, peak=result["verdict"]["peak_ci"])
 
 
-def block_table(study: Study, result: Result) -> None:
+def block_table(study: Study, result: Result, labels: str) -> None:
     """The verdict of every block, in network order."""
+    _rows(name=(study.key, labels), _study=study, _result=result)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _rows(name: tuple[str, str], _study: Study, _result: Result) -> None:
+    study, result = _study, _result
     with st.expander("Verdict of every block", icon=":material/table_rows:"):
         st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are points of accuracy over the lowest level.")
         several = len(study.facts["request"]["poolings"]) > 1

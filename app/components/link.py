@@ -20,11 +20,17 @@ def start(name: str, allowed: Sequence[str]) -> None:
 def keep(name: str, allowed: Sequence[str]) -> str:
     """The value of the widget of key `name`, written into the address where it is not the default."""
     value = str(st.session_state[name])
-    if value != allowed[0]:
-        st.query_params[name] = value
-    elif name in st.query_params:
-        del st.query_params[name]
+    put(name, value if value != allowed[0] else None)
     return value
+
+
+def put(name: str, value: str | None) -> None:
+    """Write a value into the address, or take it out; one that is there already costs no message."""
+    there = st.query_params.get(name)
+    if value is None and there is not None:
+        del st.query_params[name]
+    elif value is not None and there != value:
+        st.query_params[name] = value
 
 
 def link(state: dict[str, str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -87,23 +86,29 @@ def jobs() -> Jobs:
     return Jobs(default_root())
 
 
-@st.cache_resource(show_spinner=False, max_entries=1000)
-def _opened(folder: Path, changed: int) -> Study:
-    return open_study(folder)
+def look() -> None:
+    """Read the job table, once each time that a page is drawn: all of it tells of the same moment."""
+    try:
+        st.session_state["table"] = (*jobs().look(), None)
+    except NoisescopeError as error:
+        st.session_state["table"] = ([], {}, str(error))
+
+
+def table() -> tuple[list[Job], dict[str, Mark], str | None]:
+    """Jobs, what people noted on studies, and what is wrong with the table that these are in."""
+    found: tuple[list[Job], dict[str, Mark], str | None] = st.session_state["table"]
+    return found
 
 
 def runs() -> list[Run]:
     """Everything, pinned first, then the newest. What is wrong with the job table stands in the tray: studies are not in it."""
-    try:
-        marks, listed = jobs().marks(), jobs().list()
-    except NoisescopeError:
-        marks, listed = {}, []
+    listed, marks, _ = table()
     own = default_root() / "studies"
     found: list[Run] = []
     for key, folder in studies().items():
         known: dict[str, Any] = {"key": key, "ships": folder.parent != own, "mark": marks.get(key, Mark())}
         try:
-            study = _opened(folder, (folder / "study.json").stat().st_mtime_ns)
+            study = open_study(folder)
         except NoisescopeError as error:
             found.append(Run(**known, state="damaged", created=folder.stat().st_mtime, problem=str(error)))
             continue
@@ -124,10 +129,7 @@ def trying(action: Callable[..., Any], *arguments: Any) -> Any:
 
 def study_of(key: str | None) -> str | None:
     """The key of the study that a finished job has become; any other key as it is."""
-    try:
-        return next((job.study for job in jobs().list() if job.id == key and job.study), key)
-    except NoisescopeError:
-        return key
+    return next((job.study for job in table()[0] if job.id == key and job.study), key)
 
 
 def submit(request: SweepRequest, device: str = "cpu") -> None:

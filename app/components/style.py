@@ -9,7 +9,9 @@ STYLE = """<style>
 .st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
 .st-key-verdict, .st-key-why { max-width: 46rem; }
+.st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
+[data-testid="stMain"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
 .stMainBlockContainer { padding-top: 3.5rem; }
 [class*="st-key-block-"] [data-testid="stButtonGroup"] button { min-height: 0; padding-block: .1rem; }
 @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } }

@@ -7,24 +7,22 @@ import streamlit as st
 from analysis.errors import NoisescopeError
 from app.components import keeper
 from app.components.bench import short
-from app.components.runs import jobs, progress
+from app.components.runs import jobs, progress, table
 
 EVERY = 2.0  # seconds
 
 
 def show() -> None:
     """Draw the tray where something is at work; it follows by itself."""
-    try:
-        active = [job for job in jobs().list() if job.active]
-    except NoisescopeError as error:
-        st.error(str(error), icon=":material/database_off:")
-        return
+    listed, _, wrong = table()
+    if wrong:
+        st.error(wrong, icon=":material/database_off:")
     if refused := st.session_state.pop("refused", None):
         st.error(refused, icon=":material/block:")
     if said := keeper.keep().get("error"):
         st.error(said, icon=":material/build_circle:")
-    if active:
-        _follow({job.id for job in active})
+    if active := {job.id for job in listed if job.active}:
+        _follow(active)
 
 
 @st.fragment(run_every=EVERY)

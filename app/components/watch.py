@@ -34,11 +34,31 @@ def _draw(id: str, axis: str, before: str) -> None:
         st.rerun()
     _state(job)
     table = points(job)
-    if table is None:
-        if job.active:
-            st.container(key="skeleton", height=360, border=True).caption("The first points come when the first noise level is done.")
+    if table is not None:
+        _figure(table, axis, job)
+    elif job.active:
+        st.container(key="skeleton", height=360, border=True).caption("The first points come when the first noise level is done.")
+    if job.state == "running":
+        _strip(job)
+
+
+def _strip(job: Job) -> None:
+    """One image at the run's levels, which the worker answers between two batches: what is being measured."""
+    try:
+        told = asking.answer({"ask": "strip", "request": job.request.canonical()}, job.device)
+    except NoisescopeError:  # the job itself will say what is wrong
         return
-    _figure(table, axis, job)
+    if told is None:
+        return
+    known, picture = told
+    low, high = (known["sigmas"][place] for place in (0, -1))
+    says = (
+        f"A test image, {known['label']}, at the {len(known['sigmas'])} noise levels of this run, σ = {low:.2g} to {high:.2g}. "
+        "Above: what the network is shown. Below: what it takes the clean image to be."
+    )
+    with st.container(key="strip"):
+        st.image(picture, width="stretch", alt=says)
+    st.caption(says)
 
 
 def _state(job: Job) -> None:

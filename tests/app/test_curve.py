@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis import jobs as jobs_module
 from analysis.errors import InvalidRequest
 from analysis.jobs import Jobs
 from analysis.specs import SweepRequest
+from analysis.strips import sheet
 from analysis.studies import UNFINISHED, find_study
 from app.components import asking, keeper, runs
 
@@ -35,11 +37,19 @@ COST = {
 }
 
 
+STRIP = {"sigmas": [0.01, 0.5, 20.0], "image": "ab", "label": "7"}
+
+
+def answer(question: dict, device: str) -> tuple[dict, bytes]:
+    """What a worker would say."""
+    return {"cost": (COST, b""), "strip": (STRIP, sheet(torch.zeros(2, 3, 1, 8, 8)))}[question["ask"]]
+
+
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """A store of its own; nothing starts a worker, and what a run costs is known at once."""
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
-    monkeypatch.setattr(asking, "answer", lambda question, device: (COST, b""))
+    monkeypatch.setattr(asking, "answer", answer)
     monkeypatch.setattr(runs, "start_worker", lambda *_: None)
     monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
@@ -189,6 +199,7 @@ def test_a_job_at_work_shows_its_progress_its_time_and_its_points(own: Jobs) -> 
     assert "4 of 18 parts, 4 minutes left" in progress(page)
     assert "3 noise levels so far" in texts(page)
     assert json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
+    assert "A test image, 7, at the 3 noise levels of this run, σ = 0.01 to 20" in page.get("image")[0].proto.alt
     button(page, "Cancel").click().run()
     assert own.list()[0].state == "cancelled"
     assert "What is done is kept" in texts(page)

@@ -59,9 +59,9 @@ def test_everything_is_listed_with_its_finding(own: Jobs, copied: Study) -> None
 def test_a_name_and_a_pin_stay_and_bring_it_to_the_top(own: Jobs, copied: Study) -> None:
     page = visit(0)
     page.text_input[0].set_value("my digits").run()
-    assert own.marks()["feed"] == Mark("my digits", False)
+    assert own.look()[1]["feed"] == Mark("my digits", False)
     page.toggle[0].set_value(True).run()
-    assert own.marks()["feed"] == Mark("my digits", True)
+    assert own.look()[1]["feed"] == Mark("my digits", True)
     assert visit().dataframe[0].value["run"][0] == "my digits"
 
 

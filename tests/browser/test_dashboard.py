@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -20,6 +21,18 @@ from .conftest import CHART, Served, needs_chromium
 pytestmark = needs_chromium
 DIGITS = find_study("digits")
 LONG = 240_000  # milliseconds: a worker starts and a small sweep runs, on a machine that does other work
+# What has the focus: its name, and whether it or what is around it looks otherwise without.
+FOCUSED = """async () => {
+  const drawn = () => new Promise(done => setTimeout(done, 80));
+  const held = document.activeElement;
+  if (!held || held === document.body) return null;
+  const around = [held]; while (around.length < 4 && around.at(-1).parentElement) around.push(around.at(-1).parentElement);
+  const looks = () => JSON.stringify(around.map(e => { const s = getComputedStyle(e);
+    return [s.outlineStyle, s.outlineWidth, s.boxShadow, s.borderColor, s.backgroundColor, s.color, s.textDecorationLine]; }));
+  const name = held.getAttribute("aria-label") || (held.labels && held.labels[0] && held.labels[0].innerText) || held.innerText || held.outerHTML;
+  await drawn(); const then = looks(); held.blur(); await drawn(); const now = looks(); held.focus();
+  return [name.trim().split("\\n").at(-1).slice(0, 60), then !== now];  // without its icon's name
+}"""
 SMALL = SweepRequest(blocks=("mid.res0",), levels=3, label_draws=3, n_train=200, n_test=100)
 
 
@@ -107,17 +120,108 @@ def test_a_copied_link_shows_a_colleague_the_same(page: Page, browser: Browser, 
     other.close()
 
 
+def serious(page: Page) -> dict[str, list[str]]:
+    """What axe-core calls serious or critical, once the page is at rest."""
+    page.wait_for_timeout(1500)
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return {rule["id"]: [node["html"][:120] for node in rule["nodes"]] for rule in found if rule["impact"] in ("serious", "critical")}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
 def test_nothing_that_axe_core_calls_serious_is_wrong(browser: Browser, served: Served, path: str, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served.address + path)
     page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
-    page.wait_for_timeout(1500)
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = {rule["id"]: [node["html"][:120] for node in rule["nodes"]] for rule in found if rule["impact"] in ("serious", "critical")}
+    assert serious(page) == {}
     page.close()
-    assert serious == {}
+
+
+def test_nothing_serious_is_wrong_while_asking_and_watching(page: Page, served: Served) -> None:
+    page.goto(f"{served.address}/curve?run={DIGITS.key}")
+    page.wait_for_selector(CHART)
+    page.get_by_text("Measure something new").click()
+    page.wait_for_selector("text=There already", timeout=LONG)
+    assert serious(page) == {}
+    jobs = Jobs(served.store)
+    job = jobs.submit(SMALL.model_copy(update={"levels": 30, "seed": 9}))
+    page.goto(f"{served.address}/curve?run={job.id}")
+    page.wait_for_selector(CHART, timeout=LONG)
+    page.wait_for_selector(".st-key-strip img", timeout=LONG)
+    assert serious(page) == {}
+    jobs.cancel(job.id)
+
+
+def tab_to(page: Page, name: str) -> list[str]:
+    """Press Tab until what is called so, or begins so, has the focus; what had it on the way and did not look so."""
+    met, unseen = [], []
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if found := page.evaluate(FOCUSED):
+            met.append(found[0])
+            if not found[1]:
+                unseen.append(found[0])
+            if found[0].startswith(name):
+                return unseen
+    raise AssertionError(f"{name!r} is not among {met}")
+
+
+def test_the_keyboard_alone_asks_for_a_run_and_the_focus_is_always_seen(browser: Browser, served: Served) -> None:
+    jobs = Jobs(served.store)
+    before = {job.id for job in jobs.list()}
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
+    page.goto(f"{served.address}/curve?run={DIGITS.key}")
+    page.wait_for_selector(CHART)
+    assert tab_to(page, "down0.res0") == []
+    page.keyboard.press("Space")
+    page.wait_for_selector("text=down0.res0: block 1 of 15")
+    assert tab_to(page, "Measure something new") == []
+    page.keyboard.press("Space")
+    page.wait_for_selector("text=There already", timeout=LONG)
+    assert tab_to(page, "Noise levels") == []
+    page.keyboard.press("Control+a")
+    page.keyboard.type("4")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=measured with other settings")
+    page.wait_for_selector("text=There already", timeout=LONG)
+    assert tab_to(page, "Run") == []
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=parts", timeout=LONG)
+    (job,) = [job for job in jobs.list() if job.id not in before]
+    assert job.request.levels == 4
+    assert tab_to(page, "Cancel") == []
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=What is done is kept")
+    page.close()
+
+
+def test_the_keyboard_alone_changes_view_level_and_receipt(browser: Browser, served: Served) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
+    page.goto(f"{served.address}/curve?run={DIGITS.key}")
+    page.wait_for_selector(CHART)
+    assert tab_to(page, "Noise level") == []
+    peak = page.locator("[data-testid=stSidebar] p", has_text="log-SNR =").inner_text()
+    page.keyboard.press("ArrowRight")
+    page.locator("[data-testid=stSidebar] p", has_text="log-SNR =").and_(page.locator(f"text=/^(?!{re.escape(peak)})/")).wait_for()
+    assert tab_to(page, "The curve") == []
+    for key in ("ArrowRight", "ArrowRight", "Space"):  # one stop of Tab, as groups have it
+        page.keyboard.press(key)
+    page.wait_for_selector("text=The best cell, chosen on validation images")
+    assert tab_to(page, "Receipt") == []
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=The command line that makes this study again")
+    page.close()
+
+
+@pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
+def test_twice_as_large_nothing_is_cut_off(browser: Browser, served: Served, path: str) -> None:
+    page = browser.new_page(viewport={"width": 640, "height": 400}, device_scale_factor=2)  # 1280 pixels wide at 200 %
+    page.goto(served.address + path)
+    page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut = "e => e.scrollWidth > e.clientWidth + 1 && ['hidden', 'clip'].includes(getComputedStyle(e).overflowX)"
+    assert [text.inner_text() for text in page.locator("h1, h2, h3, p, label").all() if text.is_visible() and text.evaluate(cut)] == []
+    page.close()
 
 
 @pytest.mark.parametrize("path", [f"/curve?run={DIGITS.key}&view=map", "/runs"])
