@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from .store import writing
 from .studies import UNFINISHED
 from .tables import row, share, tidy
 
+PAUSE = 1.0  # seconds between two writings
+
 
 class Partial:
-    """Mean accuracies over the draws so far, written to a folder after every unit.
+    """Mean accuracies over the draws so far, written to a folder once a second at most, and when the sweep ends.
 
     Intervals are Wilson's, of the test images alone: the study's, over images and draws together, come at the end.
     """
@@ -26,12 +29,27 @@ class Partial:
         self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}  # what a row is of does not change as points come
         self._points: dict[tuple[str, str, float], dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
 
+        self._fresh, self._written = False, -PAUSE
+
+    def __enter__(self) -> Partial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fresh:
+            self._write()
+
     def add(self, points: Sequence[Point]) -> None:
-        """Take the probes of one unit in, and write the table anew."""
+        """Take the probes of one unit in."""
         for point in points:
             self._points[point.labels, point.series, point.sigma][point.head].append(point)
+        self._fresh = True
+        if time.monotonic() - self._written >= PAUSE:
+            self._write()
+
+    def _write(self) -> None:
         with writing(self.folder / UNFINISHED) as temporary:
             self.table().to_parquet(temporary, index=False)
+        self._fresh, self._written = False, time.monotonic()
 
     def table(self) -> pd.DataFrame:
         """A row a series and level that has a probe, as in a study's `curve`; of several heads the best on validation images."""

@@ -67,7 +67,6 @@ class Worker:
     def _sweep(self, job: Job) -> str:
         bench = Bench(job.request, Store(self.root), self.device)
         self.answers.like = bench  # one model serves both lanes
-        partial = Partial(bench, self.jobs.folder(job.id))
         seen = time.monotonic()
         pace = deque([seen], maxlen=WINDOW)
 
@@ -86,7 +85,8 @@ class Worker:
             with suppress(StoreUnavailable):
                 self.jobs.tell(job.id, done, total, message, left)
 
-        return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
+        with Partial(bench, self.jobs.folder(job.id)) as partial:
+            return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
 
 
 def work(root: Path, device: str, idle: float, processes: int) -> None:

@@ -199,7 +199,7 @@ def test_a_job_at_work_shows_its_progress_its_time_and_its_points(own: Jobs) -> 
     assert "4 of 18 parts, 4 minutes left" in progress(page)
     assert "3 noise levels so far" in texts(page)
     assert json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
-    assert "A test image, 7, at the 3 noise levels of this run, σ = 0.01 to 20" in page.get("image")[0].proto.alt
+    assert "A test image, 7, at the 3 noise levels of this run, σ = 0.01 to 20" in page.get("image")[0].proto.imgs[0].alt
     button(page, "Cancel").click().run()
     assert own.list()[0].state == "cancelled"
     assert "What is done is kept" in texts(page)
