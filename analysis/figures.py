@@ -114,6 +114,11 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
         figure.add_trace(
             curve_traces(random[random.block == best_random], levels, f"random weights, best block ({best_random})", GREY, "dash", "x")[1]
         )
+    pixels, clean = table[table.source == "baseline"], table[table.source == "clean"]
+    if len(pixels):
+        figure.add_trace(curve_traces(pixels, levels, "best classifier on the noised pixels", GREY, "dot", "square")[1])
+    if len(clean):
+        level_line(figure, float(clean.accuracy.iloc[0]), "clean pixels", "bottom right")
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     figure.update_layout(
         height=560,

@@ -64,7 +64,9 @@ def generate(
     files |= {"generated.png": sheet(images, COLUMNS), "generated.safetensors": save(kept)}
     shown: dict[str, object] = {}
     if strip:
-        files["strip.png"] = noise_strip(model, x0[:STRIP], ids[:STRIP].tolist(), levels, study.facts["receipt"]["seed"])
+        files["strip.png"] = noise_strip(
+            model, x0[:STRIP], ids[:STRIP].tolist(), levels, study.facts["receipt"]["seed"], study.facts["request"]["input"] == "clean"
+        )
         shown = {"shown": [f"{image:016x}" for image in ids[:STRIP]], "pictured": [f"made {i + 1}" for i in range(STRIP)]}
     made = {"count": count, "seed": seed, "sampler": sampler, "steps": steps, "columns": COLUMNS, "tensor": name}
     facts = {key: value for key, value in study.facts.items() if key != "files"} | {"generated": made} | shown

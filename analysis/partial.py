@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .errors import StoreUnavailable
 from .planning import Bench, Point
 from .store import writing
 from .studies import UNFINISHED
@@ -35,15 +37,20 @@ class Partial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fresh:
-            self._write()
+        if self._fresh and self.folder.exists():  # not where the job has been deleted meanwhile
+            with suppress(StoreUnavailable):  # how the sweep ended matters more
+                self._write()
 
     def add(self, points: Sequence[Point]) -> None:
         """Take the probes of one unit in."""
         for point in points:
             self._points[point.labels, point.series, point.sigma][point.head].append(point)
         self._fresh = True
-        if time.monotonic() - self._written >= PAUSE:
+        self.look()
+
+    def look(self) -> None:
+        """Write the table where it is time: to be called often."""
+        if self._fresh and time.monotonic() - self._written >= PAUSE:
             self._write()
 
     def _write(self) -> None:

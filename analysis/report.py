@@ -107,7 +107,8 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
     tested = bench.labels.values[bench.dataset.rows(bench.test)]
     pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
     shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
-    picture = noise_strip(bench.model, load_x0(bench.dataset, shown, bench.model).cpu(), shown.tolist(), bench.sigmas, bench.request.seed)
+    x0, clean = load_x0(bench.dataset, shown, bench.model).cpu(), bench.request.input == "clean"
+    picture = noise_strip(bench.model, x0, shown.tolist(), bench.sigmas, bench.request.seed, clean)
     values = bench.labels.values[bench.dataset.rows(np.concatenate([bench.train, bench.validation, bench.test]))]
     identities = [*sorted(bench.features(source, 0).key() for source in bench.sources), checksum(values)]
     key = bench.request.model_copy(update={"dataset": f"{bench.request.dataset}:{':'.join(identities)}"}).key()

@@ -13,9 +13,9 @@ from .backends.base import Backend
 from .noise import add_noise, noise_like
 
 
-def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int) -> bytes:
-    """A PNG of images x_0 (n, c, h, w) as rows and noise levels as columns, with each image's own ε of draw 0."""
-    eps = noise_like(x0, ids, seed, 0)
+def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int, clean: bool = False) -> bytes:
+    """A PNG of images x_0 (n, c, h, w) as rows and noise levels as columns, with each image's own ε of draw 0, or without any."""
+    eps = torch.zeros_like(x0) if clean else noise_like(x0, ids, seed, 0)
     columns = []
     for sigma in sigmas:
         level = torch.full((len(x0),), sigma, dtype=torch.float64)

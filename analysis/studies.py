@@ -74,6 +74,11 @@ class Study:
         return str(self.facts["name"])
 
     @cached_property
+    def version(self) -> str:
+        """What changes whenever any file of the study does: for what is kept of it in memory."""
+        return hashlib.sha256(json.dumps([self.facts["key"], self.facts["created"], self.facts["files"]]).encode()).hexdigest()[:16]
+
+    @cached_property
     def card(self) -> Card:
         return Card.model_validate(self.facts["card"])
 

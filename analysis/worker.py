@@ -70,9 +70,12 @@ class Worker:
         seen = time.monotonic()
         pace = deque([seen], maxlen=WINDOW)
 
+        partial = Partial(bench, self.jobs.folder(job.id))
+
         def between() -> None:
             nonlocal seen
             self.lane.serve(self.answers)
+            partial.look()
             if time.monotonic() - seen > LOOK:
                 seen = time.monotonic()
                 with suppress(StoreUnavailable):  # a table that is locked for a moment: the next look will tell
@@ -85,7 +88,7 @@ class Worker:
             with suppress(StoreUnavailable):
                 self.jobs.tell(job.id, done, total, message, left)
 
-        with Partial(bench, self.jobs.folder(job.id)) as partial:
+        with partial:
             return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
 
 

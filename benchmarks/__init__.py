@@ -48,7 +48,11 @@ BENCHMARKS = {
             "first-paint", "first_paint", "seconds to the Start page's headline and curve over those to a page of one line", 1.25, False
         ),
         Benchmark(
-            "page-move", "page_move", "server time of a move on a finished run over that of a page with as many plain widgets", 1.5, False
+            "page-move",
+            "page_move",
+            "server time of a move on a finished run, to a view seen before, over that of a page with as many plain widgets",
+            1.5,
+            False,
         ),
         Benchmark("two-lanes", "two_lanes", "(a question while a sweep runs, less one batch) over the question alone", 1.3, False),
         Benchmark("idle-lane", "two_lanes", "speed of a sweep as a job, nobody asking, over the plain loop", 0.97, True, "throughput"),

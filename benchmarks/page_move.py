@@ -1,6 +1,7 @@
 """Server time of moving the noise level or choosing a block on a finished run, over that of a page with as many plain widgets.
 
-The plain page has an element for each of ours: a widget with the same options and the same help where it is one, else a line
+A view is drawn once and then sent again as it was: the ratio is of views seen before, and what a first view costs is in the
+details. The plain page has an element for each of ours: a widget with the same options and help where it is one, else a line
 of text.
 """
 

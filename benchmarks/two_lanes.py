@@ -87,13 +87,14 @@ def throughput() -> Measured:
 @contextmanager
 def working() -> Iterator[Path]:
     """The store of a worker, started as the app starts it."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder)
-        ask(root, "cpu", {"ask": "cost", "request": SHORT.canonical()}, PATIENCE)
         try:
+            ask(root, "cpu", {"ask": "cost", "request": SHORT.canonical()}, PATIENCE)
             yield root
         finally:
-            os.kill(facts(root, "cpu")["pid"], signal.SIGTERM)
+            if pid := facts(root, "cpu").get("pid"):
+                os.kill(pid, signal.SIGTERM)
             with only_worker(root, "cpu", timeout=30):
                 pass  # it has let go of the store
 

@@ -59,7 +59,7 @@ def test_every_block_has_a_line_and_colour_is_never_alone() -> None:
     figure = figures.blocks_figure(TABLE, LEVELS, "sigma", SHORT["series"]["model"])
     assert [trace.fill for trace in figure.data].count("toself") == 1  # the headline's
     looks = [(trace.line.color, trace.marker.symbol) for trace in figure.data if trace.fill is None]
-    assert len(looks) == len(STUDY.card.blocks) + 1
+    assert len(looks) == len(STUDY.card.blocks) + 2  # random weights, and the pixels themselves
     assert len(set(looks)) == len(looks)
 
 

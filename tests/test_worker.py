@@ -275,6 +275,11 @@ def test_one_image_at_every_level_as_the_network_sees_it_and_what_it_makes_of_it
         made = bench.model.denoise(x, sigma)[0, 0]
     expected = ((made.clamp(-1, 1) + 1) * 127.5).round().numpy()
     np.testing.assert_allclose(pixels[8:, 8:16], expected, atol=1)
+    clean = request_small.model_copy(update={"input": "clean"})
+    _, png = answers({"ask": "strip", "request": clean.canonical(), "image": 3})
+    shown = np.asarray(Image.open(io.BytesIO(png)).convert("L"))[:8, :8]
+    scale = bench.model.schedule.input_scale(torch.tensor([bench.sigmas[0]], dtype=torch.float64)).item()
+    np.testing.assert_allclose(shown, ((x0[0, 0] * scale).clamp(-1, 1) + 1) * 127.5, atol=1)  # no noise is in it
     with pytest.raises(InvalidRequest, match="image is 80; allowed: a whole number from 0 to 79"):
         answers({"ask": "strip", "request": request_small.canonical(), "image": 80})
 

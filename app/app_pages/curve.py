@@ -13,7 +13,7 @@ from analysis.studies import Study
 from app.components import bench as lab
 from app.components import controls, curve, inputs, link, measure, receipt, watch
 from app.components.controls import BESIDE
-from app.components.runs import Run, runs, study_of
+from app.components.runs import Run, runs, study_of, table
 
 CLAMPED = 0.05  # of log σ: further from a level of the model is said
 
@@ -102,6 +102,11 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     known = {run.key: run for run in here}
     if st.session_state.get("run") not in known:  # a job may have become a study
         wanted = study_of(st.session_state.get("run"))
+        if wanted and table()[2]:
+            st.info(
+                "What was shown here is in the job table, which cannot be read now: see the sidebar.", icon=":material/hourglass_empty:"
+            )
+            return
         st.session_state["run"] = wanted if wanted in known else next(iter(known), None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:
@@ -148,6 +153,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     allowed = {
         "view": views,
         "labels": list(study.facts["results"]),
+        "pooling": _poolings(study),
         "image": list(study.facts["pictured"]),
         **({"beside": list(BESIDE)} if curve.beside(study) else {}),
     }
@@ -155,7 +161,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
         link.start(name, values)
     controls.draw(allowed)
     shown = {name: link.keep(name, values) for name, values in allowed.items()} | {"axis": axis}
-    result = _result(study, shown["labels"], bench.block)
+    result = _result(study, shown["labels"], bench.block, shown["pooling"])
     sigma = lab.level(study.card, run.key, result["verdict"]["peak_sigma"])
     shown["sigma"] = f"{sigma:.6g}"
     link.put("sigma", shown["sigma"])
@@ -172,19 +178,25 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     curve.why(result)
     curve.block_table(study, result, shown["labels"])
     state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})
-    receipt.show(study, shown["labels"], result, link.link(state))
+    receipt.show(study, shown["labels"], result, link.link(state), axis)
 
 
-def _result(study: Study, labels: str, block: str | None) -> curve.Result:
-    """The headline's result, or that of the block on the bench."""
+def _poolings(study: Study) -> list[str]:
+    """The poolings of a run, the headline's first."""
+    first = study.result()["headline"].rpartition("/")[2]
+    return [first, *(pooling for pooling in study.facts["request"]["poolings"] if pooling != first)]
+
+
+def _result(study: Study, labels: str, block: str | None, pooling: str) -> curve.Result:
+    """The headline's result, or that of the block and pooling which are chosen."""
     headline = study.result(labels)["headline"]
-    series = f"model/{block}/{headline.rpartition('/')[2]}"
-    if block is None or series == headline:
+    series = f"model/{block or headline.split('/')[1]}/{pooling}"
+    if series == headline:
         return study.result(labels)
     if series not in study.result(labels)["verdicts"]:
         st.info(f"Block {block} was not measured in this run; the block that validation images chose is shown.")
         return study.result(labels)
-    return curve.of_block(study.key, labels, series, study)
+    return curve.of_block(study.version, labels, series, study)
 
 
 page()

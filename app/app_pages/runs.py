@@ -22,8 +22,8 @@ def row(run: Run) -> dict[str, str]:
     found = run.study.result() if run.study else None
     backend, dataset = run.place
     return {
-        "": "📌" if run.mark.pinned else "",
-        "run": run.title,
+        "": "★" if run.mark.pinned else "",
+        "run": run.question,
         "model": run.study.facts["receipt"]["model"] if run.study else backend,
         "data": run.study.facts["receipt"]["dataset"] if run.study else dataset,
         "state": SAID[run.state] + (", ships" if run.ships else ""),

@@ -73,7 +73,7 @@ def draw(members: dict[str, Study]) -> None:
     else:
         curve.why(result)
         curve.block_table(study, result, labels)
-    receipt.show(study, labels, result, link.link({"study": next(iter(members.values())).key, **shown}))
+    receipt.show(study, labels, result, link.link({"study": next(iter(members.values())).key, **shown}), shown["axis"])
     generated.show(study)
     published.show()
 

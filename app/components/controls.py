@@ -25,6 +25,9 @@ def draw(allowed: Mapping[str, list[str]]) -> None:
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
+        if len(allowed.get("pooling", [])) > 1:
+            help_ = "The side of the grid that a block's map is averaged to before the probe reads it."
+            st.segmented_control("Pooling", allowed["pooling"], required=True, format_func=lambda p: f"{p}×{p}", key="pooling", help=help_)
         if "beside" in allowed and view == "curve":
             st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")
         if view in ("curve", TOGETHER):

@@ -92,7 +92,7 @@ def paint(study: Study, result: Result) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def near_best(key: str, labels: str, pooling: str, _study: Study) -> Any:
+def near_best(version: str, labels: str, pooling: str, _study: Study) -> Any:
     """The study's best cell of a pooling and those not shown to be worse."""
     from analysis import cells
 
@@ -100,7 +100,7 @@ def near_best(key: str, labels: str, pooling: str, _study: Study) -> Any:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def of_block(key: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
+def of_block(version: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
     """The result as it stands for another block than the headline's."""
     from analysis import cells
 
@@ -122,7 +122,7 @@ def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) 
         ]
         return f"The best noise level by labels per class. {'; '.join(told)}. A filled point is unimodal."
     source, block, pooling = result["headline"].split("/")
-    near = near_best(study.key, shown["labels"], pooling, study)
+    near = near_best(study.version, shown["labels"], pooling, study)
     block = near.best[0].split("/")[1]
     best = table[(table.source == source) & (table.block == block)].sort_values("sigma").iloc[near.best[1]]
     return (
@@ -135,7 +135,7 @@ def chart(study: Study, result: Result, shown: Mapping[str, str]) -> None:
     """The interactive figure; in the curve's view it takes the sketch's place when it has come."""
     level = _nearest(study, float(shown.get("sigma", result["verdict"]["peak_sigma"]))) if shown["view"] == "curve" else None
     look = tuple(shown.get(name, "") for name in ("view", "labels", "axis", "image", "beside"))
-    name = (study.key, str(study.folder), result["headline"], *look, picture())
+    name = (study.version, result["headline"], *look, picture())
     _drawn(name=name, level=level, _study=study, _result=result, _shown=shown)
 
 
@@ -189,10 +189,10 @@ def _figure(name: tuple[str, ...], _study: Study, _result: Result, _shown: Mappi
         results = study.facts["results"]
         return exhibit.budget_figure(results, {name: found["labelled_images"] for name, found in results.items()})
     if shown["view"] == "map":
-        near = near_best(study.key, shown["labels"], result["headline"].rpartition("/")[2], study)
+        near = near_best(study.version, shown["labels"], result["headline"].rpartition("/")[2], study)
         best, *cells = [(series.split("/")[1], level) for series, level in (near.best, *near.cells)]
         return figures.heat_map(table, levels, axis, best, cells)
-    images = tiles(study.key, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
+    images = tiles(study.version, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
     clean = result["clean"]["accuracy"] if result["clean"] else None
     published = beside(study) if shown.get("beside") == "published" else None
     return player.start_figure(table, levels, result["short"], axis, images, clean, published=published, peak=result["verdict"]["peak_ci"])
@@ -200,7 +200,7 @@ def _figure(name: tuple[str, ...], _study: Study, _result: Result, _shown: Mappi
 
 def block_table(study: Study, result: Result, labels: str) -> None:
     """The verdict of every block, in network order."""
-    _rows(name=(study.key, labels), _study=study, _result=result)
+    _rows(name=(study.version, labels), _study=study, _result=result)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

@@ -16,7 +16,7 @@ SHOWN, ALIKE = 48, 8
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _images(key: str, _study: Study) -> np.ndarray:
+def _images(version: str, _study: Study) -> np.ndarray:
     """The generated images (n, h, w, 3) uint8, cut from the sheet."""
     import numpy as np
     from PIL import Image
@@ -28,7 +28,7 @@ def _images(key: str, _study: Study) -> np.ndarray:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _alike(key: str, level: int, image: int, _study: Study) -> list[int]:
+def _alike(version: str, level: int, image: int, _study: Study) -> list[int]:
     """The images nearest to one at a level: cosine of features with their mean taken off, itself left out."""
     import numpy as np
     from safetensors.numpy import load
@@ -57,7 +57,7 @@ def show(study: Study) -> None:
     if not made:
         return
     st.subheader("What the model makes from noise", anchor=False)
-    images, levels = _images(study.key, study), study.facts["levels"]
+    images, levels = _images(study.version, study), study.facts["levels"]
     scale = max(1, 96 // study.card.resolution)
     shown = min(SHOWN, len(images) // 12 * 12)
     st.image(
@@ -77,7 +77,7 @@ def show(study: Study) -> None:
             key="generated-level",
             width=320,
         )
-    found = _alike(study.key, int(level), int(image) - 1, study)
+    found = _alike(study.version, int(level), int(image) - 1, study)
     st.image(
         _row(images[[int(image) - 1, *found]], 1 + ALIKE, scale),
         alt=f"Image {image} and the {ALIKE} most alike to the model: numbers {', '.join(str(i + 1) for i in found)}.",

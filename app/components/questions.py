@@ -54,7 +54,7 @@ def chart(members: Mapping[str, Study], labels: str, axis: str, image: str) -> N
     """The interactive figure; it takes the sketch's place when it has come."""
     first = next(iter(members.values()))
     levels = first.facts["levels"]
-    images = tiles(first.key, first.facts["pictured"].index(image), len(levels), 96, first)
+    images = tiles(first.version, first.facts["pictured"].index(image), len(levels), 96, first)
     from analysis import exhibit
 
     questions = _ask(members, labels)

@@ -13,8 +13,8 @@ from analysis.studies import Study
 OPTIONAL = ("n_train", "n_validation", "n_test", "baseline_labels")
 
 
-def command(study: Study) -> str:
-    """The command line that makes this study again."""
+def command(study: Study, axis: str = "timestep") -> str:
+    """The command line that makes this study again, and says its noise levels as the figure does."""
     request = study.facts["request"]
     words = ["python", "-m", "analysis", "sweep", "--backend", request["backend"], "--dataset", request["dataset"]]
     words += ["--label-set", study.facts["receipt"]["label_set"]]
@@ -35,6 +35,8 @@ def command(study: Study) -> str:
             words += [f"--{option}", str(value)]
     if not request["baselines"]:
         words.append("--no-baselines")
+    if axis != "timestep":
+        words += ["--axis", axis]
     return shlex.join(words)
 
 
@@ -102,14 +104,14 @@ def bibtex(study: Study) -> str:
     return "\n".join([PAPERS, *([DATA[name]] if name in DATA else [])])
 
 
-def show(study: Study, labels: str, result: Mapping[str, Any], link: str) -> None:
+def show(study: Study, labels: str, result: Mapping[str, Any], link: str, axis: str) -> None:
     """Draw the receipt."""
     with st.expander("Receipt: how these numbers came about", icon=":material/receipt_long:"):
         st.markdown("\n".join(f"- **{name}**: {text}" for name, text in rows(study, labels).items()))
         st.caption("A link to this view (a study that only you have opens only for you)")
         st.code(link, language=None, wrap_lines=True)
         st.caption("The command line that makes this study again")
-        st.code(command(study), language="bash", wrap_lines=True)
+        st.code(command(study, axis), language="bash", wrap_lines=True)
         st.caption("Methods, and what to cite")
         st.code(methods(study, result), language=None, wrap_lines=True)
         st.code(bibtex(study), language="latex", wrap_lines=True)

@@ -59,7 +59,15 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What a person reads: their own name for it, or what was asked."""
+        """What a person reads: their own name for it, or what was asked, when, and what became of it."""
+        if self.mark.name or not self.request:
+            return self.question
+        made = [] if self.ships else [datetime.fromtimestamp(self.created, UTC).astimezone().strftime("%d %b, %H:%M")]
+        return " · ".join([self.question, *made, *([] if self.study else [SAID[self.state]])])
+
+    @property
+    def question(self) -> str:
+        """A person's own name for it, or what was asked."""
         if self.mark.name:
             return self.mark.name
         asked = self.request
@@ -73,12 +81,7 @@ class Run:
                 *(["all labels"] if "all" in asked["labels_per_class"] else []),
             ]
         )
-        parts = [f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else [])]
-        if not self.ships:
-            parts.append(datetime.fromtimestamp(self.created, UTC).astimezone().strftime("%d %b, %H:%M"))
-        if not self.study:
-            parts.append(SAID[self.state])
-        return " · ".join(parts)
+        return " · ".join([f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else [])])
 
 
 def jobs() -> Jobs:

@@ -11,7 +11,7 @@ from analysis.studies import Study
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def tiles(key: str, row: int, levels: int, size: int, _study: Study) -> list[str]:
+def tiles(version: str, row: int, levels: int, size: int, _study: Study) -> list[str]:
     """PNG data URIs of image `row` at each level, `size` pixels wide."""
     from PIL import Image
 

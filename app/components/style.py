@@ -13,7 +13,8 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"] { opacity: .8; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
 .stMainBlockContainer { padding-top: 3.5rem; }
-[class*="st-key-block-"] [data-testid="stButtonGroup"] button { min-height: 0; padding-block: .1rem; }
+[class*="st-key-block-"] [data-testid="stButtonGroup"] button {
+  min-height: 0; padding-block: .1rem; flex: 1 1 100%; justify-content: flex-start; }
 @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } }
 @media (max-width: 640px) { h1 { font-size: 1.7rem !important; } }
 </style>"""

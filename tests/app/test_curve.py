@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import streamlit as st
 import torch
+from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
 from analysis import jobs as jobs_module
@@ -253,6 +255,7 @@ def test_a_locked_table_is_said_and_the_study_is_shown(own: Jobs, monkeypatch: p
     finally:
         holder.close()
     assert not page.exception
+    assert "cannot be used now" in " ".join(error.value for error in page.error)
     assert DIGITS.result()["sentence"] in texts(page)
 
 
@@ -282,6 +285,44 @@ def test_an_unknown_model_is_a_sentence(own: Jobs) -> None:
     page = visit(backend="nope", dataset="digits")
     assert not page.exception
     assert "Unknown backend 'nope'" in page.error[0].value
+
+
+def test_a_job_is_kept_in_view_while_its_table_is_locked(own: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = visit(run=(id := running(own)))
+    monkeypatch.setattr(jobs_module, "PATIENCE", 0.05)
+    holder = sqlite3.connect(own.path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute("DELETE FROM marks")
+    page.run()
+    assert "cannot be read now" in texts(page)
+    holder.close()
+    page.run()
+    assert page.session_state["run"] == id
+    assert "4 of 18 parts" in progress(page)
+
+
+def test_another_pooling_takes_the_headlines_place(own: Jobs) -> None:
+    folder = own.root / "studies" / "feed"
+    shutil.copytree(DIGITS.folder, folder)
+    facts = json.loads((folder / "study.json").read_text())
+    first = facts["results"]["10"]
+    other = {
+        name[: -len("/1")] + "/2": verdict | {"peak_accuracy": 0.5} for name, verdict in first["verdicts"].items() if name[-2:] == "/1"
+    }
+    first["verdicts"] |= other
+    facts |= {"key": "feed", "request": facts["request"] | {"poolings": ["1", "2"]}}
+    right = load_file(folder / "correct.safetensors")
+    twice = right | {name[: -len("/1")] + "/2": array for name, array in right.items() if "/model/" in name}
+    save_file(twice, folder / "correct.safetensors")
+    table = pd.read_parquet(folder / "curve.parquet")
+    pd.concat([table, table[table.source == "model"].assign(pooling="2")]).to_parquet(folder / "curve.parquet")
+    facts["files"] |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("correct.safetensors", "curve.parquet")}
+    (folder / "study.json").write_text(json.dumps(facts))
+    page = visit(run="feed", pooling="2")
+    assert not page.exception
+    assert page.metric[0].value == "50.0 %"
+    assert "pooling=2" in " ".join(code.value for code in page.code)
 
 
 def test_a_damaged_run_is_said_and_the_rest_goes_on(own: Jobs) -> None:

@@ -27,6 +27,13 @@ CHART = ".js-plotly-plot .main-svg"
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: see `make chromium`")]
 
 
+def sideways(page: Page) -> list[str]:
+    """The parts of the page that have to be scrolled sideways: the document itself never is, Streamlit cuts it off."""
+    parts = page.locator("[data-testid=stMain], [data-testid=stSidebarContent]").all()
+    wider = "e => e.getBoundingClientRect().right > 50 && e.scrollWidth > e.clientWidth + 1"  # a closed sidebar stands beside the screen
+    return [str(part.get_attribute("data-testid")) for part in parts if part.evaluate(wider)]
+
+
 @dataclass
 class Served:
     """An app at work on a store of its own."""

@@ -16,7 +16,7 @@ from analysis.specs import SweepRequest
 from analysis.studies import find_study
 from analysis.workers import facts
 
-from .conftest import CHART, Served, needs_chromium
+from .conftest import CHART, Served, needs_chromium, sideways
 
 pytestmark = needs_chromium
 DIGITS = find_study("digits")
@@ -83,21 +83,22 @@ def test_a_run_goes_on_when_the_page_is_left_the_app_restarts_and_the_worker_is_
     page.wait_for_selector("text=parts", timeout=LONG)
     page.goto(served.address)  # to another page
     page.wait_for_selector("text=What does this model know")
+    page.goto("about:blank")
     worker = facts(served.store, "cpu")["pid"]
     before = until(jobs, job.id, lambda job: job.done >= 2).done
     served.again()
-    before = until(jobs, job.id, lambda job: job.done > before).done  # with no page open
+    until(jobs, job.id, lambda job: job.done > before)  # with no page open
     assert facts(served.store, "cpu")["pid"] == worker
     os.kill(worker, signal.SIGKILL)
     page.goto(f"{served.address}/curve?run={job.id}")
     done = until(jobs, job.id, lambda job: not job.active)
     assert (done.state, done.reason) == ("done", None)
-    assert done.done >= before
     page.wait_for_selector("text=Best readout", timeout=LONG)  # the page that watched the job turns to its study
 
 
 def test_cancel_keeps_what_is_done(page: Page, served: Served) -> None:
     jobs = Jobs(served.store)
+    errors = said(page)
     job = jobs.submit(SMALL.model_copy(update={"levels": 40, "seed": 8}))
     page.goto(f"{served.address}/curve?run={job.id}")
     page.wait_for_selector("text=noise levels so far", timeout=LONG)
@@ -105,6 +106,7 @@ def test_cancel_keeps_what_is_done(page: Page, served: Served) -> None:
     page.wait_for_selector("text=What is done is kept")
     assert jobs.get(job.id).state == "cancelled"
     assert page.locator(CHART).count() >= 1
+    assert errors == []
 
 
 def test_a_copied_link_shows_a_colleague_the_same(page: Page, browser: Browser, served: Served) -> None:
@@ -113,11 +115,29 @@ def test_a_copied_link_shows_a_colleague_the_same(page: Page, browser: Browser, 
     page.get_by_text("Receipt: how these numbers came about").click()
     link = page.locator("code", has_text="run=").first.inner_text()
     other = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    errors = said(other)
     other.goto(link)
     other.wait_for_selector(CHART)
     for selector in ("[data-testid=stMetricValue]", ".st-key-verdict"):
         assert other.locator(selector).all_inner_texts() == page.locator(selector).all_inner_texts()
+    assert errors == []
     other.close()
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
+def test_the_camera_saves_the_kind_of_picture_that_is_chosen(page: Page, served: Served, kind: str, begins: bytes) -> None:
+    page.goto(f"{served.address}/curve?run={DIGITS.key}&view=blocks")
+    page.wait_for_selector(CHART)
+    page.get_by_text("Receipt: how these numbers came about").click()
+    page.wait_for_timeout(1000)  # it unfolds
+    page.get_by_role("radio", name=kind).click()
+    page.wait_for_function(
+        "kind => document.querySelector('.js-plotly-plot')._context.toImageButtonOptions.format === kind", arg=kind.lower()
+    )
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as taken:
+        page.get_by_label("Download plot").or_(page.locator('[data-title="Download plot"], [data-attr="toImage"]')).first.click()
+    assert taken.value.path().read_bytes().startswith(begins)
 
 
 def serious(page: Page) -> dict[str, list[str]]:
@@ -218,9 +238,13 @@ def test_twice_as_large_nothing_is_cut_off(browser: Browser, served: Served, pat
     page = browser.new_page(viewport={"width": 640, "height": 400}, device_scale_factor=2)  # 1280 pixels wide at 200 %
     page.goto(served.address + path)
     page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert sideways(page) == []
     cut = "e => e.scrollWidth > e.clientWidth + 1 && ['hidden', 'clip'].includes(getComputedStyle(e).overflowX)"
-    assert [text.inner_text() for text in page.locator("h1, h2, h3, p, label").all() if text.is_visible() and text.evaluate(cut)] == []
+    assert [
+        text.inner_text()
+        for text in page.locator("h1, h2, h3, p, label, button, [data-testid=stMetricValue], [data-testid=stMetricValue] *").all()
+        if text.is_visible() and text.evaluate(cut)
+    ] == []
     page.close()
 
 
@@ -230,5 +254,5 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: S
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served.address + path)
     page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert sideways(page) == []
     page.close()

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from analysis.studies import find_study
 
-from .conftest import CHART, needs_chromium
+from .conftest import CHART, needs_chromium, sideways
 
 pytestmark = needs_chromium
 
@@ -105,6 +105,6 @@ def test_a_phone_shows_every_view_without_scrolling_sideways(browser: Browser, a
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(f"{address}/?view={view}")
     page.wait_for_selector(CHART, timeout=60_000)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert sideways(page) == []
     assert page.locator(CHART).first.bounding_box()["width"] <= 390  # type: ignore[index]
     page.close()
