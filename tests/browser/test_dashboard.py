@@ -233,6 +233,16 @@ def test_the_keyboard_alone_changes_view_level_and_receipt(browser: Browser, ser
     page.close()
 
 
+@pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
+def test_nothing_glides_where_less_motion_is_asked_for(browser: Browser, served: Served, motion: str, moves: bool) -> None:
+    page = browser.new_page(reduced_motion=motion)  # type: ignore[arg-type]
+    page.goto(f"{served.address}/curve?run={DIGITS.key}")
+    page.wait_for_selector(CHART)
+    gliding = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration.split(', ').some(t => t !== '0s'))"
+    assert bool(page.evaluate(f"{gliding}.length")) is moves
+    page.close()
+
+
 @pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
 def test_twice_as_large_nothing_is_cut_off(browser: Browser, served: Served, path: str) -> None:
     page = browser.new_page(viewport={"width": 640, "height": 400}, device_scale_factor=2)  # 1280 pixels wide at 200 %
