@@ -132,7 +132,7 @@ def test_the_camera_saves_the_kind_of_picture_that_is_chosen(page: Page, served:
     page.wait_for_timeout(1000)  # it unfolds
     page.get_by_role("radio", name=kind).click()
     page.wait_for_function(
-        "kind => document.querySelector('.js-plotly-plot')._context.toImageButtonOptions.format === kind", arg=kind.lower()
+        "kind => document.querySelector('.js-plotly-plot')?._context.toImageButtonOptions.format === kind", arg=kind.lower()
     )
     page.locator(".js-plotly-plot").first.hover()
     with page.expect_download() as taken:
