@@ -19,6 +19,7 @@ from .verdict import MARGIN, Shape, Verdict, describe
 __all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "change", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
 LEVEL = 0.05
 SPLITS = 50
+EXACT = 2**24  # float32 counts to here: a sum of whole numbers is the same in any order, so with any number of threads
 CHUNKS = 20  # the images' resamples are drawn and used in parts: as a whole they would be the largest array of a sweep
 
 
@@ -44,11 +45,12 @@ class Resamples:
         on the wide side; resampling them in one product (A. B. Owen, Ann. Appl. Stat. 1 (2007) 386) counts it oftener.
         """
         _check(correct, self)
-        by_image, by_draw = correct.mean(0, dtype=np.float64), correct.mean(2, dtype=np.float64)  # (S, N), (R, S)
-        mean = by_draw.mean(0)
-        count = by_image.shape[1]
-        chunks = [rows.astype(np.float32) @ by_image.T.astype(np.float32) for rows in np.array_split(self.images, CHUNKS)]
-        found = mean + (np.concatenate(chunks) / count - mean) * np.sqrt(count / (count - 1))
+        by_draw = correct.mean(2, dtype=np.float64)  # (R, S)
+        mean, (draws, _, count) = by_draw.mean(0), correct.shape
+        kind = np.float32 if draws * count < EXACT else np.float64
+        right = correct.sum(0).T.astype(kind)  # (N, S)
+        sums = np.concatenate([rows.astype(kind) @ right for rows in np.array_split(self.images, CHUNKS)])
+        found = mean + (sums.astype(np.float64) / (draws * count) - mean) * np.sqrt(count / (count - 1))
         for weights in (self.labels, self.eps):
             found = found + weights @ (by_draw - mean) / len(by_draw)
         return np.asarray(found)

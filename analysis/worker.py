@@ -69,7 +69,6 @@ class Worker:
         self.answers.like = bench  # one model serves both lanes
         seen = time.monotonic()
         pace = deque([seen], maxlen=WINDOW)
-
         partial = Partial(bench, self.jobs.folder(job.id))
 
         def between() -> None:

@@ -12,7 +12,7 @@ from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
 from app.components import controls, curve, inputs, link, measure, receipt, watch
-from app.components.controls import BESIDE
+from app.components.controls import BESIDE, CHOSEN
 from app.components.runs import Run, runs, study_of, table
 
 CLAMPED = 0.05  # of log σ: further from a level of the model is said
@@ -153,7 +153,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     allowed = {
         "view": views,
         "labels": list(study.facts["results"]),
-        "pooling": _poolings(study),
+        "pooling": [CHOSEN, *study.facts["request"]["poolings"]],
         "image": list(study.facts["pictured"]),
         **({"beside": list(BESIDE)} if curve.beside(study) else {}),
     }
@@ -181,16 +181,11 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     receipt.show(study, shown["labels"], result, link.link(state), axis)
 
 
-def _poolings(study: Study) -> list[str]:
-    """The poolings of a run, the headline's first."""
-    first = study.result()["headline"].rpartition("/")[2]
-    return [first, *(pooling for pooling in study.facts["request"]["poolings"] if pooling != first)]
-
-
 def _result(study: Study, labels: str, block: str | None, pooling: str) -> curve.Result:
     """The headline's result, or that of the block and pooling which are chosen."""
     headline = study.result(labels)["headline"]
-    series = f"model/{block or headline.split('/')[1]}/{pooling}"
+    _, own_block, own_pooling = headline.split("/")
+    series = f"model/{block or own_block}/{own_pooling if pooling == CHOSEN else pooling}"
     if series == headline:
         return study.result(labels)
     if series not in study.result(labels)["verdicts"]:

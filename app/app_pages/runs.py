@@ -52,9 +52,8 @@ def page() -> None:
 
 
 def _list(found: list[Run]) -> None:
-    order = hashlib.sha256("/".join(run.key for run in found).encode()).hexdigest()[
-        :8
-    ]  # rows are chosen by number: another order, another table
+    rows_are_numbered = "/".join(run.key for run in found)  # a row is chosen by its number: another order, another table
+    order = hashlib.sha256(rows_are_numbered.encode()).hexdigest()[:8]
     chosen = st.dataframe([row(run) for run in found], hide_index=True, on_select="rerun", selection_mode="single-row", key=f"runs-{order}")
     picked = chosen["selection"]["rows"]
     if not picked or picked[0] >= len(found):

@@ -11,7 +11,12 @@ from app.components.bench import AXES, axis_switch
 
 TOGETHER = "questions"
 VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input"}
+CHOSEN = "chosen"  # the pooling that validation images chose, for each number of labels its own
 BESIDE = {"ours": "Ours", "published": "Ours and published"}
+
+
+def _pooling(name: str) -> str:
+    return "Best on validation" if name == CHOSEN else f"{name}×{name}"
 
 
 def draw(allowed: Mapping[str, list[str]]) -> None:
@@ -25,13 +30,13 @@ def draw(allowed: Mapping[str, list[str]]) -> None:
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
-        if len(allowed.get("pooling", [])) > 1:
+        if len(allowed.get("pooling", [])) > 2:
             help_ = "The side of the grid that a block's map is averaged to before the probe reads it."
-            st.segmented_control("Pooling", allowed["pooling"], required=True, format_func=lambda p: f"{p}×{p}", key="pooling", help=help_)
+            st.segmented_control("Pooling", allowed["pooling"], required=True, format_func=_pooling, key="pooling", help=help_)
         if "beside" in allowed and view == "curve":
             st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")
         if view in ("curve", TOGETHER):
             st.selectbox("Image", allowed["image"], key="image", width=130)
 
 
-__all__ = ["AXES", "BESIDE", "TOGETHER", "VIEWS", "draw"]
+__all__ = ["AXES", "BESIDE", "CHOSEN", "TOGETHER", "VIEWS", "draw"]

@@ -99,7 +99,7 @@ def near_best(version: str, labels: str, pooling: str, _study: Study) -> Any:
     return cells.near_best_of(_study, labels, pooling)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=64)
 def of_block(version: str, labels: str, series: str, _study: Study) -> dict[str, Any]:
     """The result as it stands for another block than the headline's."""
     from analysis import cells

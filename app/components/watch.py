@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import streamlit as st
@@ -15,15 +16,21 @@ from app.components.curve import toolbar
 from app.components.runs import jobs, progress, submit, trying
 
 EVERY = 1.0  # seconds
+AFTER = 5.0  # seconds in which the last points of a job that was cancelled may still come
 LOWEST, HIGHEST = 0.01, 20.0  # σ, of the axis while levels are still to come
 
 
 def show(job: Job, axis: str) -> None:
-    """Draw the job; while it is at work the page follows it by itself."""
-    st.fragment(_draw, run_every=EVERY if job.active else None)(job.id, axis, job.state)
+    """Draw the job; while it is at work, and a little longer, the page follows it by itself."""
+    following = _moves(job)
+    st.fragment(_draw, run_every=EVERY if following else None)(job.id, axis, job.state, following)
 
 
-def _draw(id: str, axis: str, before: str) -> None:
+def _moves(job: Job) -> bool:
+    return job.active or time.time() - (job.finished or 0) < AFTER
+
+
+def _draw(id: str, axis: str, before: str, following: bool) -> None:
     try:
         job = jobs().get(id)
     except NoisescopeError as error:  # locked for a moment, or deleted by another person
@@ -31,6 +38,8 @@ def _draw(id: str, axis: str, before: str) -> None:
         return
     if job.state != before:
         asking.forget()
+        st.rerun()
+    if following and not _moves(job):
         st.rerun()
     _state(job)
     table = points(job)

@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -302,7 +304,8 @@ def test_a_job_is_kept_in_view_while_its_table_is_locked(own: Jobs, monkeypatch:
     assert "4 of 18 parts" in progress(page)
 
 
-def test_another_pooling_takes_the_headlines_place(own: Jobs) -> None:
+def two_poolings(own: Jobs, change: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
+    """The digits' study as if it had been measured with two poolings."""
     folder = own.root / "studies" / "feed"
     shutil.copytree(DIGITS.folder, folder)
     facts = json.loads((folder / "study.json").read_text())
@@ -318,11 +321,30 @@ def test_another_pooling_takes_the_headlines_place(own: Jobs) -> None:
     table = pd.read_parquet(folder / "curve.parquet")
     pd.concat([table, table[table.source == "model"].assign(pooling="2")]).to_parquet(folder / "curve.parquet")
     facts["files"] |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("correct.safetensors", "curve.parquet")}
+    change(facts)
     (folder / "study.json").write_text(json.dumps(facts))
+    return facts
+
+
+def test_another_pooling_takes_the_headlines_place(own: Jobs) -> None:
+    two_poolings(own)
     page = visit(run="feed", pooling="2")
     assert not page.exception
     assert page.metric[0].value == "50.0 %"
     assert "pooling=2" in " ".join(code.value for code in page.code)
+
+
+def test_each_number_of_labels_shows_its_own_headline_whatever_its_pooling(own: Jobs) -> None:
+    def mixed(facts: dict[str, Any]) -> None:
+        best = facts["results"]["10"]
+        best["headline"] = best["headline"][: -len("/1")] + "/2"
+
+    facts = two_poolings(own, mixed)
+    for labels, result in facts["results"].items():
+        page = visit(run="feed", labels=labels)
+        assert not page.exception
+        assert page.metric[0].value == f"{100 * result['verdict']['peak_accuracy']:.1f} %"
+        assert result["sentence"] in texts(page)
 
 
 def test_a_damaged_run_is_said_and_the_rest_goes_on(own: Jobs) -> None:
@@ -347,6 +369,17 @@ def test_a_job_table_that_cannot_be_read_is_a_sentence(own: Jobs, damage: bytes 
     assert not page.exception
     assert words in " ".join(error.value for error in page.error)
     assert DIGITS.result()["sentence"] in texts(page)  # finished studies are not in it
+
+
+def test_a_worker_that_dies_at_its_start_is_a_sentence(own: Jobs) -> None:
+    job = own.submit(SweepRequest())
+    for _ in range(4):
+        own.start("cpu")
+        with sqlite3.connect(own.path) as connection:
+            connection.execute("UPDATE starts SET at = 0")
+    page = visit(run=job.id)
+    assert not page.exception
+    assert "The worker for cpu does not start. It said nothing." in " ".join(error.value for error in page.error)
 
 
 def test_clean_input_is_compared_where_it_was_measured_and_else_offered(own: Jobs) -> None:

@@ -259,8 +259,9 @@ def test_twice_as_large_nothing_is_cut_off(browser: Browser, served: Served, pat
 
 
 @pytest.mark.parametrize("path", [f"/curve?run={DIGITS.key}&view=map", "/runs"])
-def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: Served, path: str) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: Served, path: str, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served.address + path)
     page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
     assert sideways(page) == []
