@@ -33,6 +33,7 @@ class Taps:
     def __init__(self, backend: Backend, reduce: Reduce, last: str) -> None:
         self._backend, self._reduce, self._last = backend, reduce, last
         self._taken: dict[str, Any] = {}
+        self.made: Tensor | None = None  # D(x; σ) of the last call, where it went to its end
         self._listening = False  # the network may serve others between two calls
 
     def hook(self, name: str, stop: bool) -> Callable[[nn.Module, Any, Any], None]:
@@ -49,10 +50,10 @@ class Taps:
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> dict[str, Any]:
         """(B, c, h, w) x_σ, (B,) -> the blocks' reduced outputs."""
-        self._taken, self._listening = {}, True
+        self._taken, self._listening, self.made = {}, True, None
         try:
             with suppress(_Stop):
-                self._backend.denoise(x, sigma, condition)
+                self.made = self._backend.denoise(x, sigma, condition)
         finally:
             self._listening = False
         return self._taken
