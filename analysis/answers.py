@@ -11,6 +11,7 @@ from .errors import InvalidRequest
 from .features import load_x0
 from .lane import Answer, Question
 from .noise import add_noise, noise_like
+from .own import Own
 from .planning import Bench
 from .specs import SweepRequest
 from .store import Store
@@ -24,23 +25,25 @@ class Answers:
         self.store, self.device, self.processes = store, device, processes
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
+        self.own = Own(store, device)
+        self.known = {"cost": self.cost, "strip": self.strip, **self.own.answers}
 
-    def __call__(self, question: Question) -> Answer:
-        known = {"cost": self.cost, "strip": self.strip}
-        if question.get("ask") not in known:
-            raise InvalidRequest(f"ask is {question.get('ask')!r}; allowed: {', '.join(known)}.")
-        return known[question["ask"]](question)
+    def __call__(self, question: Question, data: bytes = b"") -> Answer:
+        if question.get("ask") not in self.known:
+            raise InvalidRequest(f"ask is {question.get('ask')!r}; allowed: {', '.join(self.known)}.")
+        self.own.like = self.like
+        return self.known[question["ask"]](question, data)
 
     def _open(self, request: str) -> Bench:
         self.like = Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)
         return self.like
 
-    def cost(self, question: Question) -> Answer:
+    def cost(self, question: Question, data: bytes) -> Answer:
         """Seconds, memory, disk, and how much is there already."""
         bench = self._bench(question["request"])
         return estimate(bench, self.processes).to_dict(), b""
 
-    def strip(self, question: Question) -> Answer:
+    def strip(self, question: Question, data: bytes) -> Answer:
         """One test image at every level: a PNG with what the network is shown above what it makes of it, D(x_σ; σ)."""
         bench = self._bench(question["request"])
         place = question.get("image", 0)

@@ -1,7 +1,7 @@
 """The worker's second lane: short questions about one image or one request, answered between two batches.
 
 They travel over a socket of this machine that only those who can read the store's address file may use, and leave
-nothing behind. A question is JSON; an answer is JSON and any number of bytes, such as a PNG.
+nothing behind. Question and answer are JSON and any number of bytes each, such as an image.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from .workers import facts, start_worker
 
 Question = Mapping[str, Any]
 Answer = tuple[Mapping[str, Any], bytes]
-Handler = Callable[[Question], Answer]
+Handler = Callable[[Question, bytes], Answer]
 START = 120.0  # seconds that a worker may need until it listens
 
 
 @dataclass
 class _Asked:
     question: Question
+    data: bytes
     answer: Answer = ({}, b"")
     ready: Event = field(default_factory=Event)
 
@@ -63,7 +64,7 @@ class Lane:
             while True:
                 asked = self._asked.get(timeout=wait) if wait and not count else self._asked.get_nowait()
                 try:
-                    asked.answer = handle(asked.question)
+                    asked.answer = handle(asked.question, asked.data)
                 except NoisescopeError as error:
                     asked.answer = ({"error": str(error)}, b"")
                 except Exception as error:  # a bug in one answer must not end the worker: it is said where it was asked
@@ -84,7 +85,7 @@ class Lane:
             deliver_challenge(connection, self._key)  # here, not while accepting: who never answers keeps nobody else waiting
             answer_challenge(connection, self._key)
             while True:
-                asked = _Asked(json.loads(connection.recv_bytes()))
+                asked = _Asked(json.loads(connection.recv_bytes()), connection.recv_bytes())
                 self._asked.put(asked)
                 asked.ready.wait()
                 said, data = asked.answer
@@ -92,7 +93,7 @@ class Lane:
                 connection.send_bytes(data)
 
 
-def ask(root: Path, device: str, question: Question, patience: float = START) -> Answer:
+def ask(root: Path, device: str, question: Question, patience: float = START, data: bytes = b"") -> Answer:
     """A worker's answer, starting the worker if none runs; blocks, so a page asks in a thread.
 
     Raises InvalidRequest with what is wrong with the question, NoisescopeError where the worker failed, StoreUnavailable where
@@ -104,12 +105,12 @@ def ask(root: Path, device: str, question: Question, patience: float = START) ->
         address = facts(root, device)
         if address:
             with suppress(OSError, EOFError, AuthenticationError):  # it is just starting or ending: ask again
-                return _ask(address, question, deadline - time.monotonic())
+                return _ask(address, question, data, deadline - time.monotonic())
         time.sleep(0.1)
     raise StoreUnavailable(f"The worker for {device} does not answer; its log is {place(root, device).with_suffix('.log')}.")
 
 
-def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Answer:
+def _ask(address: Mapping[str, Any], question: Question, data: bytes, patience: float) -> Answer:
     deadline, key = time.monotonic() + patience, bytes.fromhex(address["key"])
 
     def await_word(connection: Connection) -> None:
@@ -121,6 +122,7 @@ def _ask(address: Mapping[str, Any], question: Question, patience: float) -> Ans
         answer_challenge(connection, key)
         deliver_challenge(connection, key)
         connection.send_bytes(json.dumps(question).encode())
+        connection.send_bytes(data)
         await_word(connection)
         said, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
     if "error" in said:

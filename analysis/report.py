@@ -97,8 +97,8 @@ def logits(bench: Bench, gathered: list[Gathered], results: Mapping[str, Any]) -
     return save(kept)
 
 
-def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
-    """Gather what was probed, judge it, and keep it as a study in the store."""
+def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes]) -> Study:
+    """Gather what was probed, judge it, and keep it as a study in the store, with files that were made besides."""
     gathered = [Gathered(bench, per_class) for per_class in bench.request.labels_per_class]
     results = {str(part.per_class): judge(bench, part) for part in gathered}
     both = [tables(bench, part) for part in gathered]
@@ -133,6 +133,7 @@ def report(bench: Bench, spent: Mapping[str, Any]) -> Study:
         "heads.safetensors": heads(bench, bench.request.labels_per_class[0]),
         "logits.safetensors": logits(bench, gathered, results),
         "strip.png": picture,
+        **extra,
     }
     return write_study(bench.store.root / "studies" / key, facts, files)
 

@@ -7,6 +7,7 @@ correct.safetensors which test image each probe got right (of random weights the
 heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
 logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K), and `test`, the ids
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
+errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
 """
 
@@ -37,7 +38,8 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-MAY_BE = ("generated.png", "generated.safetensors")
+GAUGE = "errors.safetensors"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE)
 COLUMNS = (
     *(
         "backend",

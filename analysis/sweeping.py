@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from . import gauge
 from .crew import Between, Crew, still_wanted
 from .planning import CLEAN, Bench, Point, coarse_first
 from .report import report
 from .specs import SweepRequest
 from .store import Store
-from .studies import Study
+from .studies import GAUGE, Study
 
 Progress = Callable[[int, int, str], None]
 News = Callable[[list[Point]], None]
@@ -70,7 +71,8 @@ def carry_out(
             news(points)
         if progress:
             progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean pixels")
-    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)})
+    extra = {GAUGE: gauge.measure(bench, between)}
+    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra)
 
 
 def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:

@@ -1,0 +1,105 @@
+"""Questions about a person's own image: answered from memory, and nothing of the image is kept on disk."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from . import gauge, known, similarity, views
+from .backends import open_backend
+from .backends.base import Backend
+from .errors import InvalidRequest, NoisescopeError
+from .lane import Answer, Question
+from .planning import Bench
+from .readout import Readout, of_study
+from .specs import SweepRequest
+from .store import Store
+from .studies import Study, find_study
+
+EXAMPLES = 24
+
+
+class Own:
+    """The answers by name; `share` gives the worker's open bench, whose model and data are used again."""
+
+    def __init__(self, store: Store, device: str) -> None:
+        self.store, self.device = store, device
+        self.like: Bench | None = None
+        self._models = lru_cache(maxsize=2)(lambda name: open_backend(name, device=self.device))
+        self._readouts = lru_cache(maxsize=8)(lambda key, version: of_study(find_study(key, store.root)))
+        self._benches = lru_cache(maxsize=2)(self._open)
+        self.answers = {"view": self.view, "draws": self.draws, "neighbours": self.neighbours, "examples": self.examples}
+
+    def study(self, question: Question) -> Study:
+        return find_study(str(question.get("study", "")), self.store.root)
+
+    def model(self, study: Study) -> Backend:
+        """The study's model. Raises InvalidRequest where it is another now."""
+        name, like = study.facts["request"]["backend"], self.like
+        found = like.model if like and like.request.backend == name and "sources" in vars(like) else self._models(name)
+        if found.card.identity != study.facts["receipt"]["revision"]:
+            raise InvalidRequest(f"The model {name} has other weights than {study.name} was measured with: measure it again.")
+        return found
+
+    def readout(self, study: Study) -> Readout:
+        return self._readouts(study.key, study.version)
+
+    def _open(self, request: str) -> Bench | None:
+        """The study's data and model, or None where the data are not on this machine."""
+        try:
+            return Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)
+        except NoisescopeError:
+            return None
+
+    def bench(self, study: Study) -> Bench | None:
+        request = SweepRequest.model_validate(study.facts["request"]).model_copy(update={"baselines": False})
+        return self._benches(request.canonical())
+
+    def view(self, question: Question, data: bytes) -> Answer:
+        """Everything of one pass over the levels (views.view), and how at home the image is."""
+        study = self.study(question)
+        found = views.view(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)))
+        return {"fit": self._fit(study, found["error"])}, save(found)
+
+    def _fit(self, study: Study, errors: np.ndarray) -> dict[str, Any] | None:
+        held_out = gauge.held_out(study)
+        return None if held_out is None else gauge.compare(errors, held_out).to_dict()
+
+    def draws(self, question: Question, data: bytes) -> Answer:
+        """Class probabilities over several draws of ε (views.read)."""
+        study = self.study(question)
+        return {}, save(views.read(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)), 8))
+
+    def neighbours(self, question: Question, data: bytes) -> Answer:
+        """The most similar known images at a block and level; {left, of} while features are still to be extracted."""
+        study = self.study(question)
+        level, block = int(question["level"]), str(question["block"])
+        sigma, bench = self.readout(study).sigmas[level], self.bench(study)
+        if bench is None:
+            there = known.generated(study, level, block)
+        else:
+            left, of = known.lacks(bench, sigma, block)
+            if left:
+                known.more(bench, sigma, block)
+                return {"left": max(0, left - known.STEP) or 1, "of": of}, b""
+            there = known.trained(bench, sigma, block)
+        places, distances = similarity.nearest(there.features, load(data)["feature"], int(question["count"]), question["metric"])
+        near = places[0]
+        told = {"kind": there.kind, "of": len(there.images), "names": [there.names[i] for i in near], "distances": distances[0].tolist()}
+        return told, save({"images": np.ascontiguousarray(there.images[near])})
+
+    def examples(self, question: Question, data: bytes) -> Answer:
+        """Images to begin with: test images, classes in turn, or where the data are not there, generated ones."""
+        study = self.study(question)
+        bench = self.bench(study)
+        if bench is None:
+            images = known.pictures(study)[:EXAMPLES] if study.facts.get("generated") else np.zeros((0, 1, 1, 3), np.uint8)
+            return {"kind": "generated", "names": [f"generated {i + 1}" for i in range(len(images))]}, save({"images": images})
+        values = bench.labels.values[bench.dataset.rows(bench.test)]
+        turns = [np.flatnonzero(values == k) for k in range(len(bench.labels.classes))]
+        chosen = [int(turn[i]) for i in range(EXAMPLES) for turn in turns if i < len(turn)][:EXAMPLES]
+        images = bench.dataset.images[bench.dataset.rows(bench.test[chosen])]
+        return {"kind": "test", "names": [bench.labels.classes[values[i]] for i in chosen]}, save({"images": images})

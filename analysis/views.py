@@ -1,0 +1,137 @@
+"""One image at every noise level: what the network is shown, what it makes of it, what each block's probe reads and where.
+
+All of it comes from one pass a level. The class activation map (Zhou et al., arXiv 1512.04150) of the global average and a
+linear probe is exact: its mean over places is the logit. Colours of a block's places are the first three principal
+components of its map over all levels, so that a colour means the same at each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .backends.base import Backend
+from .datasets.base import image_ids
+from .errors import InvalidRequest
+from .features import capture
+from .noise import add_noise, noise_like
+from .readout import Readout
+from .sampling import to_pixels
+
+AROUND = 2  # levels on each side that an ensemble takes in (arXiv 2502.05743)
+
+
+def x0_of(model: Backend, image: np.ndarray) -> Tensor:
+    """x_0 (1, c, h, w) of an image (h, w, 3) uint8. Raises InvalidRequest for one of another size than the model reads."""
+    side = model.card.resolution
+    if image.shape != (side, side, 3) or image.dtype != np.uint8:
+        raise InvalidRequest(f"The image is {image.shape} {image.dtype}; allowed for {model.card.name}: ({side}, {side}, 3) uint8.")
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+    return model.encode(pixels.to(model.device).float() / 127.5 - 1)
+
+
+def noised(model: Backend, image: np.ndarray, sigmas: tuple[float, ...], seed: int, draw: int) -> tuple[Tensor, Tensor, Tensor]:
+    """x_0 (1, c, h, w), the levels (S,) float64, and x_σ (S, c, h, w) with this image's own ε of a draw."""
+    x0 = x0_of(model, image)
+    levels = torch.tensor(sigmas, dtype=torch.float64)
+    eps = noise_like(x0, [int(image_ids(image[None])[0])], seed, draw).to(x0.device)
+    return x0, levels, add_noise(x0.expand(len(levels), -1, -1, -1), levels.to(x0.device), eps)
+
+
+@torch.inference_mode()
+def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
+    """Everything of one pass over the S levels of `readout`, by name; image (h, w, 3) uint8.
+
+    seen, made (S, h, w, 3) uint8: the network's input and x̂_0; error (S,): mean squared error of x̂_0; and for each block
+    logits/… (S, K), map/… (S, K, h', w') float16 class activation maps, colour/… (S, h', w', 3) uint8, feature/… (S, D).
+    Maps need pooling 1. Raises InvalidRequest.
+    """
+    if readout.pooling != "1":
+        raise InvalidRequest(f"pooling {readout.pooling!r}; allowed for one's own images: '1', the global average.")
+    x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
+    found: dict[str, np.ndarray] = {}
+    with capture(model, readout.blocks, stop=False) as taps:
+        maps = taps(x, levels)
+        made = taps.made
+    assert made is not None
+    scale = model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
+    found |= {"seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
+    found["error"] = ((made - x0) ** 2).mean((1, 2, 3)).cpu().numpy()
+    for block, value in maps.items():
+        weight, bias = _stacked(readout, block)
+        value = value.float()
+        flat = value.flatten(2)  # (S, D, h'·w')
+        places = torch.baddbmm(bias.to(value)[:, :, None], weight.to(value), flat)  # (S, K, h'·w')
+        found[f"logits/{block}"] = places.mean(-1).cpu().numpy()
+        found[f"map/{block}"] = places.reshape(*places.shape[:2], *value.shape[-2:]).half().cpu().numpy()
+        found[f"colour/{block}"] = _colours(flat).reshape(len(levels), *value.shape[-2:], 3)
+        found[f"feature/{block}"] = flat.mean(-1).cpu().numpy()
+    return found
+
+
+@torch.inference_mode()
+def read(model: Backend, readout: Readout, image: np.ndarray, seed: int, draws: int) -> dict[str, np.ndarray]:
+    """Class probabilities over several draws of ε: mean/… and spread/… (S, K) a block, ensemble/… (S, K); error (R, S).
+
+    An ensemble at a level is the softmax of the mean logits of it and two levels each side, where there are, each member
+    with a draw of its own (arXiv 2502.05743; a shared ε would gain less). `draws` is at least 5.
+    """
+    if draws < 2 * AROUND + 1:
+        raise InvalidRequest(f"draws is {draws}; allowed: at least {2 * AROUND + 1}, one for each member of an ensemble.")
+    logits: dict[str, list[np.ndarray]] = {}
+    errors = []
+    for draw in range(draws):
+        x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
+        with capture(model, readout.blocks, lambda value: value.float().mean((-2, -1)), stop=False) as taps:
+            taken = taps(x, levels)
+            assert taps.made is not None
+            errors.append(((taps.made - x0) ** 2).mean((1, 2, 3)).cpu().numpy())
+        for block, value in taken.items():
+            weight, bias = _stacked(readout, block)
+            logits.setdefault(block, []).append((torch.einsum("sd,skd->sk", value, weight.to(value)) + bias.to(value)).cpu().numpy())
+    found = {"error": np.stack(errors)}
+    for block, parts in logits.items():
+        every = np.stack(parts)  # (R, S, K)
+        told = softmax(every)
+        found |= {f"mean/{block}": told.mean(0), f"spread/{block}": told.std(0, ddof=1), f"ensemble/{block}": ensemble(every)}
+    return found
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    raised = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
+
+
+def ensemble(logits: np.ndarray) -> np.ndarray:
+    """(R, S, K) -> (S, K): the softmax of the mean logits of each level and its neighbours, member m with draw m."""
+    count = logits.shape[1]
+    mean = []
+    for level in range(count):
+        members = [(place - level + AROUND, place) for place in range(level - AROUND, level + AROUND + 1) if 0 <= place < count]
+        mean.append(np.mean([logits[draw, place] for draw, place in members], axis=0))
+    return softmax(np.stack(mean))
+
+
+def _stacked(readout: Readout, block: str) -> tuple[Tensor, Tensor]:
+    """The probes of a block at every level: weights (S, K, D), biases (S, K)."""
+    probes = [readout.probe(level, block) for level in range(len(readout.sigmas))]
+    return torch.from_numpy(np.stack([weight for weight, _ in probes])), torch.from_numpy(np.stack([bias for _, bias in probes]))
+
+
+def _colours(flat: Tensor) -> np.ndarray:
+    """(S, D, P) -> (S, P, 3) uint8: the first three principal components of all places, each cut at its 1st and 99th percentile.
+
+    A component's sign is not determined; here its largest weight is positive.
+    """
+    rows = flat.transpose(1, 2).reshape(-1, flat.shape[1])
+    rows = rows - rows.mean(0)
+    _, vectors = torch.linalg.eigh((rows.T @ rows).double())
+    axes = vectors[:, -3:].flip(1)
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    scores = (rows @ axes.to(rows)).cpu().numpy()
+    low, high = np.percentile(scores, [1, 99], axis=0)
+    colours = 255 * np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1)
+    colours = np.pad(colours, ((0, 0), (0, 3 - colours.shape[1])), constant_values=128)  # a map of fewer than three channels
+    return np.asarray(colours.reshape(flat.shape[0], flat.shape[2], 3).round().astype(np.uint8))

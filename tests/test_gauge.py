@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from analysis import gauge, views
+from analysis.backends import open_backend
+from analysis.datasets.base import Dataset
+from analysis.planning import Bench
+from analysis.readout import of_study
+from analysis.specs import SweepRequest
+from analysis.store import Store
+from analysis.studies import Study, find_study
+
+
+def test_a_rank_counts_what_is_below_and_half_of_what_is_equal() -> None:
+    assert gauge.rank(np.array(2.0), np.array([1.0, 2.0, 3.0, 4.0])) == 37.5
+
+
+def test_held_out_images_themselves_are_spread_over_all_percentiles() -> None:
+    known = np.exp(np.random.default_rng(0).normal(size=(5, 400)))
+    found = [gauge.compare(known[:, i], known).percentile for i in range(400)]
+    assert np.quantile(found, [0.1, 0.5, 0.9]) == pytest.approx([10, 50, 90], abs=1)
+
+
+def test_an_image_with_errors_beyond_all_is_not_at_home_nor_is_one_far_simpler() -> None:
+    known = np.exp(np.random.default_rng(0).normal(size=(5, 200)))
+    assert not gauge.compare(known.max(1) * 2, known).at_home
+    assert not gauge.compare(known.min(1) / 2, known).at_home
+    assert gauge.compare(np.median(known, 1), known).at_home
+
+
+def test_a_study_keeps_the_errors_of_its_test_images(small_study: Study, request_small: SweepRequest, store: Store) -> None:
+    found, bench = gauge.held_out(small_study), Bench(request_small, store)
+    assert found is not None
+    assert found.shape == (3, 80)
+    view = views.view(bench.model, of_study(small_study), bench.dataset.images[bench.dataset.rows(bench.test[4:5])][0])
+    np.testing.assert_allclose(found[:, 4], view["error"], rtol=1e-4)
+    assert (load(gauge.measure(bench))["errors"] == found).all()
+
+
+def test_digits_are_at_home_in_a_model_of_digits_and_noise_is_not(digits: Dataset) -> None:
+    study = find_study("digits")
+    model, readout, known = open_backend("digits-ddpm"), of_study(study), gauge.held_out(study)
+    assert known is not None
+    rows = digits.rows(digits.members("test")[-40:])  # other test images than the 200 that were kept
+    found = [gauge.compare(views.view(model, readout, image)["error"], known).percentile for image in digits.images[rows]]
+    assert 30 < np.mean(found) < 70  # uniform: 50 with a standard error of 4.6
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    assert not gauge.compare(views.view(model, readout, noise)["error"], known).at_home
