@@ -33,6 +33,7 @@ LIGHT = {
     "exhibit",
     "literature",
     "wall",
+    "uploads",
 }
 
 
@@ -71,6 +72,8 @@ def foreign(path: Path) -> set[str]:
         ("verdict", set()),
         ("dynamics", {"numpy", "scipy", "pandas"}),
         ("figures", {"pandas", "plotly"}),
+        ("containers", set()),
+        ("uploads", {"numpy", "PIL"}),
         ("player", {"pandas", "plotly"}),
     ],
 )
