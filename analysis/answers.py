@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Generator
 from functools import lru_cache
 
 import torch
@@ -9,13 +12,15 @@ import torch
 from .costs import estimate
 from .errors import InvalidRequest
 from .features import load_x0
-from .lane import Answer, Question
+from .lane import Answer, Question, Steps, Teller
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
 from .specs import SweepRequest
 from .store import Store
 from .strips import sheet
+
+KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
 
 
 class Answers:
@@ -26,13 +31,32 @@ class Answers:
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
-        self.known = {"cost": self.cost, "strip": self.strip, **self.own.answers}
+        self.known: dict[str, Teller] = {"cost": self.cost, "strip": self.strip, **self.own.answers}
+        self._begun: dict[bytes, Steps] = {}
 
     def __call__(self, question: Question, data: bytes = b"") -> Answer:
+        """The answer, or of one that takes long, the next step: who wants it asks again until there is no `left`.
+
+        So others are served between two steps, and what nobody asks for any more costs nothing.
+        """
         if question.get("ask") not in self.known:
             raise InvalidRequest(f"ask is {question.get('ask')!r}; allowed: {', '.join(self.known)}.")
         self.own.like = self.like
-        return self.known[question["ask"]](question, data)
+        name = hashlib.sha256(json.dumps(question, sort_keys=True).encode() + data).digest()
+        steps = self._begun.pop(name, None)
+        if steps is None:
+            found = self.known[question["ask"]](question, data)
+            if not isinstance(found, Generator):
+                return found
+            steps = found
+        try:
+            said, back = next(steps)
+        except StopIteration as end:
+            return end.value
+        self._begun[name] = steps
+        while len(self._begun) > KEPT:
+            self._begun.pop(next(iter(self._begun))).close()
+        return {**said, "left": max(1, said["of"] - said["done"])}, back
 
     def _open(self, request: str) -> Bench:
         self.like = Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
@@ -27,7 +27,9 @@ from .workers import facts, start_worker
 
 Question = Mapping[str, Any]
 Answer = tuple[Mapping[str, Any], bytes]
+Steps = Generator[Answer, None, Answer]  # an answer that takes long: what there is so far, {done, of, …}, then the whole
 Handler = Callable[[Question, bytes], Answer]
+Teller = Callable[[Question, bytes], Answer | Steps]
 START = 120.0  # seconds that a worker may need until it listens
 
 

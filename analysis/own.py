@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from . import gauge, known, similarity, views
 from .backends import open_backend
 from .backends.base import Backend
 from .errors import InvalidRequest, NoisescopeError
-from .lane import Answer, Question
+from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
 from .readout import Readout, of_study
 from .specs import SweepRequest
@@ -20,6 +21,11 @@ from .store import Store
 from .studies import Study, find_study
 
 EXAMPLES = 24
+
+
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as safetensors, which takes the bytes as they lie: each is laid out in order first."""
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 class Own:
@@ -31,7 +37,13 @@ class Own:
         self._models = lru_cache(maxsize=2)(lambda name: open_backend(name, device=self.device))
         self._readouts = lru_cache(maxsize=8)(lambda key, version: of_study(find_study(key, store.root)))
         self._benches = lru_cache(maxsize=2)(self._open)
-        self.answers = {"view": self.view, "draws": self.draws, "neighbours": self.neighbours, "examples": self.examples}
+        self.answers: dict[str, Teller] = {
+            "view": self.view,
+            "draws": self.draws,
+            "neighbours": self.neighbours,
+            "examples": self.examples,
+            "compose": self.compose,
+        }
 
     def study(self, question: Question) -> Study:
         return find_study(str(question.get("study", "")), self.store.root)
@@ -62,7 +74,7 @@ class Own:
         """Everything of one pass over the levels (views.view), and how at home the image is."""
         study = self.study(question)
         found = views.view(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)))
-        return {"fit": self._fit(study, found["error"])}, save(found)
+        return {"fit": self._fit(study, found["error"])}, pack(found)
 
     def _fit(self, study: Study, errors: np.ndarray) -> dict[str, Any] | None:
         held_out = gauge.held_out(study)
@@ -71,25 +83,24 @@ class Own:
     def draws(self, question: Question, data: bytes) -> Answer:
         """Class probabilities over several draws of ε (views.read)."""
         study = self.study(question)
-        return {}, save(views.read(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)), 8))
+        return {}, pack(views.read(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)), 8))
 
-    def neighbours(self, question: Question, data: bytes) -> Answer:
-        """The most similar known images at a block and level; {left, of} while features are still to be extracted."""
+    def neighbours(self, question: Question, data: bytes) -> Steps:
+        """The most similar known images at a block and level; features that are not stored are extracted step by step."""
         study = self.study(question)
         level, block = int(question["level"]), str(question["block"])
         sigma, bench = self.readout(study).sigmas[level], self.bench(study)
         if bench is None:
             there = known.generated(study, level, block)
         else:
-            left, of = known.lacks(bench, sigma, block)
-            if left:
+            while (lacking := known.lacks(bench, sigma, block))[0]:
+                yield {"done": lacking[1] - lacking[0], "of": lacking[1]}, b""
                 known.more(bench, sigma, block)
-                return {"left": max(0, left - known.STEP) or 1, "of": of}, b""
             there = known.trained(bench, sigma, block)
         places, distances = similarity.nearest(there.features, load(data)["feature"], int(question["count"]), question["metric"])
         near = places[0]
         told = {"kind": there.kind, "of": len(there.images), "names": [there.names[i] for i in near], "distances": distances[0].tolist()}
-        return told, save({"images": np.ascontiguousarray(there.images[near])})
+        return told, pack({"images": there.images[near]})
 
     def examples(self, question: Question, data: bytes) -> Answer:
         """Images to begin with: test images, classes in turn, or where the data are not there, generated ones."""
@@ -97,9 +108,17 @@ class Own:
         bench = self.bench(study)
         if bench is None:
             images = known.pictures(study)[:EXAMPLES] if study.facts.get("generated") else np.zeros((0, 1, 1, 3), np.uint8)
-            return {"kind": "generated", "names": [f"generated {i + 1}" for i in range(len(images))]}, save({"images": images})
+            return {"kind": "generated", "names": [f"generated {i + 1}" for i in range(len(images))]}, pack({"images": images})
         values = bench.labels.values[bench.dataset.rows(bench.test)]
         turns = [np.flatnonzero(values == k) for k in range(len(bench.labels.classes))]
         chosen = [int(turn[i]) for i in range(EXAMPLES) for turn in turns if i < len(turn)][:EXAMPLES]
         images = bench.dataset.images[bench.dataset.rows(bench.test[chosen])]
-        return {"kind": "test", "names": [bench.labels.classes[values[i]] for i in chosen]}, save({"images": images})
+        return {"kind": "test", "names": [bench.labels.classes[values[i]] for i in chosen]}, pack({"images": images})
+
+    def compose(self, question: Question, data: bytes) -> Answer:
+        """A new image with the labels that are asked for, where the data set makes images."""
+        bench = self.bench(self.study(question))
+        image = bench.dataset.compose(question["labels"], int(question["seed"])) if bench else None
+        if image is None:
+            raise InvalidRequest("This data set makes no images; compose from 'shapes'.")
+        return {}, pack({"image": image})

@@ -43,7 +43,7 @@ def noised(model: Backend, image: np.ndarray, sigmas: tuple[float, ...], seed: i
 def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
     """Everything of one pass over the S levels of `readout`, by name; image (h, w, 3) uint8.
 
-    seen, made (S, h, w, 3) uint8: the network's input and x̂_0; error (S,): mean squared error of x̂_0; and for each block
+    clean (h, w, 3), seen, made (S, h, w, 3) uint8: x_0, the network's input and x̂_0; error (S,): mean squared error of x̂_0; for each block
     logits/… (S, K), map/… (S, K, h', w') float16 class activation maps, colour/… (S, h', w', 3) uint8, feature/… (S, D).
     Maps need pooling 1. Raises InvalidRequest.
     """
@@ -56,7 +56,7 @@ def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, dra
         made = taps.made
     assert made is not None
     scale = model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
-    found |= {"seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
+    found |= {"clean": to_pixels(x0.cpu())[0], "seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
     found["error"] = ((made - x0) ** 2).mean((1, 2, 3)).cpu().numpy()
     for block, value in maps.items():
         weight, bias = _stacked(readout, block)

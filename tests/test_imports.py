@@ -31,9 +31,10 @@ LIGHT = {
     "player",
     "questions",
     "exhibit",
+    "panels",
+    "uploads",
     "literature",
     "wall",
-    "uploads",
 }
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset, image_ids
 from analysis.datasets.shapes import HUES, INSIDE, SHAPES, TEXTURES, draw
-from analysis.errors import InvalidRequest
+from analysis.errors import InvalidRequest, UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +147,18 @@ def test_a_set_of_a_size_that_was_asked_for_has_no_other_images(shapes: Dataset)
 def test_at_its_own_side_nothing_is_resized() -> None:
     assert open_dataset("shapes:300", 16).resized == 0
     assert open_dataset("shapes:300", 16).identity == open_dataset("shapes:300").identity
+
+
+def test_an_image_is_composed_with_the_labels_that_are_asked_for(shapes: Dataset) -> None:
+    image = shapes.compose({"shape": "disc", "texture": "rows", "hue": "red"}, 3)
+    again, other = (shapes.compose({"shape": "disc", "texture": "rows", "hue": "red"}, seed) for seed in (3, 4))
+    assert image is not None
+    assert image.shape == (16, 16, 3)
+    assert np.array_equal(image, again)
+    assert not np.array_equal(image, other)
+    assert image[6:10, 6:10, 0].mean() > 1.5 * image[6:10, 6:10, 1:].mean()  # red in the middle
+
+
+def test_a_class_that_no_image_has_is_named(shapes: Dataset) -> None:
+    with pytest.raises(UnknownName, match="Unknown hue of an image 'pink'"):
+        shapes.compose({"hue": "pink"}, 0)

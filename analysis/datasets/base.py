@@ -146,6 +146,10 @@ class Dataset(ABC):
         """`count` images that are in no split and never come again, (count, H, W, 3) uint8; None where there is no such source."""
         return None
 
+    def compose(self, labels: Mapping[str, str], seed: int) -> np.ndarray | None:
+        """A new image (H, W, 3) uint8 with these labels, {label set: class}; None where the data set makes none."""
+        return None
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Where these ids (n,) are; ids are sorted. Raises InvalidData for one that is not there."""
         place = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)

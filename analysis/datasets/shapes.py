@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UnknownName
 from .base import Dataset
 
 SIDE = 16
@@ -107,6 +108,18 @@ class Shapes(Dataset):
         if self.argument.partition(":")[0]:
             return None
         return draw(np.random.default_rng([self.seed, 1 + seed, step]), count)[0]
+
+    def compose(self, labels: Mapping[str, str], seed: int) -> np.ndarray | None:
+        known = {"shape": SHAPES, "texture": TEXTURES, "hue": HUES}
+        for name, value in labels.items():
+            if name not in known or value not in known[name]:
+                raise UnknownName(f"{name} of an image", value, known.get(name, ()))
+        rng = np.random.default_rng([self.seed, 2, seed])
+        while True:  # as all others are made; one in 144 has three given labels
+            images, values = draw(rng, BLOCK)
+            fits = np.all([values[name] == known[name].index(value) for name, value in labels.items()], axis=0)
+            if fits.any():
+                return np.asarray(images[fits][0])
 
 
 plugin = Shapes

@@ -1,36 +1,84 @@
-"""Questions to the worker that no page waits for: asked in a thread, looked at again when the page is drawn next."""
+"""Questions to the worker that no page waits for long: asked in a thread, looked at again when the page is drawn next."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import streamlit as st
 
+from analysis.errors import NoisescopeError
 from analysis.lane import Answer, ask
 from analysis.store import default_root
 from app.components.runs import jobs
 
-KEPT = 32
+KEPT = 48  # answers of a session; one about an image has a megabyte
+
+
+@dataclass
+class Asked:
+    """A question on its way: what there is so far, then the answer or what is wrong."""
+
+    so_far: Answer | None = None
+    answer: Answer | None = None
+    error: NoisescopeError | None = None
+    wanted: bool = True  # no more: the next step is not asked for
+    ended: Event = field(default_factory=Event)
+
+    @property
+    def share(self) -> float:
+        """How much of the steps is done, from 0 to 1."""
+        return float(self.so_far[0]["done"] / self.so_far[0]["of"]) if self.so_far else 0.0
 
 
 @st.cache_resource
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(4, thread_name_prefix="asking")
+    return ThreadPoolExecutor(16, thread_name_prefix="asking")
+
+
+def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes) -> None:
+    try:
+        while asked.wanted:
+            found = ask(default_root(), device, question, data=data)
+            if "left" not in found[0]:
+                asked.answer = found
+                return
+            asked.so_far = found
+    except NoisescopeError as error:
+        asked.error = error
+    except Exception as error:  # what a thread raises nobody sees: it is said on the page
+        asked.error = NoisescopeError(f"{type(error).__name__}: {error}. This is a mistake in Noisescope.")
+    finally:
+        asked.ended.set()
+
+
+def look(question: dict[str, Any], device: str, data: bytes = b"", patience: float = 0.0) -> Asked:
+    """How far a question is, asking it if it is new; waits up to `patience` seconds for its end, so that quick ones never flash."""
+    asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
+    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
+    name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
+    if name not in asked:
+        while len(asked) >= KEPT:
+            asked.pop(next(iter(asked))).wanted = False
+        asked[name] = Asked()
+        _threads().submit(_pursue, asked[name], question, device, data)
+    asked[name].ended.wait(patience)
+    return asked[name]
 
 
 def answer(question: dict[str, Any], device: str) -> Answer | None:
     """The worker's answer, or None while it is on its way. Raises what the worker says is wrong."""
-    asked: dict[str, Future[Answer]] = st.session_state.setdefault("asked", {})
-    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
-    name = f"{device}:{ended}:{sorted(question.items())}"
-    if name not in asked:
-        while len(asked) >= KEPT:
-            asked.pop(next(iter(asked)))
-        asked[name] = _threads().submit(ask, default_root(), device, question)
-    return asked[name].result() if asked[name].done() else None
+    asked = look(question, device)
+    if asked.error:
+        raise asked.error
+    return asked.answer
 
 
 def forget() -> None:
     """What is stored has changed, or a question failed: ask anew."""
-    st.session_state.pop("asked", None)
+    for asked in st.session_state.pop("asked", {}).values():
+        asked.wanted = False

@@ -1,0 +1,109 @@
+"""Image: what happens to one's own image at every noise level, and which pixels decided?"""
+
+from __future__ import annotations
+
+import streamlit as st
+from safetensors.numpy import load, save
+
+from analysis.errors import NoisescopeError
+from analysis.studies import Study
+from app.components import adding, album, asking, link, opening, seen
+from app.components import bench as lab
+from app.components.runs import Run, runs
+
+
+def page() -> None:
+    """Draw the page, its empty state or its error."""
+    st.title("One image at every noise level", anchor=False)
+    try:
+        found = runs()
+        opening.from_link(found)
+        bench = lab.choose(*opening.places(found))
+        known = {run.key: run for run in found if run.study and run.place == (bench.backend, bench.dataset)}
+        if not known:
+            st.info(
+                "Nothing has been measured for this model and data yet, so there are no probes to read images with. "
+                "Measure it on the Curve page first.",
+                icon=":material/science:",
+            )
+            return
+        _run(known, bench)
+    except NoisescopeError as error:
+        st.error(str(error), icon=":material/broken_image:")
+
+
+def _run(known: dict[str, Run], bench: lab.Bench) -> None:
+    if st.session_state.get("run") not in known:
+        st.session_state["run"] = next(iter(known))
+    if len(known) > 1:
+        st.selectbox("Probes of run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
+    opening.notes()
+    study = known[st.session_state["run"]].study
+    assert study is not None
+    axis = lab.axis()
+    link.keep("axis", list(lab.AXES))
+    for name, value in {"backend": bench.backend, "dataset": bench.dataset, "run": study.key, "block": bench.block}.items():
+        link.put(name, value)
+    result = study.result()
+    if (wanted := st.session_state.pop("level-wanted", None)) is not None:
+        st.session_state["level"] = wanted
+    sigma = lab.level(study.card, study.key, result["verdict"]["peak_sigma"])
+    link.put("sigma", f"{sigma:.6g}")
+    adding.controls(study, bench.device)
+    given, asked = album.examples(study, bench.device)
+    shots = album.mine() | given
+    if not shots:
+        _wait(asked, study)
+        return
+    shot = album.choose(shots)
+    image = adding.frame(shot, study.card.resolution)
+    block = bench.block or result["headline"].split("/")[1]
+    levels = study.facts["levels"]
+    level = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / sigma - 1))
+    _look(study, shot, image, block, level, axis, bench.device)
+
+
+def _wait(asked: asking.Asked, study: Study) -> None:
+    """While the worker starts: what will be here."""
+    if asked.error:
+        st.error(str(asked.error), icon=":material/broken_image:")
+        st.button("Try again", on_click=asking.forget)
+        return
+    with st.container(key="skeleton", height=360, border=True):
+        seen.waiting(asked, f"{study.card.name} is being opened. This takes a few seconds, once.")
+
+
+def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: str, device: str) -> None:  # type: ignore[no-untyped-def]
+    data = save({"image": image})
+    asked = asking.look({"ask": "view", "study": study.key}, device, data, patience=1.5)
+    if asked.error or asked.answer is None:
+        _wait(asked, study)
+        return
+    draws = asking.look({"ask": "draws", "study": study.key}, device, data, patience=0.6)
+    said, back = asked.answer
+    looked = seen.Looked(
+        study=study,
+        image=image,
+        name=shot.name,
+        view=load(back),
+        draws=load(draws.answer[1]) if draws.answer else None,
+        fit=said["fit"],
+        block=block,
+        level=level,
+        axis=axis,
+        label=shot.labels.get(study.facts["receipt"]["label_set"]),
+    )
+    if seen.unlike(looked):
+        adding.instead(study)
+    seen.numbers(looked)
+    seen.here(looked)
+    lab.axis_switch()
+    seen.strip(looked)
+    seen.curves(looked)
+    if not draws.ended.is_set():
+        seen.waiting(draws, "Seven more draws of noise are being read …")
+    seen.blocks(looked)
+    seen.neighbours(looked, device)
+
+
+page()

@@ -1,0 +1,298 @@
+"""What a model sees in one image at every noise level, and what its probes read."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from safetensors.numpy import load
+
+from analysis import panels
+from analysis.studies import Study
+from app.components import asking
+from app.components.curve import toolbar
+
+Arrays = Mapping[str, np.ndarray]
+GRIDS = {"map": "Class activation", "colour": "Colours of the features"}
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An image under a study's model, at one block and level."""
+
+    study: Study
+    image: np.ndarray  # (h, w, 3) uint8, as the model reads it
+    name: str
+    view: Arrays
+    draws: Arrays | None  # over several ε, when it has come
+    fit: Mapping[str, Any] | None
+    block: str
+    level: int
+    axis: str
+    label: str | None  # the class that is known of it
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.study.facts["classes"])
+
+    @property
+    def levels(self) -> list[dict[str, float]]:
+        return list(self.study.facts["levels"])
+
+    @property
+    def sigma(self) -> float:
+        return self.levels[self.level]["sigma"]
+
+    @property
+    def blocks(self) -> list[str]:
+        return [block.name for block in self.study.card.blocks if f"map/{block.name}" in self.view]
+
+    def told(self) -> np.ndarray:
+        """Class probabilities (S, K) in the block: the mean over draws, of the one draw until that has come."""
+        if self.draws is not None:
+            return self.draws[f"mean/{self.block}"]
+        return soft(self.view[f"logits/{self.block}"])
+
+    def ensemble(self) -> np.ndarray | None:
+        return None if self.draws is None else self.draws[f"ensemble/{self.block}"]
+
+
+def rank(fit: Mapping[str, Any]) -> str:
+    """Where an image stands among held-out ones, in words."""
+    return "above all" if fit["percentile"] == 100 else "below all" if fit["percentile"] == 0 else f"above {fit['percentile']:.0f} %"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def soft(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
+
+
+def numbers(looked: Looked) -> None:
+    """What is read, how surely, and how at home the image is."""
+    told, ensemble = looked.told()[looked.level], looked.ensemble()
+    best = int(told.argmax())
+    row = st.container(horizontal=True, gap="medium")
+    row.metric("Read as", looked.classes[best], help=f"By the probe of block {looked.block} at σ = {looked.sigma:.3g}.")
+    row.metric(
+        "Probability",
+        f"{percent(told[best])}",
+        help="The mean over 8 draws of noise." if looked.draws is not None else "Of one draw of noise; eight are on their way.",
+    )
+    if ensemble is not None:
+        most = int(ensemble[looked.level].argmax())
+        row.metric(
+            "Five levels together",
+            f"{looked.classes[most]}, {percent(ensemble[looked.level][most])}",
+            help="The softmax of the mean logits of this level and two on each side, each with noise of its own.",
+        )
+    if looked.fit:
+        row.metric(
+            "Denoising error",
+            rank(looked.fit),
+            help=f"Over all noise levels, beside {looked.fit['count']} held-out images. Near 50 % is usual; above 99 or below 1 the image is not at home.",
+        )
+    with st.container(key="verdict"):
+        st.markdown(sentence(looked))
+
+
+def sentence(looked: Looked) -> str:
+    """The finding in words."""
+    told = looked.told()[looked.level]
+    best = int(told.argmax())
+    said = f"At σ = {looked.sigma:.2g} block {looked.block} reads this image as **{looked.classes[best]}** ({percent(told[best])})"
+    if looked.label is not None:
+        said += ", which it is" if looked.label == looked.classes[best] else f"; it is **{looked.label}**"
+    changes = [
+        looked.classes[k] for k, before in zip(looked.told().argmax(1)[1:], looked.told().argmax(1)[:-1], strict=True) if k != before
+    ]
+    times = f"{len(changes)} times" if len(changes) > 1 else "once"
+    settled = f"over the levels the reading changes {times}" if changes else "the reading is the same at every level"
+    return f"{said}; {settled}."
+
+
+def unlike(looked: Looked) -> bool:
+    """Say plainly where the image is not at home; whether it is not."""
+    fit = looked.fit
+    if fit is None:
+        st.caption("This run was made before held-out errors were kept, so how at home the image is cannot be said; run it again.")
+        return False
+    if fit["at_home"]:
+        return False
+    card, many = looked.study.card, fit["percentile"] > 50
+    data = looked.study.facts["receipt"]["dataset"]
+    why = (
+        f"**This is not the kind of image that {card.name} knows.** Its denoising error is {rank(fit)} of {fit['count']} "
+        f"held-out images of {data}. The probes must answer with one of {', '.join(looked.classes[:6])}"
+        f"{' …' if len(looked.classes) > 6 else ''}, so what they say of it means little."
+        if many
+        else f"**This image is simpler than those {card.name} was made for**: its denoising error is {rank(fit)} of "
+        f"{fit['count']} held-out images of {data}, as it does with plain surfaces. What the probes say of it means little."
+    )
+    st.warning(why, icon=":material/travel_explore:")
+    return True
+
+
+def here(looked: Looked) -> None:
+    """The image at the chosen level: clean, noised, denoised, and two looks into the block."""
+    limit = panels.limit_of([looked.view[f"map/{looked.block}"]])
+    k = chosen_class(looked)
+    tiles = [
+        ("clean", "The image as the model reads it", looked.view["clean"]),
+        ("noised", f"What the network is shown at σ = {looked.sigma:.2g}", looked.view["seen"][looked.level]),
+        ("denoised, x̂₀", "What the network takes the clean image to be", looked.view["made"][looked.level]),
+        (
+            f"where “{looked.classes[k]}”",
+            "Class activation in this block",
+            panels.signed(looked.view[f"map/{looked.block}"][looked.level, k], limit),
+        ),
+        ("colours of features", "First three principal components of the block's map", looked.view[f"colour/{looked.block}"][looked.level]),
+    ]
+    st.html(gallery([(name, about, panels.uri(pixels, 128)) for name, about, pixels in tiles]))
+
+
+def gallery(tiles: list[tuple[str, str, str]], small: bool = False) -> str:
+    """Pictures (name, what it is, data URI) side by side, as HTML."""
+    figures = [
+        f'<figure><img src="{uri}" alt="{html.escape(f"{name}: {about}" if about else name)}"><figcaption title="{html.escape(about)}">'
+        f"{html.escape(name)}</figcaption></figure>"
+        for name, about, uri in tiles
+    ]
+    return f'<div class="tiles{" small" if small else ""}">{"".join(figures)}</div>'
+
+
+def chosen_class(looked: Looked) -> int:
+    """The class that maps are of: the one that is chosen, else the one that is read."""
+    chosen = st.session_state.get("class")
+    return looked.classes.index(chosen) if chosen in looked.classes else int(looked.told()[looked.level].argmax())
+
+
+def strip(looked: Looked) -> None:
+    """What the network is shown and what it makes of it, at every level; a click on one chooses the level."""
+    rows = {"shown": looked.view["seen"], "denoised": looked.view["made"]}
+    figure = panels.grid_figure(rows, looked.levels, looked.axis, (None, looked.level), side=64)  # type: ignore[arg-type]
+    low, high = looked.levels[0]["sigma"], looked.levels[-1]["sigma"]
+    alt = f"{looked.name} at {len(looked.levels)} noise levels, σ = {low:.2g} to {high:.2g}: above, what the network is shown; below, what it takes the clean image to be."
+    _clickable(figure, "strip-own", alt, list(rows), looked)
+    st.caption(f"{alt} A click on a level shows it everywhere.")
+
+
+def _clickable(figure: Any, key: str, alt: str, names: list[str], looked: Looked) -> None:
+    """A grid of pictures whose click chooses level, and block where rows are blocks."""
+    event = st.plotly_chart(figure, key=key, alt=alt, config=toolbar(), on_select="rerun", selection_mode="points")
+    points = event.selection.points if event else []
+    if not points or st.session_state.get(f"{key}-taken") == (point := (points[0]["x"], points[0]["y"])):
+        return
+    st.session_state[f"{key}-taken"] = point
+    sigmas = looked.study.card.sigmas
+    wanted = looked.levels[int(points[0]["x"])]["sigma"]
+    st.session_state["level-wanted"] = min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - wanted))
+    row = names[int(points[0]["y"])]
+    if row in looked.blocks:
+        st.session_state["block"] = row
+    st.rerun()
+
+
+def curves(looked: Looked) -> None:
+    """Class probabilities over noise, beside the denoising error."""
+    told, ensemble = looked.told(), looked.ensemble()
+    shown = {f"block {looked.block}": told} | ({"five levels together": ensemble} if ensemble is not None else {})
+    spread = looked.draws[f"spread/{looked.block}"] if looked.draws is not None else np.zeros_like(told)
+    left, right = st.columns([2, 1])
+    with left:
+        figure = panels.classes_figure(shown, spread, looked.classes, looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
+        alt = f"Class probabilities over noise: {plain(sentence(looked))}"
+        st.plotly_chart(figure, key="classes", alt=alt, config=toolbar())
+        st.caption(
+            f"Class probabilities. {'Bands: one standard deviation over 8 draws of noise.' if looked.draws is not None else 'One draw of noise.'}"
+        )
+    with right:
+        fit = looked.fit or {"band": [], "count": 0}
+        figure = panels.error_figure(looked.view["error"], fit["band"], fit["count"], looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
+        alt = "Denoising error over noise" + (f": {rank(looked.fit)} of held-out images." if looked.fit else ".")
+        st.plotly_chart(figure, key="error", alt=alt, config=toolbar())
+        st.caption("Mean squared error of x̂₀, pixels from -1 to 1.")
+
+
+def plain(text: str) -> str:
+    return text.replace("**", "")
+
+
+def blocks(looked: Looked) -> None:
+    """Every block at every level: where a class is read, or the features in colour."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        what = st.segmented_control("In every block", list(GRIDS), required=True, default="map", format_func=GRIDS.__getitem__, key="grid")
+        if what == "map":
+            st.selectbox("Class", ["as read", *looked.classes], key="class", width=160)
+    if what == "map":
+        k = chosen_class(looked)
+        maps = {block: looked.view[f"map/{block}"][:, k] for block in looked.blocks}
+        rows = {block: panels.signed(values, panels.limit_of([values])) for block, values in maps.items()}
+        about = (
+            f"Where in each block its probe reads “{looked.classes[k]}”: the class activation map, whose mean over places is the logit. "
+            "A place in a block is not a pixel of the image: deep blocks see far around it. One colour scale a block."
+        )
+    else:
+        rows = {block: looked.view[f"colour/{block}"] for block in looked.blocks}
+        about = "Features of each block in colour: the first three principal components of its places, one basis for all levels of a block."
+    chosen = (looked.block, looked.level)
+    figure = panels.grid_figure(rows, looked.levels, looked.axis, chosen, "evidence" if what == "map" else None, side=40)  # type: ignore[arg-type]
+    _clickable(figure, f"blocks-{what}", f"{about} {len(rows)} blocks by {len(looked.levels)} noise levels.", list(rows), looked)
+    st.caption(f"{about} A click chooses block and level.")
+
+
+def neighbours(looked: Looked, device: str) -> None:
+    """The known images that are most alike in the block at the level."""
+    from safetensors.numpy import save
+
+    st.subheader("Most alike to the model", anchor=False)
+    metric = st.segmented_control(
+        "Distance",
+        ["cosine", "l2"],
+        required=True,
+        default="cosine",
+        format_func={"cosine": "cosine", "l2": "ℓ2"}.__getitem__,
+        key="metric",
+    )
+    feature = looked.view[f"feature/{looked.block}"][looked.level : looked.level + 1]
+    question = {"ask": "neighbours", "study": looked.study.key, "level": looked.level, "block": looked.block, "count": 8, "metric": metric}
+    asked = asking.look(question, device, save({"feature": np.ascontiguousarray(feature)}), patience=0.6)
+    if asked.error:
+        st.info(str(asked.error), icon=":material/image_search:")
+        return
+    if asked.answer is None:
+        waiting(asked, f"Reading known images in every block at σ = {looked.sigma:.2g}, once for this level …")
+        return
+    said, data = asked.answer
+    images = load(data)["images"]
+    tiles = [
+        (f"{name} · {distance:.3g}", "", panels.uri(image, 96))
+        for name, distance, image in zip(said["names"], said["distances"], images, strict=True)
+    ]
+    st.html(gallery(tiles, small=True))
+    kind = "training images" if said["kind"] == "training" else "images that the model generated, because the data are not on this machine"
+    st.caption(
+        f"The nearest of {said['of']:,} {kind}, in block {looked.block} at σ = {looked.sigma:.2g}, with what they are and their distance."
+    )
+
+
+def waiting(asked: asking.Asked, words: str) -> None:
+    """Say that an answer is on its way, and draw the page anew when it is there."""
+
+    @st.fragment(run_every=0.3)
+    def poll() -> None:
+        if asked.ended.is_set():
+            st.rerun()
+        if asked.so_far:
+            st.progress(asked.share, text=words)
+        else:
+            st.caption(words)
+
+    poll()

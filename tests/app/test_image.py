@@ -1,0 +1,224 @@
+"""The Image page, without a browser; what a worker would answer is answered in this process."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from analysis.answers import Answers
+from analysis.datasets.base import Dataset
+from analysis.errors import NoisescopeError
+from analysis.jobs import Jobs
+from analysis.lane import Answer
+from analysis.store import Store
+from analysis.studies import find_study
+from app.components import asking, canvas, keeper
+
+from .test_start import MAIN, texts
+
+Ask = Callable[..., Answer]
+
+
+@cache
+def answers(root: Path) -> Answers:
+    return Answers(Store(root), "cpu", 0)
+
+
+def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+    return answers(root)(question, data)
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    monkeypatch.setattr(asking, "ask", worker)
+    monkeypatch.setattr(keeper, "tend", lambda _: None)
+    st.cache_data.clear()
+    yield Jobs(tmp_path)
+    answers.cache_clear()
+
+
+def visit(backend: str = "digits-ddpm", dataset: str = "digits", **query: str) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for name, value in {"backend": backend, "dataset": dataset, **query}.items():
+        page.query_params[name] = value
+    page.run()
+    return settle(page.switch_page("app_pages/image.py").run())
+
+
+def settle(page: AppTest) -> AppTest:
+    """Draw until nothing is on its way."""
+    for _ in range(20):
+        if all(asked.ended.wait(20) for asked in page.session_state["asked"].values()):
+            page.run()
+        if all(asked.ended.is_set() for asked in page.session_state["asked"].values()):
+            return page
+    raise AssertionError("answers keep coming")
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def drop(page: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
+    page.get("file_uploader")[0].set_value(list(files))
+    return settle(page.run())
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+
+def test_it_opens_on_an_example_and_says_what_is_read() -> None:
+    page = visit()
+    assert not page.exception
+    assert [metric.label for metric in page.metric] == ["Read as", "Probability", "Five levels together", "Denoising error"]
+    assert page.metric[0].value == "0"
+    assert "reads this image as **0**" in texts(page)
+    assert ", which it is" in texts(page)
+
+
+def test_the_numbers_are_those_of_the_library(digits: Dataset) -> None:
+    from analysis import views
+    from analysis.backends import open_backend
+    from analysis.readout import of_study
+
+    page, study = visit(), find_study("digits")
+    test = digits.members("test")
+    row = next(row for row in digits.rows(test) if digits.label_set(None).values[row] == 0)
+    told = views.read(open_backend("digits-ddpm"), of_study(study), digits.images[row], 0, 8)
+    level = min(range(16), key=lambda i: abs(study.facts["levels"][i]["sigma"] / study.result()["verdict"]["peak_sigma"] - 1))
+    assert page.metric[1].value == f"{100 * told['mean/up1.res0'][level].max():.0f} %"
+
+
+def test_another_block_and_level_move_everything() -> None:
+    page = visit(run=find_study("digits").key, block="mid.res0", sigma="1.0")
+    assert "block mid.res0" in texts(page)
+    assert "At σ = 0.96" in texts(page)
+    assert "in block mid.res0 at σ = 0.96" in texts(page)
+
+
+def test_an_image_that_is_dropped_is_read_and_chosen() -> None:
+    page = drop(visit(), ("mine.txt", png(NOISE), "text/plain"))  # what a file is called says nothing
+    assert not page.exception
+    assert "mine.txt: 60×40 pixels" in texts(page)
+
+
+def test_a_photograph_is_told_from_digits_and_what_fits_is_offered() -> None:
+    page = drop(visit(), ("mine.png", png(NOISE), "image/png"))
+    assert "This is not the kind of image that digits-ddpm knows" in texts(page)
+    assert "draw a digit" in texts(page)
+    next(button for button in page.button if "cifar10-ddpm" in button.label).click()
+    page = settle(page.run())
+    assert page.session_state["backend"] == "cifar10-ddpm"
+    assert "mine.png" in texts(page)
+
+
+def test_what_is_no_image_is_said_and_the_rest_is_taken() -> None:
+    page = drop(visit(), ("bad.png", b"<svg onload='alert(1)'/>", "image/png"), ("good.png", png(NOISE), "image/png"))
+    assert not page.exception
+    assert any("bad.png" in warning.value for warning in page.warning)
+    assert "good.png: 60×40 pixels" in texts(page)
+
+
+def test_no_session_sees_anothers_images() -> None:
+    one = drop(visit(), ("secret.png", png(NOISE), "image/png"))
+    other = visit()
+    assert "secret.png" in texts(one)
+    assert "secret.png" not in texts(other)
+    assert len(other.session_state["album"]) == 0
+
+
+def test_an_image_that_is_forgotten_is_gone() -> None:
+    page = drop(visit(), ("mine.png", png(NOISE), "image/png"))
+    next(button for button in page.button if button.label == "Forget this image").click()
+    page = settle(page.run())
+    assert "mine.png" not in texts(page)
+    assert page.metric[0].value == "0"
+
+
+@pytest.mark.parametrize("cut", ["crop", "fit", "box"])
+def test_the_part_that_is_read_can_be_chosen(cut: str) -> None:
+    page = drop(visit(), ("mine.png", png(NOISE), "image/png"))
+    (key,) = page.session_state["album"]
+    page.session_state[f"cut-{key}"] = cut
+    page = settle(page.run())
+    assert not page.exception
+    assert len(page.slider) == (4 if cut == "box" else 1)
+
+
+def test_a_shape_is_composed_and_its_labels_are_known() -> None:
+    page = visit("shapes-ddpm", "shapes", run=find_study("shapes-hue").key)
+    page.session_state["way"] = "compose"
+    page.run()
+    next(button for button in page.button if button.label == "Make one").click()
+    page = settle(page.run())
+    assert not page.exception
+    assert page.metric[0].value == "red"
+    assert ", which it is" in texts(page)
+
+
+def test_without_probes_the_page_says_what_to_do() -> None:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.query_params["backend"], page.query_params["dataset"] = "digits-ddpm", "shapes"
+    page.run()
+    page.switch_page("app_pages/image.py").run()
+    assert "Measure it on the Curve page first" in texts(page)
+
+
+def test_what_the_worker_says_is_wrong_stands_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Answer:
+        raise NoisescopeError("The worker for cpu does not answer.")
+
+    monkeypatch.setattr(asking, "ask", refuse)
+    page = visit()
+    assert not page.exception
+    assert "does not answer" in " ".join(error.value for error in page.error)
+    assert [button.label for button in page.button] == ["Try again"]
+
+
+def test_while_the_worker_starts_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threading import Event
+
+    never = Event()
+    monkeypatch.setattr(asking, "ask", lambda *_, **__: never.wait(30) and ({}, b""))
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.query_params["backend"], page.query_params["dataset"] = "digits-ddpm", "digits"
+    page.run()
+    page.switch_page("app_pages/image.py").run()
+    assert "digits-ddpm is being opened" in texts(page)
+    never.set()
+
+
+def test_a_drawing_is_scaled_to_fill_the_square_and_averaged() -> None:
+    cells = np.zeros((32, 32), int)
+    cells[10:18, 20:22] = 1  # 8 high, 2 wide: 32 high and 8 wide when it fills the square
+    image = canvas.picture("".join(map(str, cells.ravel())), 8)
+    assert image is not None
+    assert image.shape == (8, 8, 3)
+    assert (image[:, 3:5] == 255).all()
+    assert (image[:, [0, 1, 6, 7]] == 0).all()
+
+
+@pytest.mark.parametrize("cells", ["", "0" * 1024, "2" * 1024, "01"])
+def test_an_empty_drawing_or_none_is_no_picture(cells: str) -> None:
+    assert canvas.picture(cells, 8) is None
+
+
+def test_the_small_pictures_are_the_images(digits: Dataset) -> None:
+    from app.components.album import GENERATED, Shot, _thumb
+
+    shot = Shot("x", digits.images[0], GENERATED)
+    picture = Image.open(io.BytesIO(base64.b64decode(_thumb(shot).partition(",")[2])))
+    assert np.array_equal(np.asarray(picture)[2::5, 2::5], digits.images[0])
