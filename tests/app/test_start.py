@@ -160,6 +160,16 @@ def test_the_sketch_draws_both_curves_from_clean_to_noisy() -> None:
     assert 'points="52.0,' in svg  # the cleanest level stands leftmost
 
 
+def test_no_part_of_a_page_loads_torch() -> None:
+    parts = [f"app.components.{path.stem}" for path in (ROOT / "app" / "components").glob("*.py")]
+    code = (
+        f"import sys, importlib; [importlib.import_module(part) for part in {parts!r}]; "
+        "print(sorted({'torch', 'diffusers', 'sklearn', 'umap', 'captum'} & {n.split('.')[0] for n in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
 def test_no_page_loads_torch() -> None:
     code = (
         "import sys; from streamlit.testing.v1 import AppTest; "
