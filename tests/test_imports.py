@@ -99,6 +99,12 @@ def test_figures_and_app_never_meet_the_engine() -> None:
                 assert node.module.split(".")[1] in LIGHT, path.name
 
 
+def test_captum_stays_in_its_own_files() -> None:
+    knowing = {path.stem for path in (ROOT / "analysis").rglob("*.py") if "captum" in imported(path)}
+    assert knowing <= {"attribution", "trust"}
+    assert "captum.attr" not in (ROOT / "analysis" / "trust.py").read_text()
+
+
 def test_nothing_else_imports_streamlit() -> None:
     assert not any("streamlit" in imported(path) for path in (ROOT / "analysis").rglob("*.py"))
 

@@ -1,0 +1,217 @@
+"""Should a map be believed? What it leaves unexplained, how it moves, and whether it looks at head and network at all.
+
+Everything is about one draw of ε, the ProbedModel's own. A block's map stands for the pixels under it, enlarged bilinearly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from captum.metrics import infidelity as captum_infidelity
+from captum.metrics import sensitivity_max
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn import functional
+
+from .attribution import METHODS, Settings, attribute, baseline, fitted, seeded
+from .backends.base import Backend
+from .errors import InvalidRequest
+from .probed import ProbedModel, batch_that_fits
+
+# Adebayo et al. set no threshold. Above .8 the two maps share most of their order, and look the same to a person.
+HARDLY = 0.8
+SQUARES = 32  # perturbations that infidelity averages over
+NUDGES = 4  # perturbed images whose maps sensitivity compares
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The target while more and more pixels are replaced, (steps + 1,) each, over the share of pixels from 0 to 1.
+
+    `deletion` takes the map's highest pixels out of the image first, `insertion` puts them into the baseline first; `random` and
+    `random_spread` are mean and standard deviation of taking out in random orders. An area is a curve's mean over the share: a
+    map that finds what matters has a deletion below and an insertion above the random one.
+    """
+
+    share: tuple[float, ...]
+    deletion: tuple[float, ...]
+    insertion: tuple[float, ...]
+    random: tuple[float, ...]
+    random_spread: tuple[float, ...]
+    deletion_area: float
+    insertion_area: float
+    random_area: float
+    random_area_spread: float
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the checks found; None where a check says nothing about this method or target."""
+
+    method: str
+    gap: float | None  # the map's sum less the target's change, in the target's unit
+    change: float  # the target's change from the baseline to the image
+    infidelity: float  # share of the target's changes that the map does not explain, 0 to 1
+    sensitivity: float  # greatest change of the map, as a share of it, when the image changes by .02
+    curves: Curves
+    random_head: float | None  # rank correlation with the map of a random head
+    random_network: float | None  # and of a network with random weights
+    hardly_changes: bool  # a map that is nearly the same whatever head or network says nothing of them
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without NaN."""
+        return asdict(self)
+
+
+def over_pixels(image: Tensor, attribution: Tensor) -> Tensor:
+    """A map at the image's size: (h, w) -> (H, W)."""
+    size = image.shape[-2:]
+    return functional.interpolate(attribution[None, None], tuple(size), mode="bilinear")[0, 0] if attribution.shape != size else attribution
+
+
+def completeness(probed: ProbedModel, image: Tensor, attribution: Tensor, base: Tensor) -> tuple[float, float]:
+    """(gap, change): the map's sum less the target's change from baseline to image, and that change.
+
+    Sundararajan et al., arXiv 1703.01365, proposition 1: Integrated Gradients' gap is 0 but for the number of steps.
+    """
+    with torch.no_grad():
+        change = float(probed(image) - probed(base))
+    return float(attribution.sum()) - change, change
+
+
+def infidelity(probed: ProbedModel, image: Tensor, attribution: Tensor, base: Tensor, batch: int, seed: int = 0) -> float:
+    """Share of the target's changes that the map does not explain, 0 to 1, when random squares are set to the baseline.
+
+    Yeh et al., arXiv 1901.09392, definition 2.1 with squares, at the map's best scale, of either sign (their normalised form), divided by what a
+    map of nothing would have, so that methods of any unit compare.
+    """
+    height, width = image.shape[-2:]
+
+    def squares(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        masks = torch.zeros(len(inputs), 1, height, width, device=inputs.device)
+        for mask in masks:
+            side = int(torch.randint(1, max(2, min(height, width) // 2 + 1), ()))
+            top, left = (int(torch.randint(0, extent - side + 1, ())) for extent in (height, width))
+            mask[..., top : top + side, left : left + side] = 1
+        return masks.expand_as(inputs), torch.where(masks.bool(), base, inputs)
+
+    found = []
+    for given in (attribution, torch.zeros_like(attribution)):
+        with seeded(seed, image.device):
+            spread = (given / image.shape[1]).expand_as(image)  # a colour's share of its pixel
+            found.append(
+                captum_infidelity(
+                    probed, squares, image, spread, n_perturb_samples=SQUARES, max_examples_per_batch=min(batch, SQUARES), normalize=True
+                )
+            )
+    missed, nothing = (float(value) for value in found)
+    return min(1.0, max(0.0, missed / nothing)) if nothing > 0 else 0.0
+
+
+def sensitivity(probed: ProbedModel, image: Tensor, method: str, settings: Settings) -> float:
+    """Greatest change of the map in `NUDGES` images within .02 of this one, over the map's norm. Yeh et al., definition 3.2."""
+
+    def explain(images: tuple[Tensor]) -> tuple[Tensor]:  # a tuple, or captum takes the images of a batch for several inputs
+        return (attribute(probed, images[0], method, settings)[None],)
+
+    with seeded(settings.seed, image.device):
+        return float(sensitivity_max(explain, image, n_perturb_samples=NUDGES, max_examples_per_batch=1))
+
+
+def deletion_insertion(
+    probed: ProbedModel,
+    image: Tensor,
+    attribution: Tensor,
+    base: Tensor,
+    batch: int,
+    steps: int = 16,
+    random_orders: int = 8,
+    seed: int = 0,
+) -> Curves:
+    """Deletion and insertion curves by the signed map, against random orders. Petsiuk et al., arXiv 1806.07421, §4.1.
+
+    The target's own value in place of the class's probability. Equal cells come in random order.
+    Raises InvalidRequest for fewer than one step or two random orders.
+    """
+    if steps < 1 or random_orders < 2:
+        raise InvalidRequest(f"steps is {steps} and random_orders {random_orders}; allowed: at least 1 and 2.")
+    ranks = over_pixels(image, attribution).flatten().cpu()
+    generator = torch.Generator().manual_seed(seed)
+    shuffles = [torch.randperm(len(ranks), generator=generator) for _ in range(random_orders + 1)]
+    orders = [shuffles[0][ranks[shuffles[0]].argsort(descending=True, stable=True)], *shuffles[1:]]
+    counts = torch.linspace(0, len(ranks), steps + 1).round()
+    gone = torch.stack([order.argsort() < counts[:, None] for order in orders])  # (orders, steps + 1, pixels)
+    gone = torch.cat([gone[:1], ~gone[:1], gone[1:]]).reshape(-1, 1, *image.shape[-2:])
+    with torch.no_grad():
+        values = torch.cat([probed(torch.where(masks.to(image.device), base, image)) for masks in torch.split(gone, batch)])
+    deletion, insertion, *random = values.reshape(-1, steps + 1).double().cpu().numpy()
+    areas = np.trapezoid(random, dx=1 / steps)
+    return Curves(
+        share=tuple((counts / len(ranks)).tolist()),
+        deletion=tuple(deletion.tolist()),
+        insertion=tuple(insertion.tolist()),
+        random=tuple(np.mean(random, 0).tolist()),
+        random_spread=tuple(np.std(random, 0, ddof=1).tolist()),
+        deletion_area=float(np.trapezoid(deletion, dx=1 / steps)),
+        insertion_area=float(np.trapezoid(insertion, dx=1 / steps)),
+        random_area=float(areas.mean()),
+        random_area_spread=float(areas.std(ddof=1)),
+    )
+
+
+def similarity(a: Tensor, b: Tensor) -> float:
+    """Spearman's rank correlation of two maps' magnitudes, -1 to 1; a map without any contrast is like another such alone."""
+    left, right = a.abs().flatten().cpu().numpy(), b.abs().flatten().cpu().numpy()
+    flat = [bool(np.ptp(values) == 0) for values in (left, right)]
+    return float(all(flat)) if any(flat) else float(spearmanr(left, right).statistic)
+
+
+def randomised(
+    probed: ProbedModel, image: Tensor, attribution: Tensor, method: str, settings: Settings, untrained: Backend | None = None
+) -> tuple[float | None, float | None]:
+    """(similarity with a random head's map, with that of a network with random weights). Adebayo et al., arXiv 1810.03292, §3.
+
+    The head's weights are drawn anew at their own standard deviation; a channel and the denoising loss have no head: None. The
+    whole network is drawn anew at once, in place of their layer by layer; without `untrained`, the same model with random
+    weights, None.
+    """
+    found: list[float | None] = [None, None]
+    if probed.target.kind in ("class", "difference"):
+        drawn = torch.randn(probed.weight.shape, generator=torch.Generator().manual_seed(settings.seed)).to(probed.weight)
+        other = probed.changed(weight=drawn * probed.weight.std())
+        found[0] = similarity(attribution, attribute(other, image, method, settings))
+    if untrained is not None:
+        found[1] = similarity(attribution, attribute(probed.changed(backend=untrained), image, method, settings))
+    return found[0], found[1]
+
+
+def passes(method: str, settings: Settings, side: int, steps: int = 16, random_orders: int = 8) -> float:
+    """What `examine` costs, in passes of one image: to be said first."""
+    maps = 1 + (NUDGES + 1) + 2
+    return maps * METHODS[method].passes(settings, side) + 2 + 2 * SQUARES + 4 + (2 + random_orders) * (steps + 1)
+
+
+def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
+    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; see the checks for what it raises."""
+    image = image.to(probed.backend.device)
+    settings = fitted(probed, image, method, settings)
+    batch = settings.batch or batch_that_fits(probed, image)
+    attribution = attribute(probed, image, method, settings)
+    base = baseline(image, settings.baseline)
+    whole = METHODS[method].kind == "pixels" and METHODS[method].signed  # only such a map can sum up to the change
+    gap, change = completeness(probed, image, attribution, base)
+    head, network = randomised(probed, image, attribution, method, settings, untrained)
+    return Trust(
+        method=method,
+        gap=gap if whole else None,
+        change=change,
+        infidelity=infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed),
+        sensitivity=sensitivity(probed, image, method, settings),
+        curves=deletion_insertion(probed, image, attribution, base, batch, seed=settings.seed),
+        random_head=head,
+        random_network=network,
+        hardly_changes=any(value is not None and value > HARDLY for value in (head, network)),
+    )
