@@ -11,6 +11,7 @@ import torch
 
 from .costs import estimate
 from .errors import InvalidRequest
+from .explanations import Explanations
 from .features import load_x0
 from .lane import Answer, Question, Steps, Teller
 from .noise import add_noise, noise_like
@@ -31,7 +32,11 @@ class Answers:
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
-        self.known: dict[str, Teller] = {"cost": self.cost, "strip": self.strip, **self.own.answers}
+        self.known: dict[str, Teller] = {
+            **{"cost": self.cost, "strip": self.strip},
+            **self.own.answers,
+            **Explanations(self.own).answers,
+        }
         self._begun: dict[bytes, Steps] = {}
 
     def __call__(self, question: Question, data: bytes = b"") -> Answer:

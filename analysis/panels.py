@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -19,7 +20,7 @@ from plotly.subplots import make_subplots
 from .figures import GREY, MARKERS, OKABE_ITO, TITLES, Levels, label
 from .specs import Axis
 
-SIGNED = "RdBu_r"
+SIGNED, SEQUENCE = "RdBu_r", "Viridis"
 TILE = 96  # pixels of a picture on the screen, before the page scales it
 SHOWN = len(OKABE_ITO)  # classes with a line of their own
 MARK = "#D55E00"  # around what is chosen
@@ -39,15 +40,26 @@ def uri(pixels: np.ndarray, least: int = TILE) -> str:
 
 
 @cache
-def _signed_scale() -> np.ndarray:
-    scale = sample_colorscale(SIGNED, np.linspace(0, 1, 255).tolist())
+def _scale(name: str) -> np.ndarray:
+    scale = sample_colorscale(name, np.linspace(0, 1, 255).tolist())
     return np.array([unlabel_rgb(colour) for colour in scale]).round().astype(np.uint8)
 
 
 def signed(values: np.ndarray, limit: float) -> np.ndarray:
     """(...) -> (..., 3) uint8: blue below zero, white at zero, red above, full at ± limit."""
     place = 127 + 127 * np.clip(values.astype(np.float32) / max(limit, 1e-12), -1, 1)
-    return np.asarray(_signed_scale()[place.round().astype(int)])
+    return np.asarray(_scale(SIGNED)[place.round().astype(int)])
+
+
+def sequential(values: np.ndarray, limit: float) -> np.ndarray:
+    """(...) -> (..., 3) uint8: viridis from zero to `limit`."""
+    place = 254 * np.clip(values.astype(np.float32) / max(limit, 1e-12), 0, 1)
+    return np.asarray(_scale(SEQUENCE)[place.round().astype(int)])
+
+
+def faded(pixels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 with mid-grey where `keep` (...) is false."""
+    return np.where(keep[..., None], pixels, np.uint8(128))
 
 
 def limit_of(maps: Sequence[np.ndarray]) -> float:
@@ -77,13 +89,29 @@ def _level_axis(levels: Levels, axis: Axis) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A colour bar: its title, and what its ends (and zero between them, where values are signed) are."""
+
+    title: str
+    ends: tuple[str, str]
+    signed: bool = True
+
+
+def _colour_bar(bar: Bar) -> dict[str, object]:
+    low = -1 if bar.signed else 0
+    place = {"thickness": 10, "lenmode": "pixels", "len": 130, "y": 1, "yanchor": "top"}
+    ticks = [(-1, bar.ends[0]), (0, "0"), (1, bar.ends[1])] if bar.signed else [(0, bar.ends[0]), (1, bar.ends[1])]
+    told = {"title": {"text": bar.title}, "tickvals": [at for at, _ in ticks], "ticktext": [text for _, text in ticks], **place}
+    return {"colorscale": SIGNED if bar.signed else SEQUENCE, "cmin": low, "cmax": 1, "showscale": True, "colorbar": told}
+
+
 def grid_figure(
-    rows: Mapping[str, np.ndarray], levels: Levels, axis: Axis, chosen: tuple[str | None, int], bar: str | None = None, side: int = 48
+    rows: Mapping[str, np.ndarray], levels: Levels, axis: Axis, chosen: tuple[str | None, int], bar: Bar | None = None, side: int = 48
 ) -> go.Figure:
     """Pictures {name: (S, h, w, 3) uint8}, a row each, levels across; what is chosen is framed; hover says row and level.
 
-    A row and level are chosen by a click on the (invisible) point in the middle of a picture. `bar` adds the colour bar of
-    `signed` pictures, of this title.
+    A row and level are chosen by a click on the (invisible) point in the middle of a picture. `bar` adds a colour bar.
     """
     names, count = list(rows), len(levels)
     picture = sheet(list(rows.values()), side)
@@ -100,14 +128,7 @@ def grid_figure(
             "size": 18,
             "opacity": 0,
             "color": [0.0] * len(points),
-            "colorscale": SIGNED,
-            "cmin": -1,
-            "cmax": 1,
-            "showscale": bar is not None,
-            "colorbar": {
-                **{"title": {"text": bar}, "thickness": 10, "lenmode": "pixels", "len": 160, "y": 1, "yanchor": "top"},
-                **{"tickvals": [-1, 0, 1], "ticktext": ["against", "0", "for"]},
-            },
+            **(_colour_bar(bar) if bar else {}),
         },
         customdata=[[names[row], levels[level]["sigma"], levels[level]["timestep"]] for row, level in points],
         hovertemplate="%{customdata[0]}<br>σ = %{customdata[1]:.3g}, t = %{customdata[2]:.0f}<extra></extra>",
@@ -212,4 +233,23 @@ def error_figure(error: np.ndarray, band: Sequence[Sequence[float]], count: int,
     figure.update_xaxes(**_level_axis(levels, axis))
     figure.update_yaxes(type="log", title={"text": "denoising error"}, fixedrange=True, exponentformat="power", dtick=1)
     figure.update_layout(height=340, margin={"l": 10, "r": 10, "t": 36, "b": 10}, legend={"orientation": "h", "y": -0.32}, hovermode="x")
+    return figure
+
+
+def deletion_figure(curves: Mapping[str, Sequence[float]]) -> go.Figure:
+    """The answer while pixels are taken out or put in, in a map's order and in random ones; `curves` is trust.Curves as a dict."""
+    share = [100 * part for part in curves["share"]]
+    figure = go.Figure()
+    middle, spread = np.asarray(curves["random"]), np.asarray(curves["random_spread"])
+    band = [*(middle + spread), *(middle - spread)[::-1]]
+    figure.add_scatter(x=[*share, *share[::-1]], y=band, fill="toself", fillcolor="rgba(128,128,128,.25)", line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False)  # fmt: skip
+    for name, key, colour, dash in (
+        ("taken out, in random orders", "random", GREY, "dot"),
+        ("taken out, most important first", "deletion", OKABE_ITO[1], "solid"),
+        ("put in, most important first", "insertion", OKABE_ITO[0], "dash"),
+    ):
+        figure.add_scatter(x=share, y=curves[key], name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2})
+    figure.update_xaxes(title={"text": "pixels replaced, %"}, fixedrange=True, showgrid=False)
+    figure.update_yaxes(title={"text": "the answer"}, fixedrange=True)
+    figure.update_layout(height=300, margin={"l": 10, "r": 10, "t": 10, "b": 10}, legend={"orientation": "h", "y": -0.3})
     return figure

@@ -7,8 +7,9 @@ from safetensors.numpy import load, save
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import adding, album, asking, link, opening, seen
+from app.components import adding, album, asking, link, maps, opening, seen
 from app.components import bench as lab
+from app.components.looked import Looked, waiting
 from app.components.runs import Run, runs
 
 
@@ -70,7 +71,7 @@ def _wait(asked: asking.Asked, study: Study) -> None:
         st.button("Try again", on_click=asking.forget)
         return
     with st.container(key="skeleton", height=360, border=True):
-        seen.waiting(asked, f"{study.card.name} is being opened. This takes a few seconds, once.")
+        waiting(asked, f"{study.card.name} is being opened. This takes a few seconds, once.")
 
 
 def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: str, device: str) -> None:  # type: ignore[no-untyped-def]
@@ -81,7 +82,7 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         return
     draws = asking.look({"ask": "draws", "study": study.key}, device, data, patience=0.6)
     said, back = asked.answer
-    looked = seen.Looked(
+    looked = Looked(
         study=study,
         image=image,
         name=shot.name,
@@ -101,9 +102,10 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
     seen.strip(looked)
     seen.curves(looked)
     if not draws.ended.is_set():
-        seen.waiting(draws, "Seven more draws of noise are being read …")
+        waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
     seen.neighbours(looked, device)
+    maps.show(looked, device, said["pace"])
 
 
 page()

@@ -12,8 +12,9 @@ from safetensors.numpy import load
 from analysis import panels, uploads
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import album, asking, canvas, seen
+from app.components import album, asking, canvas
 from app.components.album import Shot
+from app.components.looked import gallery, waiting
 
 CUTS = {"crop": "Middle square", "fit": "All of it", "box": "A square of mine"}
 PREVIEW = 240  # pixels
@@ -92,7 +93,7 @@ def _compose(study: Study, device: str) -> None:
         st.session_state.pop("composing")
         st.error(str(asked.error))
     elif asked.answer is None:
-        seen.waiting(asked, "It is being made …")
+        waiting(asked, "It is being made …")
     else:
         st.session_state.pop("composing")
         name = "{hue} {shape} of {texture}".format(**question["labels"])
@@ -132,7 +133,7 @@ def frame(shot: Shot, side: int) -> np.ndarray:
             ("yours", "The image with what is read in a frame", panels.uri(preview(shot.pixels, uploads.square(shot.pixels, cut, box)), 1)),
             ("read", f"{side}×{side} pixels", panels.uri(image, 128)),
         ]
-        st.html(seen.gallery(tiles))
+        st.html(gallery(tiles))
     return image
 
 
