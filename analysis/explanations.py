@@ -49,7 +49,8 @@ class Explanations:
     def _asked(self, question: Question, data: bytes, level: int) -> tuple[ProbedModel, Tensor, int]:
         """The question as a module, the image (1, 3, H, W) and its id."""
         study = self.own.study(question)
-        model, readout, image = self.own.model(study), self.own.readout(study), load(data)["image"]
+        arrays = load(data)
+        model, readout, image = self.own.model(study), self.own.readout(study, question, arrays), arrays["image"]
         if not 0 <= level < len(readout.sigmas):
             raise InvalidRequest(f"level is {level}; allowed: 0 to {len(readout.sigmas) - 1}.")
         block = str(question["block"])

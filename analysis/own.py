@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from . import gauge, known, similarity, views
+from . import gauge, known, similarity, teaching, views
 from .backends import open_backend
 from .backends.base import Backend
 from .errors import InvalidRequest, NoisescopeError
 from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
-from .readout import Readout, of_study
+from .readout import Readout, of_arrays, of_study
 from .specs import SweepRequest
 from .store import Store
 from .studies import Study, find_study
 
-EXAMPLES = 24
+EXAMPLES, DRAWS = 24, 8
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -57,8 +57,10 @@ class Own:
             raise InvalidRequest(f"The model {name} has other weights than {study.name} was measured with: measure it again.")
         return found
 
-    def readout(self, study: Study) -> Readout:
-        return self._readouts(study.key, study.version)
+    def readout(self, study: Study, question: Question, arrays: Mapping[str, np.ndarray]) -> Readout:
+        """The probes that came with the question, else the study's."""
+        own = of_arrays(arrays, question.get("classes", ()), [level["sigma"] for level in study.facts["levels"]])
+        return own or self._readouts(study.key, study.version)
 
     def _open(self, request: str) -> Bench | None:
         """The study's data and model, or None where the data are not on this machine."""
@@ -74,26 +76,28 @@ class Own:
     def view(self, question: Question, data: bytes) -> Answer:
         """Everything of one pass over the levels (views.view), and how at home the image is."""
         study = self.study(question)
-        model, readout, image = self.model(study), self.readout(study), load(data)["image"]
-        started = time.perf_counter()
+        arrays = load(data)
+        model, readout, image = self.model(study), self.readout(study, question, arrays), arrays["image"]
         found = views.view(model, readout, image, int(question.get("seed", 0)))
-        pace = (time.perf_counter() - started) / len(readout.sigmas)  # seconds a pass, for what others will take
-        return {"fit": self._fit(study, found["error"]), "pace": pace}, pack(found)
+        return {"fit": self._fit(study, found["error"])}, pack(found)
 
     def _fit(self, study: Study, errors: np.ndarray) -> dict[str, Any] | None:
         held_out = gauge.held_out(study)
         return None if held_out is None else gauge.compare(errors, held_out).to_dict()
 
     def draws(self, question: Question, data: bytes) -> Answer:
-        """Class probabilities over several draws of ε (views.read)."""
-        study = self.study(question)
-        return {}, pack(views.read(self.model(study), self.readout(study), load(data)["image"], int(question.get("seed", 0)), 8))
+        """Class probabilities over several draws of ε (views.read), and the seconds that a pass takes here."""
+        study, arrays = self.study(question), load(data)
+        readout = self.readout(study, question, arrays)
+        started = time.perf_counter()
+        found = views.read(self.model(study), readout, arrays["image"], int(question.get("seed", 0)), DRAWS)
+        return {"pace": (time.perf_counter() - started) / (DRAWS * len(readout.sigmas))}, pack(found)
 
     def neighbours(self, question: Question, data: bytes) -> Steps:
         """The most similar known images at a block and level; features that are not stored are extracted step by step."""
         study = self.study(question)
         level, block = int(question["level"]), str(question["block"])
-        sigma, bench = self.readout(study).sigmas[level], self.bench(study)
+        sigma, bench = study.facts["levels"][level]["sigma"], self.bench(study)
         if bench is None:
             there = known.generated(study, level, block)
         else:
@@ -126,3 +130,20 @@ class Own:
         if image is None:
             raise InvalidRequest("This data set makes no images; compose from 'shapes'.")
         return {}, pack({"image": image})
+
+    def teach(self, question: Question, data: bytes) -> Steps:
+        """A probe of one's own classes (teaching.teach): its curve, verdict and weights."""
+        study, arrays = self.study(question), load(data)
+        sigmas = tuple(level["sigma"] for level in study.facts["levels"])
+        classes, block = [str(name) for name in question["classes"]], str(question["block"])
+        blocks = self._readouts(study.key, study.version).blocks
+        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, sigmas, blocks, block)
+        while True:
+            try:
+                done, of = next(steps)
+            except StopIteration as end:
+                taught: teaching.Taught = end.value
+                break
+            yield {"done": done, "of": of}, b""
+        told = {"curve": [part.tolist() for part in taught.curve], "verdict": taught.verdict.to_dict(), "n": len(arrays["labels"])}
+        return told, pack(taught.readout.arrays())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,21 @@ class Readout:
         """(n, D) -> (n, K)."""
         weight, bias = self.probe(level, block)
         return np.asarray(features @ weight.T + bias)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The probes by `probe/level/block/weight` and `…/bias`, to be sent."""
+        parts = {f"probe/{level}/{block}": pair for (level, block), pair in self.probes.items()}
+        return {f"{name}/{what}": array for name, pair in parts.items() for what, array in zip(("weight", "bias"), pair, strict=True)}
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], classes: Sequence[str], sigmas: Sequence[float]) -> Readout | None:
+    """The probes that `Readout.arrays` gave, found among other arrays; None where there are none."""
+    probes = {}
+    for name in arrays:
+        if name.startswith("probe/") and name.endswith("/weight"):
+            _, level, block, _ = name.split("/")
+            probes[int(level), block] = (arrays[name], arrays[f"probe/{level}/{block}/bias"])
+    return Readout(tuple(classes), tuple(sigmas), "1", probes) if probes else None
 
 
 def fold(mean: np.ndarray, spread: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

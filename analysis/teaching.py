@@ -1,0 +1,129 @@
+"""A probe taught with a handful of images: its accuracy over noise by cross-validation, and its weights at every block and level.
+
+With so few images none can be kept for testing alone: each is scored by probes that were fitted without it. Up to 20 images
+each is left out in turn, beyond in five folds of even classes. Nothing is chosen: the penalty is C = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.model_selection import LeaveOneOut, StratifiedKFold
+
+from . import dynamics
+from .backends.base import Backend
+from .errors import InvalidData
+from .features import capture
+from .heads.base import Scaler
+from .heads.logistic import Linear, Logistic
+from .readout import Readout, fold
+from .verdict import Verdict
+from .views import noised
+
+MOST, FEW, FOLDS = 200, 20, 5
+PENALTY = 1.0
+Progress = Generator[tuple[int, int], None, "Taught"]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What was learnt: which images were right, (R, S, n), the curve (mean, low, high), the verdict, and the probes."""
+
+    correct: np.ndarray
+    curve: tuple[np.ndarray, np.ndarray, np.ndarray]
+    verdict: Verdict
+    readout: Readout
+
+
+class _Head(Logistic):
+    penalties = (PENALTY,)
+
+
+def _fit(features: np.ndarray, labels: np.ndarray, classes: int) -> tuple[Scaler, Linear]:
+    scaler = Scaler.fit(features)
+    (head,) = _Head().fit(scaler(features), labels, classes)
+    assert isinstance(head, Linear)
+    return scaler, head
+
+
+def check(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raises InvalidData for too many images, too few classes or images of one, or two classes of one name."""
+    counts = np.bincount(labels, minlength=len(classes)) if len(labels) else np.zeros(len(classes), int)
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise InvalidData(f"The classes are {', '.join(map(repr, classes)) or 'none'}; allowed: two or more with different names.")
+    if counts.min() < 2:
+        raise InvalidData(
+            f"Class {classes[int(counts.argmin())]!r} has {counts.min()} images; allowed: at least two, so that one can test the others."
+        )
+    if len(labels) > MOST:
+        raise InvalidData(f"There are {len(labels)} images; allowed: at most {MOST}. Measure a larger data set on the Curve page.")
+
+
+def splits(labels: np.ndarray, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(fitted on, scored) for each fold, places of images."""
+    if len(labels) <= FEW:
+        return list(LeaveOneOut().split(labels))
+    count = min(FOLDS, int(np.bincount(labels).min()))
+    return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
+
+
+def score(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Which images probes get right that were fitted without them: (n, D), (n,) -> (n,) bool."""
+    right = np.zeros(len(labels), dtype=bool)
+    for train, test in splits(labels):
+        scaler, head = _fit(features[train], labels[train], classes)
+        right[test] = head.predict_logits(scaler(features[test])).argmax(1) == labels[test]
+    return right
+
+
+def teach(
+    model: Backend,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    sigmas: tuple[float, ...],
+    blocks: Sequence[str],
+    block: str,
+    draws: int = 3,
+    seed: int = 0,
+) -> Progress:
+    """Learn from images (n, h, w, 3) uint8 with labels (n,); yields (done, of) between steps.
+
+    The curve is of `block`, over `draws` of ε; the probes are of all `blocks`, from draw 0. Raises InvalidData.
+    """
+    check(labels, classes)
+    steps = len(images) + len(sigmas)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in blocks}  # of draw 0, (S, D) an image
+    curves = []  # of the one block, (R, S, D) an image
+    for done, image in enumerate(images):
+        yield done, steps
+        features = [_features(model, image, sigmas, blocks, seed, draw) for draw in range(draws)]
+        for name in blocks:
+            found[name].append(features[0][name])
+        curves.append(np.stack([part[block] for part in features]))
+    values = np.stack(curves)  # (n, R, S, D)
+    correct = np.zeros((draws, len(sigmas), len(images)), dtype=bool)
+    probes = {}
+    for level in range(len(sigmas)):
+        yield len(images) + level, steps
+        for draw in range(draws):
+            correct[draw, level] = score(values[:, draw, level], labels, len(classes))
+        for name in blocks:
+            scaler, head = _fit(np.stack(found[name])[:, level], labels, len(classes))
+            probes[level, name] = fold(scaler.mean, scaler.spread, head.weight, head.bias)
+    resampled = dynamics.resamples(np.zeros(draws, int), np.arange(draws), len(images))
+    verdict = dynamics.judge(correct, np.asarray(sigmas), resampled)
+    return Taught(correct, dynamics.curve(correct, resampled), verdict, Readout(tuple(classes), sigmas, "1", probes))
+
+
+@torch.inference_mode()
+def _features(
+    model: Backend, image: np.ndarray, sigmas: tuple[float, ...], blocks: Sequence[str], seed: int, draw: int
+) -> Mapping[str, np.ndarray]:
+    """{block: (S, D)} of one image with one draw of its own ε."""
+    _, levels, x = noised(model, image, sigmas, seed, draw)
+    with capture(model, blocks, lambda value: value.float().mean((-2, -1))) as taps:
+        return {name: value.cpu().numpy() for name, value in taps(x, levels).items()}
