@@ -16,7 +16,13 @@ STUDY = find_study("digits")
 
 def test_a_folded_probe_says_what_the_scaled_one_says() -> None:
     rng = np.random.default_rng(0)
-    mean, spread, weight, bias, x = rng.normal(size=5), rng.uniform(0.5, 2, 5), rng.normal(size=(3, 5)), rng.normal(size=3), rng.normal(size=(7, 5))
+    mean, spread, weight, bias, x = (
+        rng.normal(size=5),
+        rng.uniform(0.5, 2, 5),
+        rng.normal(size=(3, 5)),
+        rng.normal(size=3),
+        rng.normal(size=(7, 5)),
+    )
     folded, offset = readout.fold(mean, spread, weight, bias)
     np.testing.assert_allclose(x @ folded.T + offset, ((x - mean) / spread) @ weight.T + bias, atol=1e-5)
 
