@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .errors import InvalidRequest
-from .noise import Schedule, noise_like
+from .noise import Schedule, nearest, noise_like
 
 Sampler = Literal["ddim", "heun"]
 Network = Callable[[Tensor, Tensor, str], Tensor]  # (x_σ, σ, condition) -> D(x; σ)
@@ -85,15 +85,13 @@ def descend(
     `visited` levels that is nearest in log σ. `network` stands in for the backend's `denoise`. Heun's looks ahead are
     passes of it but no levels. Raises InvalidRequest for an unknown sampler or a number of steps or a σ that cannot be.
     """
-    if sigma is not None and not 0 < sigma < np.inf:
-        raise InvalidRequest(f"sigma is {sigma}; allowed: finite and above 0.")
     schedule, network, condition = backend.schedule, network or backend.denoise, sampled_condition(backend)
     scheduler = _scheduler(schedule, sampler, steps, backend.card.space == "pixel")
     passes, first = _passes(scheduler, sampler), 0
     if sigma is None:
         x = x * float(scheduler.init_noise_sigma)
     else:
-        first = scheduler.order * int(np.abs(np.log(visited(schedule, sampler, steps) / sigma)).argmin())
+        first = scheduler.order * nearest(visited(schedule, sampler, steps), sigma)
         x = x / passes[first][1]
     if sampler == "heun":
         scheduler.set_begin_index(first)
