@@ -8,6 +8,7 @@ heads.safetensors   scaler and weights of the first draw's linear probes at each
 logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K), and `test`, the ids
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
+deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-MAY_BE = ("generated.png", "generated.safetensors")
+MAY_BE = ("generated.png", "generated.safetensors", "deciding.json")
 COLUMNS = (
     *(
         "backend",
