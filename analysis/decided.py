@@ -35,7 +35,7 @@ def measure(
 
     All studies' questions are read from the same passes, each in its headline's block by the probes that the study kept:
     `labels_per_class` are what those had. `settling.settled` says what the numbers mean, and that they hold the probes'
-    errors too. Levels that are `outside` are beyond the probes'. Raises InvalidRequest for fewer than two samples, two
+    errors too. At each level those of `probe_sigma` were asked; `outside` is beyond them all. Raises InvalidRequest for fewer than two samples, two
     studies of one label set, or a study whose probes read other passes than a sampler makes.
     """
     if count < 2:
@@ -75,6 +75,7 @@ def _said(reading: Reading, found: Settled, model: Backend) -> dict[str, Any]:
         "sigma": found.sigmas,
         "timestep": model.schedule.timestep(torch.from_numpy(found.sigmas)).numpy(),
         "log_snr": -2 * np.log(found.sigmas),
+        "probe_sigma": reading.probed,
         "outside": reading.outside,
         **dict(zip(("agreement", "agreement_low", "agreement_high"), found.agreement, strict=True)),
         **dict(zip(("settled", "settled_low", "settled_high"), found.share, strict=True)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Reading:
 
     classes: tuple[str, ...]
     logits: np.ndarray  # (T, n, K)
+    probed: np.ndarray  # (T,) the σ of the probes that were asked
     outside: np.ndarray  # (T,) whether σ is beyond the probes' levels, where the outermost stand in
 
     @property
@@ -175,7 +176,8 @@ class Watcher:
 
 
 def _reading(probes: Readout, sigmas: np.ndarray, logits: np.ndarray) -> Reading:
-    return Reading(probes.classes, logits, (sigmas < min(probes.sigmas)) | (sigmas > max(probes.sigmas)))
+    probed = np.array([probes.sigmas[nearest(probes.sigmas, sigma)] for sigma in sigmas])
+    return Reading(probes.classes, logits, probed, (sigmas < min(probes.sigmas)) | (sigmas > max(probes.sigmas)))
 
 
 def join(parts: Iterable[Trajectory]) -> Trajectory:
@@ -187,7 +189,7 @@ def join(parts: Iterable[Trajectory]) -> Trajectory:
         return np.concatenate(there, 1) if there else None
 
     readings = {
-        name: Reading(first.classes, np.concatenate([part.readings[name].logits for part in whole], 1), first.outside)
+        name: replace(first, logits=np.concatenate([part.readings[name].logits for part in whole], 1))
         for name, first in whole[0].readings.items()
     }
     x0 = np.concatenate([part.x0 for part in whole])

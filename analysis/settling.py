@@ -22,7 +22,7 @@ class Settled:
     agreement: Curve  # share of samples whose class at a level is the final one
     share: Curve  # share of samples whose class is settled at a level
     median: float  # of `at`: a level that was visited
-    median_ci: tuple[float, float]
+    median_ci: tuple[float, float]  # up to a level above, as far as the class may have been settled before it was seen
 
 
 def _curve(hits: np.ndarray) -> Curve:
@@ -37,9 +37,9 @@ def settled(logits: np.ndarray, sigmas: np.ndarray, seed: int = 0) -> Settled:
     """When the class arg max of logits (T, n, K), read at descending σ (T,), is settled; the last level's is the final class.
 
     Shares have Wilson's interval: samples are independent, each is a hit or not, and shares come near 0 and 1, where
-    resampling shows no spread. The median has a percentile bootstrap interval over samples. All are of the samples
-    alone, for one set of probes. A class settles between `at` and the level above it: finer than the sampler's steps
-    nothing is known.
+    resampling shows no spread. The median has a percentile bootstrap interval over samples, and its upper end is one level
+    higher: a class settles between `at` and the level above, and where in between no step has seen. All are of the samples
+    alone, for one set of probes.
 
     Disagreement is the model's undecidedness and the probes' own errors together: a probe that is right on 90 % of test
     images at a level errs there though all be decided, and at the last level too, which the final class is from. Read
@@ -56,7 +56,8 @@ def settled(logits: np.ndarray, sigmas: np.ndarray, seed: int = 0) -> Settled:
     drawn = at[np.random.default_rng(seed).integers(0, len(at), (TIMES, len(at)))]
     medians = _middle(drawn, 0.5)
     low, high = (float(_middle(medians, share)) for share in (0.025, 0.975))
-    return Settled(np.asarray(sigmas, dtype=float), at, _curve(same), _curve(ever_since), float(_middle(at, 0.5)), (low, high))
+    above = min((float(sigma) for sigma in sigmas if sigma > high), default=high)
+    return Settled(np.asarray(sigmas, dtype=float), at, _curve(same), _curve(ever_since), float(_middle(at, 0.5)), (low, above))
 
 
 def _middle(values: np.ndarray, share: float) -> np.ndarray:

@@ -114,6 +114,7 @@ def test_each_level_is_read_by_the_probe_nearest_in_log_sigma_and_marked_where_t
     reading, levels = made.readings["which"], made.sigmas
     wanted = np.where(levels < np.sqrt(0.5), 0, np.where(levels < np.sqrt(10), 1, 2))
     np.testing.assert_array_equal(reading.logits.argmax(-1), np.stack([wanted, wanted], 1))
+    np.testing.assert_array_equal(reading.probed, np.array([0.5, 1.0, 10.0])[wanted])
     np.testing.assert_array_equal(reading.outside, (levels < 0.5) | (levels > 10))
 
 
