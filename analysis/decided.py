@@ -35,8 +35,8 @@ def measure(
 
     All studies' questions are read from the same passes, each in its headline's block by the probes that the study kept:
     `labels_per_class` are what those had. `settling.settled` says what the numbers mean, and that they hold the probes'
-    errors too. At each level those of `probe_sigma` were asked; `outside` is beyond them all. Raises InvalidRequest for fewer than two samples, two
-    studies of one label set, or a study whose probes read other passes than a sampler makes.
+    errors too. At each level those of `probe_sigma` were asked; `outside` is beyond them all. Raises InvalidRequest for
+    fewer than two samples, two studies of one label set, or a study whose probes read other passes than a sampler makes.
     """
     if count < 2:
         raise InvalidRequest(f"count is {count}; allowed: at least 2.")
