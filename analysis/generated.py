@@ -5,13 +5,14 @@ They stand in for data that cannot ship: thumbnails and neighbours are there off
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from safetensors.numpy import save
 
 from .backends import open_backend
+from .backends.base import Backend
 from .datasets.base import image_ids
 from .errors import InvalidRequest
 from .features import read_features
@@ -23,6 +24,16 @@ from .studies import Study, write_study
 COLUMNS = 40  # of the sheet
 STRIP = 10  # of the images at every level
 Progress = Callable[[int, int, str], None]
+
+
+def model_of(backend: str, studies: Sequence[Study]) -> Backend:
+    """The model that studies are of, by name or folder. Raises InvalidRequest where one is of another."""
+    model = open_backend(backend)
+    for study in studies:
+        wanted = study.facts["receipt"]["revision"]
+        if model.card.identity != wanted:
+            raise InvalidRequest(f"{backend!r} is {model.card.identity}; the study {study.key} is of {wanted}: give that model.")
+    return model
 
 
 def generate(
@@ -42,11 +53,7 @@ def generate(
     """
     if count < 12:
         raise InvalidRequest(f"count is {count}; allowed: at least 12 images, a row of them.")
-    model = open_backend(backend)
-    if model.card.identity != study.facts["receipt"]["revision"]:
-        raise InvalidRequest(
-            f"{backend!r} is {model.card.identity}; the study is of {study.facts['receipt']['revision']}: give that model."
-        )
+    model = model_of(backend, [study])
     levels = [level["sigma"] for level in study.facts["levels"]]
     images = to_pixels(sample(model, count, seed, sampler, steps))
     ids = image_ids(images)

@@ -80,6 +80,13 @@ class Schedule:
         return sorted(set(self.nearest(torch.from_numpy(wanted)).tolist()))
 
 
+def nearest(levels: Sequence[float] | np.ndarray, sigma: float) -> int:
+    """Which of some noise levels is nearest to σ in log σ. Raises InvalidRequest for a σ that is none."""
+    if not 0 < sigma < np.inf:
+        raise InvalidRequest(f"sigma is {sigma}; allowed: finite and above 0.")
+    return int(np.abs(np.log(np.asarray(levels) / sigma)).argmin())
+
+
 def log_snr(sigma: Tensor) -> Tensor:
     """-2 ln σ, any shape."""
     return -2 * sigma.log()

@@ -7,6 +7,7 @@ DDIM: Song et al., arXiv 2010.02502. Heun: Karras et al., arXiv 2206.00364, algo
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .errors import InvalidRequest
-from .noise import Schedule, noise_like
+from .noise import Schedule, nearest, noise_like
 
 Sampler = Literal["ddim", "heun"]
+Network = Callable[[Tensor, Tensor, str], Tensor]  # (x_σ, σ, condition) -> D(x; σ)
 
 
 def _scheduler(schedule: Schedule, sampler: str, steps: int, clip: bool) -> Any:
@@ -42,6 +44,70 @@ def _scheduler(schedule: Schedule, sampler: str, steps: int, clip: bool) -> Any:
     return scheduler
 
 
+def _passes(scheduler: Any, sampler: str) -> list[tuple[Tensor, float]]:
+    """(σ, what the scheduler's own x is to be multiplied by to give x_σ) of every pass of the network."""
+    if sampler == "heun":
+        return [(sigma.double(), 1.0) for sigma in scheduler.sigmas[:-1]]
+    alphas = [scheduler.alphas_cumprod[int(timestep)].double() for timestep in scheduler.timesteps]
+    return [(((1 - alpha) / alpha).sqrt(), float(alpha.rsqrt())) for alpha in alphas]
+
+
+def visited(schedule: Schedule, sampler: Sampler = "ddim", steps: int = 50) -> np.ndarray:
+    """The noise levels that a sampler visits, as the network sees them: (steps,) descending σ. Raises InvalidRequest."""
+    scheduler = _scheduler(schedule, sampler, steps, False)
+    sigmas = [sigma for sigma, _ in _passes(scheduler, sampler)[:: scheduler.order]]
+    return schedule.nearest(torch.stack(sigmas)).numpy()
+
+
+def sampled_condition(backend: Backend) -> str:
+    """What a sample is conditioned on: no class, where the model knows that."""
+    conditions = backend.card.conditions
+    return "null" if "null" in conditions else conditions[0]
+
+
+def first_noise(backend: Backend, ids: range, seed: int) -> Tensor:
+    """The ε that samples begin with, (B, c, h, w) float32 on the CPU; sample i's is a function of (seed, i) alone."""
+    card = backend.card
+    return noise_like(torch.empty(len(ids), card.image_channels, card.resolution, card.resolution), list(ids), seed, 0)
+
+
+def descend(
+    backend: Backend,
+    x: Tensor,
+    sampler: Sampler = "ddim",
+    steps: int = 50,
+    sigma: float | None = None,
+    network: Network | None = None,
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """(σ, x_σ, D(x; σ)) at every level from noise down, and at last (0, x_0, x_0); images (B, c, h, w), x_σ unscaled.
+
+    `x` is ε ~ N(0, I) and the way its whole length; with `sigma` it is an x_σ, and the way begins at that one of the
+    `visited` levels that is nearest in log σ. `network` stands in for the backend's `denoise`. Heun's looks ahead are
+    passes of it but no levels. Raises InvalidRequest for an unknown sampler or a number of steps or a σ that cannot be.
+    """
+    schedule, network, condition = backend.schedule, network or backend.denoise, sampled_condition(backend)
+    scheduler = _scheduler(schedule, sampler, steps, backend.card.space == "pixel")
+    passes, first = _passes(scheduler, sampler), 0
+    if sigma is None:
+        x = x * float(scheduler.init_noise_sigma)
+    else:
+        first = scheduler.order * nearest(visited(schedule, sampler, steps), sigma)
+        x = x / passes[first][1]
+    if sampler == "heun":
+        scheduler.set_begin_index(first)
+    for index in range(first, len(passes)):
+        (level, scale), timestep = passes[index], scheduler.timesteps[index]
+        scheduler.scale_model_input(x, timestep)  # tells Heun where it is
+        levels = schedule.nearest(level.expand(len(x)))  # the level that the network sees is the one its ε is of
+        noisy = x * scale
+        clean = network(noisy, levels, condition)
+        if index % scheduler.order == 0:
+            yield float(levels[0]), noisy, clean
+        eps = (noisy - clean) / levels.to(x).reshape(-1, 1, 1, 1)
+        x = scheduler.step(eps, timestep, x).prev_sample
+    yield 0.0, x, x
+
+
 @torch.inference_mode()
 def sample(backend: Backend, count: int, seed: int = 0, sampler: Sampler = "ddim", steps: int = 50, batch: int = 64) -> Tensor:
     """`count` samples of x_0, (count, c, h, w) float32 on the CPU; sample i is a function of (seed, i) alone.
@@ -50,26 +116,12 @@ def sample(backend: Backend, count: int, seed: int = 0, sampler: Sampler = "ddim
     """
     if count < 1:
         raise InvalidRequest(f"count is {count}; allowed: at least 1.")
-    card, schedule = backend.card, backend.schedule
-    condition = "null" if "null" in card.conditions else card.conditions[0]
-    shape = (card.image_channels, card.resolution, card.resolution)
     parts = []
     for start in range(0, count, batch):
-        ids = range(start, min(count, start + batch))
-        scheduler = _scheduler(schedule, sampler, steps, card.space == "pixel")
-        x = noise_like(torch.empty(len(ids), *shape), list(ids), seed, 0).to(backend.device) * float(scheduler.init_noise_sigma)
-        for timestep in scheduler.timesteps:
-            scheduler.scale_model_input(x, timestep)  # tells Heun where it is
-            if sampler == "heun":
-                sigma, scale = scheduler.sigmas[scheduler.step_index].double(), 1.0
-            else:
-                alpha = scheduler.alphas_cumprod[int(timestep)].double()
-                sigma, scale = ((1 - alpha) / alpha).sqrt(), float(alpha.rsqrt())
-            levels = schedule.nearest(sigma.expand(len(x)))  # the level that the network sees is the one its ε is of
-            clean = backend.denoise(x * scale, levels, condition)
-            eps = (x * scale - clean) / levels.to(x).reshape(-1, 1, 1, 1)
-            x = scheduler.step(eps, timestep, x).prev_sample
-        parts.append(x.float().cpu())
+        noise = first_noise(backend, range(start, min(count, start + batch)), seed).to(backend.device)
+        for _, x, _ in descend(backend, noise, sampler, steps):
+            made = x
+        parts.append(made.float().cpu())
     return torch.cat(parts)
 
 

@@ -34,6 +34,30 @@ def generate(
     typer.echo(f"{count} images are with {study.key}.")
 
 
+@study_app.command("decide")
+def decide(
+    keys: Annotated[list[str], typer.Argument(help="Studies of one model: keys, their beginnings, or names of bundled ones.")],
+    backend: Annotated[str | None, typer.Option(help="The studies' model, where it is not found by its name.")] = None,
+    count: Annotated[int, typer.Option(min=2, help="How many samples are watched.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    steps: Annotated[int, typer.Option(min=2, help="Levels that the sampler visits.")] = 19,
+    store: StoreOption = None,
+) -> None:
+    """Watch a model make images, and keep with each study at which noise level their class is settled."""
+    from .decided import decide as run
+    from .store import default_root
+    from .studies import find_study
+
+    found = [find_study(key, store or default_root()) for key in keys]
+    with progress_bar("Samples", quiet=False) as progress:
+        kept = run(found, backend or found[0].facts["request"]["backend"], count, seed, steps=steps, progress=progress)
+    for study, facts in kept:
+        low, high = facts["median_ci"]
+        typer.echo(
+            f"{study.key}: {facts['label_set']} is settled at σ = {facts['median']:.2f} ({low:.2f} to {high:.2f}), the median of {count}."
+        )
+
+
 @study_app.command("export")
 def export(
     key: Annotated[str, typer.Argument(help="Key of a study, or its beginning.")],

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 
 from . import dynamics
 from .gathered import Gathered
+from .intervals import wilson
 from .planning import CLEAN, Bench
 from .studies import COLUMNS
-
-
-@lru_cache
-def _normal(level: float) -> float:
-    return float(norm.ppf(0.5 + level / 2))
-
-
-def wilson(right: float, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share. E. B. Wilson, JASA 22 (1927)."""
-    z, share = _normal(level), right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float, n_train: int) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
 from analysis import dynamics
+from analysis.intervals import wilson
 from analysis.studies import find_study
-from analysis.tables import wilson
 
 
 @dataclass(frozen=True)

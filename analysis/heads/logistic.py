@@ -33,7 +33,7 @@ class Logistic(ProbeHead):
 
     name = "logistic"
     differentiable = True
-    penalties = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
         model = LogisticRegression(warm_start=True, max_iter=2000)

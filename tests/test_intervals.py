@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from analysis.intervals import wilson
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718), (29, 29, 0.8830, 1.0)],
+)
+def test_the_interval_of_a_share_is_the_published_one(right: int, count: int, low: float, high: float) -> None:
+    """R. G. Newcombe, Statistics in Medicine 17 (1998) 857, table I, method 3; the last by n/(n + z²)."""
+    assert wilson(right, count) == pytest.approx((low, high), abs=5e-5)
