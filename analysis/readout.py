@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -26,6 +27,15 @@ class Readout:
     @property
     def blocks(self) -> list[str]:
         return list(dict.fromkeys(block for _, block in self.probes))
+
+    @cached_property
+    def stacks(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The probes of each block at every level: weights (S, K, D), biases (S, K)."""
+        levels = range(len(self.sigmas))
+        return {
+            block: (np.stack([self.probe(i, block)[0] for i in levels]), np.stack([self.probe(i, block)[1] for i in levels]))
+            for block in self.blocks
+        }
 
     def probe(self, level: int, block: str) -> tuple[np.ndarray, np.ndarray]:
         """logits = f Wᵀ + b of a pooled feature f (n, D). Raises UnknownName for a block that was not probed."""

@@ -105,7 +105,7 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
     seen.neighbours(looked, device)
-    maps.show(looked, device, said["pace"])
+    maps.show(looked, device, draws.answer[0]["pace"] if draws.answer else None)
 
 
 page()

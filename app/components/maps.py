@@ -27,8 +27,8 @@ WITH_BASELINE = ("integrated_gradients", "occlusion")
 BACKWARD = 1.5  # a pass with its gradient is counted as two; with all its bookkeeping it takes about three
 
 
-def show(looked: Looked, device: str, pace: float) -> None:
-    """Controls, cost and button; then the maps as they come."""
+def show(looked: Looked, device: str, pace: float | None) -> None:
+    """Controls, cost and button; then the maps as they come. `pace` is the seconds of a pass, where that is known."""
     st.subheader("Which pixels decided?", anchor=False)
     asked = asking.look({"ask": "methods", "study": looked.study.key}, device, patience=0.6)
     if asked.answer is None:
@@ -40,9 +40,8 @@ def show(looked: Looked, device: str, pace: float) -> None:
         return
     method = methods[question["method"]]
     passes = method["passes"] * question["draws"] * len(question["levels"])
-    st.caption(
-        f"{passes:,.0f} passes of this image, about {duration(max(1, passes * pace * BACKWARD))}. Maps come one noise level at a time."
-    )
+    long = "" if pace is None else f", about {duration(max(1, passes * pace * BACKWARD))}"
+    st.caption(f"{passes:,.0f} passes of this image{long}. Maps come one noise level at a time.")
     name = f"{looked.study.key}:{fingerprint(looked.image)}"
     with st.container(horizontal=True):
         if st.button("Explain", type="primary", icon=":material/troubleshoot:"):
