@@ -71,6 +71,7 @@ BENCHMARKS = {
             1.1,
             False,
             "maps",
+        ),
         Benchmark("attribution", "attribution", "CPU seconds of every map over 8 draws of ε over captum's by hand", 1.05, False),
         Benchmark(
             "attribution-memory",
