@@ -5,6 +5,7 @@ Everything is about one draw of ε, the ProbedModel's own. A block's map stands 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from .probed import ProbedModel, batch_that_fits
 
 # Adebayo et al. set no threshold. Above .8 the two maps share most of their order, and look the same to a person.
 HARDLY = 0.8
+CHECKS = 5
 SQUARES = 32  # perturbations that infidelity averages over
 ADDS_UP = ("integrated_gradients", "input_x_gradient")  # whose map claims to be the change from the baseline, pixel by pixel
 NUDGES = 4  # perturbed images whose maps sensitivity compares
@@ -194,23 +196,45 @@ def passes(method: str, settings: Settings, side: int, steps: int = 16, random_o
     return maps * METHODS[method].passes(settings, side) + 2 + 2 * SQUARES + 4 + (2 + random_orders) * (steps + 1)
 
 
-def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
-    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; see the checks for what it raises."""
+def checks(
+    probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None
+) -> Generator[int, None, Trust]:
+    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; yields how many of CHECKS are done.
+
+    See the checks for what it raises.
+    """
     image = image.to(probed.backend.device)
     settings = fitted(probed, image, method, settings)
     batch = settings.batch or batch_that_fits(probed, image)
     attribution = attribute(probed, image, method, settings)
     base = baseline(image, "grey" if method == "input_x_gradient" else settings.baseline)  # a Taylor series from grey has no choice
     gap, change = completeness(probed, image, attribution, base)
+    yield 1
     head, network = randomised(probed, image, attribution, method, settings, untrained)
+    yield 2
+    missed = infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed)
+    yield 3
+    moved = sensitivity(probed, image, method, settings)
+    yield 4
     return Trust(
         method=method,
         gap=gap if method in ADDS_UP else None,
         change=change,
-        infidelity=infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed),
-        sensitivity=sensitivity(probed, image, method, settings),
+        infidelity=missed,
+        sensitivity=moved,
         curves=deletion_insertion(probed, image, attribution, base, batch, seed=settings.seed),
         random_head=head,
         random_network=network,
         hardly_changes=any(value is not None and value > HARDLY for value in (head, network)),
     )
+
+
+def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
+    """All of `checks` at once."""
+    steps = checks(probed, image, method, settings, untrained)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Trust = end.value
+            return found

@@ -43,31 +43,34 @@ def noised(model: Backend, image: np.ndarray, sigmas: tuple[float, ...], seed: i
 def grid(
     model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Class activation maps of every block, {block: (S, K, h', w')}, its features at each place (S, D, h', w'), and D(x; σ).
+    """Class activation maps of every block, {block: (S, h', w', K)}, its features (S, h', w', D), and D(x; σ).
 
-    Raises InvalidRequest.
+    Channels stand last, as they do in the network's memory. Raises InvalidRequest.
     """
     if readout.pooling != "1":
         raise InvalidRequest(f"pooling {readout.pooling!r}; allowed for one's own images: '1', the global average.")
     _, levels, x = noised(model, image, readout.sigmas, seed, draw)
-    with capture(model, readout.blocks, stop=False) as taps:
-        features = {block: value.float() for block, value in taps(x, levels).items()}
+    with capture(model, readout.blocks, lambda value: value.float().permute(0, 2, 3, 1), stop=False) as taps:
+        features = taps(x, levels)
         made = taps.made
     assert made is not None
     maps = {}
     for block, value in features.items():
         weight, bias = _stacked(readout, block, value)
-        maps[block] = torch.baddbmm(bias[:, :, None], weight, value.flatten(2)).reshape(*weight.shape[:2], *value.shape[-2:])
+        places = torch.baddbmm(bias[:, None], value.flatten(1, 2), weight.transpose(1, 2))
+        maps[block] = places.reshape(*value.shape[:-1], -1)
     return maps, features, made
 
 
 @torch.inference_mode()
-def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
-    """Everything of one pass over the S levels of `readout`, by name; image (h, w, 3) uint8.
+def view(
+    model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0
+) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+    """Everything of one pass over the S levels of `readout`, by name, and the features of its places for `colours`.
 
-    clean (h, w, 3), seen, made (S, h, w, 3) uint8: x_0, the network's input and x̂_0; error (S,): mean squared error of x̂_0; for
-    each block logits/… (S, K), map/… (S, K, h', w') float16 class activation maps, colour/… (S, h', w', 3) uint8, feature/… (S, D).
-    Maps need pooling 1. Raises InvalidRequest.
+    Of an image (h, w, 3) uint8: clean (h, w, 3), seen, made (S, h, w, 3) uint8, which are x_0, the network's input and x̂_0; error
+    (S,): mean squared error of x̂_0; for each block logits/… (S, K), map/… (S, h', w', K) float16 class activation maps,
+    feature/… (S, D). Maps need pooling 1. Raises InvalidRequest.
     """
     maps, features, made = grid(model, readout, image, seed, draw)
     x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
@@ -75,12 +78,10 @@ def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, dra
     found = {"clean": to_pixels(x0.cpu())[0], "seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
     found["error"] = ((made - x0) ** 2).mean((1, 2, 3)).cpu().numpy()
     for block, places in maps.items():
-        value = features[block]
-        found[f"logits/{block}"] = places.mean((-2, -1)).cpu().numpy()
+        found[f"logits/{block}"] = places.mean((1, 2)).cpu().numpy()
         found[f"map/{block}"] = places.half().cpu().numpy()
-        found[f"colour/{block}"] = _colours(value.flatten(2)).reshape(len(levels), *value.shape[-2:], 3)
-        found[f"feature/{block}"] = value.mean((-2, -1)).cpu().numpy()
-    return found
+        found[f"feature/{block}"] = features[block].mean((1, 2)).cpu().numpy()
+    return found, features
 
 
 @torch.inference_mode()
@@ -133,17 +134,18 @@ def _stacked(readout: Readout, block: str, like: Tensor) -> tuple[Tensor, Tensor
     return torch.from_numpy(weight).to(like), torch.from_numpy(bias).to(like)
 
 
-def _colours(flat: Tensor) -> np.ndarray:
-    """(S, D, P) -> (S, P, 3) uint8: the first three principal components of all places, each from -2 to 2 of its standard deviations.
+@torch.inference_mode()
+def colours(features: Tensor) -> np.ndarray:
+    """(S, h, w, D) -> (S, h, w, 3) uint8: the first three principal components of all places, each from -2 to 2 of its standard deviations.
 
     A component's sign is not determined; here its largest weight is positive.
     """
-    rows = flat.transpose(1, 2).reshape(-1, flat.shape[1])
+    rows = features.flatten(0, 2)
     rows = rows - rows.mean(0)
     values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
     axes = vectors[:, -3:].flip(1)
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    scores = rows @ axes / (2 * values[-3:].flip(0).clamp(min=1e-12).sqrt())
-    colours = torch.full((len(rows), 3), 128, dtype=torch.uint8)  # a map may have fewer than three channels
-    colours[:, : scores.shape[1]] = ((scores.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return colours.reshape(flat.shape[0], flat.shape[2], 3).numpy()
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign() / (2 * values[-3:].flip(0).clamp(min=1e-12).sqrt())
+    scores = rows @ axes
+    found = torch.full((len(rows), 3), 128, dtype=torch.uint8)  # a map may have fewer than three channels
+    found[:, : scores.shape[1]] = ((scores.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return found.reshape(*features.shape[:-1], 3).numpy()

@@ -45,7 +45,7 @@ def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Data
 def test_the_taught_probe_reads_its_own_images(tiny: Backend, digits: Dataset) -> None:
     images, labels = handful(digits, 4)
     readout = taught(tiny, images, labels).readout
-    read = [view(tiny, readout, image)["logits/mid.res1"][0].argmax() for image in images]
+    read = [view(tiny, readout, image)[0]["logits/mid.res1"][0].argmax() for image in images]
     assert (np.array(read) == labels).all()
 
 

@@ -80,6 +80,10 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
     if asked.error or asked.answer is None:
         _wait(asked, study)
         return
+    colours = asking.look({"ask": "colours", "study": study.key}, device, data, patience=1.5)
+    if colours.answer is None:
+        _wait(colours, study)
+        return
     draws = asking.look({"ask": "draws", "study": study.key}, device, data, patience=0.6)
     said, back = asked.answer
     looked = Looked(
@@ -87,6 +91,7 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         image=image,
         name=shot.name,
         view=load(back),
+        colours=load(colours.answer[1]),
         draws=load(draws.answer[1]) if draws.answer else None,
         fit=said["fit"],
         block=block,

@@ -25,6 +25,7 @@ class Looked:
     image: np.ndarray  # (h, w, 3) uint8, as the model reads it
     name: str
     view: Arrays
+    colours: Arrays  # of each block's features
     draws: Arrays | None  # over several ε, when it has come
     fit: Mapping[str, Any] | None
     block: str

@@ -77,9 +77,9 @@ def here(looked: Looked) -> None:
         (
             f"where “{looked.classes[k]}”",
             "Class activation in this block",
-            panels.signed(looked.view[f"map/{looked.block}"][looked.level, k], limit),
+            panels.signed(looked.view[f"map/{looked.block}"][looked.level, ..., k], limit),
         ),
-        ("colours of features", "First three principal components of the block's map", looked.view[f"colour/{looked.block}"][looked.level]),
+        ("colours of features", "First three principal components of the block's map", looked.colours[looked.block][looked.level]),
     ]
     st.html(gallery([(name, about, panels.uri(pixels, 128)) for name, about, pixels in tiles]))
 
@@ -139,14 +139,14 @@ def blocks(looked: Looked) -> None:
             st.selectbox("Class", ["as read", *looked.classes], key="class", width=160)
     if what == "map":
         k = chosen_class(looked)
-        maps = {block: looked.view[f"map/{block}"][:, k] for block in looked.blocks}
+        maps = {block: looked.view[f"map/{block}"][..., k] for block in looked.blocks}
         rows = {block: panels.signed(values, panels.limit_of([values])) for block, values in maps.items()}
         about = (
             f"Where in each block its probe reads “{looked.classes[k]}”: the class activation map, whose mean over places is the logit. "
             "A place in a block is not a pixel of the image: deep blocks see far around it. One colour scale a block."
         )
     else:
-        rows = {block: looked.view[f"colour/{block}"] for block in looked.blocks}
+        rows = {block: looked.colours[block] for block in looked.blocks}
         about = "Features of each block in colour: the first three principal components of its places, one basis for all levels of a block."
     chosen = (looked.block, looked.level)
     figure = panels.grid_figure(
