@@ -34,6 +34,7 @@ LIGHT = {
     "questions",
     "exhibit",
     "panels",
+    "leaflet",
     "uploads",
     "literature",
     "wall",

@@ -7,7 +7,7 @@ from safetensors.numpy import load, save
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import adding, album, asking, link, maps, opening, seen
+from app.components import adding, album, asking, leaflet, link, maps, opening, seen
 from app.components import bench as lab
 from app.components.looked import Looked, waiting
 from app.components.runs import Run, runs
@@ -99,6 +99,7 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         axis=axis,
         label=shot.labels.get(study.facts["receipt"]["label_set"]),
     )
+    leaflet.begin()
     if seen.unlike(looked):
         adding.instead(study)
     seen.numbers(looked)
@@ -111,6 +112,10 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
     seen.blocks(looked)
     seen.neighbours(looked, device)
     maps.show(looked, device, draws.answer[0]["pace"] if draws.answer else None)
+    receipt = study.facts["receipt"]
+    facts = [("Image", shot.name), ("Model", f"{study.card.name}, {receipt['revision']}"), ("Probes", f"{receipt['dataset']}, {study.key}")]
+    facts += [("Block", block), ("Noise level", f"σ = {looked.sigma:.4g}"), ("Draws of noise", "8, seed 0")]
+    leaflet.buttons(f"{shot.name} in {study.card.name}", facts)
 
 
 page()

@@ -10,8 +10,7 @@ import streamlit as st
 from safetensors.numpy import load, save
 
 from analysis import panels
-from app.components import asking
-from app.components.curve import toolbar
+from app.components import asking, leaflet
 from app.components.looked import Looked, chosen_class, fingerprint, waiting
 from app.components.words import duration
 
@@ -126,14 +125,14 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     chosen = levels.index(looked.level) if looked.level in levels else -1
     figure = panels.grid_figure(rows, shown, looked.axis, (None, chosen), bar, side=110)  # type: ignore[arg-type]
     says = f"{method['label']} of {_target(question, looked)}, block {question['block']}, mean over {question['draws']} draws of noise."
-    st.plotly_chart(figure, key="maps", alt=f"{says} {len(levels)} noise levels side by side.", config=toolbar())
     sure = np.mean([arrays[f"sure/{level}"].mean() for level in levels])
     gaps = found[0].get("gaps") or {}
     told = f" Completeness gap {max(gaps.values()):.2g} at most." if gaps else ""
     place = "" if method["kind"] == "pixels" else " A place in a block is not a pixel of the image."
-    st.caption(
-        f"{says} One colour scale for all levels. Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it).{told}{place}"
-    )
+    grey = f"Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it)."
+    leaflet.sheet("Maps", rows)
+    alt = f"{says} {len(levels)} noise levels side by side."
+    leaflet.chart(figure, "maps", alt, f"{says} One colour scale for all levels. {grey}{told}{place}")
 
 
 def _target(question: Mapping[str, Any], looked: Looked) -> str:
@@ -193,10 +192,10 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
             f"Pixels taken out in the map's order: the answer's mean is {curves['deletion_area']:.2f}; put in: {curves['insertion_area']:.2f}; "
             f"taken out in random orders: {curves['random_area']:.2f} ± {curves['random_area_spread']:.2f}."
         )
-        st.plotly_chart(panels.deletion_figure(curves), key="deletion", alt=says, config=toolbar())
-        st.caption(
-            f"{says} A map that finds what matters falls below the random orders when it takes out, and stands above them when it puts in."
-        )
+        leaflet.note("heading", f"Should you believe {label} at σ = {sigma:.2g}?")
+        leaflet.note("table", [(name, value) for name, value, _ in _numbers(told)])
+        means = "A map that finds what matters falls below the random orders when it takes out, and stands above them when it puts in."
+        leaflet.chart(panels.deletion_figure(curves), "deletion", says, f"{says} {means}")
 
 
 def _numbers(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
