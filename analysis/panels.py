@@ -206,8 +206,11 @@ def classes_figure(
             figure.add_scatter(x=x, y=values[:, rest].sum(1), name=f"{len(rest)} others", showlegend=column == 1, mode="lines", line={"color": GREY, "dash": "dot"}, hovertemplate="%{y:.0%}<extra>others</extra>", row=1, col=column)  # fmt: skip
         figure.add_vline(x=level, line={"color": MARK, "width": 1.5}, row=1, col=column)  # type: ignore[arg-type]
     figure.update_xaxes(**_level_axis(levels, axis))
-    if len(levels) > 9 and len(panels) > 1:
-        figure.update_xaxes(tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
+    if len(panels) > 1:  # one title for all, because two would meet on a small screen
+        title = _level_axis(levels, axis)["title"]
+        below = {"x": 0.5, "y": -0.14, "xref": "paper", "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 14}}
+        figure.update_xaxes(title=None, tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
+        figure.add_annotation(text=title["text"], **below)  # type: ignore[index]
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", fixedrange=True)
     figure.update_layout(height=340, margin={"l": 10, "r": 10, "t": 36, "b": 10}, legend={"orientation": "h", "y": -0.32}, hovermode="x")
     return figure
@@ -231,6 +234,7 @@ def error_figure(error: np.ndarray, band: Sequence[Sequence[float]], count: int,
     )
     figure.add_vline(x=level, line={"color": MARK, "width": 1.5})
     figure.update_xaxes(**_level_axis(levels, axis))
+    figure.update_xaxes(tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
     figure.update_yaxes(type="log", title={"text": "denoising error"}, fixedrange=True, exponentformat="power", dtick=1)
     figure.update_layout(height=340, margin={"l": 10, "r": 10, "t": 36, "b": 10}, legend={"orientation": "h", "y": -0.32}, hovermode="x")
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ def note(kind: str, content: Any, caption: str = "") -> None:
     st.session_state["leaflet"].append(Part(kind, content, caption))
 
 
-def chart(figure: Any, key: str, alt: str, caption: str, **options: Any) -> Any:
-    """Draw a figure with its caption, and take it along."""
-    event = st.plotly_chart(figure, key=key, alt=alt, config=toolbar(), **options)
+def chart(figure: Any, key: str, alt: str, caption: str, wide: bool = False, **options: Any) -> Any:
+    """Draw a figure with its caption, and take it along; a wide one is scrolled by itself on a small screen."""
+    with st.container(key=f"wide-{key}") if wide else nullcontext():
+        event = st.plotly_chart(figure, key=key, alt=alt, config=toolbar(), **options)
     st.caption(caption)
     note("figure", figure, caption)
     return event

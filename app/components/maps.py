@@ -132,7 +132,7 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     grey = f"Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it)."
     leaflet.sheet("Maps", rows)
     alt = f"{says} {len(levels)} noise levels side by side."
-    leaflet.chart(figure, "maps", alt, f"{says} One colour scale for all levels. {grey}{told}{place}")
+    leaflet.chart(figure, "maps", alt, f"{says} One colour scale for all levels. {grey}{told}{place}", wide=True)
 
 
 def _target(question: Mapping[str, Any], looked: Looked) -> str:

@@ -88,7 +88,7 @@ def here(looked: Looked) -> None:
 def strip(looked: Looked) -> None:
     """What the network is shown and what it makes of it, at every level; a click on one chooses the level."""
     rows = {"shown": looked.view["seen"], "denoised": looked.view["made"]}
-    figure = panels.grid_figure(rows, looked.levels, looked.axis, (None, looked.level), side=64)  # type: ignore[arg-type]
+    figure = panels.grid_figure(rows, looked.levels, looked.axis, (None, looked.level), side=56)  # type: ignore[arg-type]
     low, high = looked.levels[0]["sigma"], looked.levels[-1]["sigma"]
     alt = f"{looked.name} at {len(looked.levels)} noise levels, σ = {low:.2g} to {high:.2g}: above, what the network is shown; below, what it takes the clean image to be."
     leaflet.sheet("Strip", rows)
@@ -97,7 +97,7 @@ def strip(looked: Looked) -> None:
 
 def _clickable(figure: Any, key: str, alt: str, caption: str, names: list[str], looked: Looked) -> None:
     """A grid of pictures whose click chooses level, and block where rows are blocks."""
-    event = leaflet.chart(figure, key, alt, caption, on_select="rerun", selection_mode="points")
+    event = leaflet.chart(figure, key, alt, caption, wide=True, on_select="rerun", selection_mode="points")
     points = event.selection.points if event else []
     if not points or st.session_state.get(f"{key}-taken") == (point := (points[0]["x"], points[0]["y"])):
         return
