@@ -30,7 +30,7 @@ def png(pixels: np.ndarray, least: int = TILE) -> bytes:
     """(h, w, 3) uint8 as a PNG, enlarged without smoothing to at least `least` pixels of width."""
     scale = max(1, -(-least // pixels.shape[1]))
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels).repeat(scale, 0).repeat(scale, 1)).save(out, "PNG")
+    Image.fromarray(np.ascontiguousarray(pixels).repeat(scale, 0).repeat(scale, 1)).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
