@@ -257,3 +257,18 @@ def deletion_figure(curves: Mapping[str, Sequence[float]]) -> go.Figure:
     figure.update_yaxes(title={"text": "the answer"}, fixedrange=True)
     figure.update_layout(height=300, margin={"l": 10, "r": 10, "t": 10, "b": 10}, legend={"orientation": "h", "y": -0.3})
     return figure
+
+
+def drawing_figure(picture: np.ndarray, width: int, height: int) -> go.Figure:
+    """A picture (h, w, 3) uint8 on which a box is drawn, in pixels of the image of width × height that it is of."""
+    figure = go.Figure()
+    figure.add_layout_image(
+        source=uri(picture, 1), x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch", layer="below"
+    )
+    x, y = np.meshgrid(np.linspace(0, width, 40), np.linspace(0, height, 40))  # a box is told of only where it holds points
+    look = {"marker": {"opacity": 0}}
+    figure.add_scatter(x=x.ravel(), y=y.ravel(), mode="markers", hoverinfo="skip", showlegend=False, selected=look, unselected=look, **look)
+    figure.update_xaxes(visible=False, range=[0, width], fixedrange=True, constrain="domain", constraintoward="left")
+    figure.update_yaxes(visible=False, range=[height, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top")
+    figure.update_layout(height=320, margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode="select")
+    return figure

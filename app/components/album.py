@@ -80,6 +80,7 @@ def choose(shots: dict[str, Shot]) -> Shot:
             list(shots),
             key="image-key",
             required=True,
+            persist_state="session",
             format_func=lambda key: f"![{shots[key].name}]({_thumb(shots[key])})",
         )
     return shots[st.session_state["image-key"]]

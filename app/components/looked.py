@@ -61,7 +61,13 @@ class Looked:
 
 def rank(fit: Mapping[str, Any]) -> str:
     """Where an image stands among held-out ones, in words."""
-    return "above all" if fit["percentile"] == 100 else "below all" if fit["percentile"] == 0 else f"above {fit['percentile']:.0f} %"
+    return (
+        "above all"
+        if fit["percentile"] == 100
+        else "below all"
+        if fit["percentile"] == 0
+        else f"above {fit['percentile']:.{1 if fit['percentile'] > 99 or fit['percentile'] < 1 else 0}f} %"
+    )
 
 
 def percent(share: float) -> str:

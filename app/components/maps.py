@@ -23,6 +23,7 @@ TARGETS = {
 AROUND = {"five": "Five levels", "all": "Every level"}
 BASELINES = {"grey": "mid-grey", "blurred": "blurred"}
 WITH_BASELINE = ("integrated_gradients", "occlusion")
+LEAST = 8  # draws of the two that speak of pixels
 BACKWARD = 1.5  # a pass with its gradient is counted as two; with all its bookkeeping it takes about three
 
 
@@ -73,7 +74,8 @@ def _controls(looked: Looked, methods: Mapping[str, Any]) -> dict[str, Any] | No
             target["index"] = int(st.number_input("Channel", 0, channels - 1, 0, key="target-channel", width=140))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         around = st.segmented_control("At", list(AROUND), required=True, default="five", format_func=AROUND.__getitem__, key="around")
-        draws = int(st.number_input("Draws of noise", 2, 32, 8, key="map-draws", width=140))
+        least = LEAST if method in WITH_BASELINE else 2
+        draws = int(st.number_input("Draws of noise", least, 32, max(least, 8), key=f"map-draws-{least}", width=140))
         settings: dict[str, Any] = {}
         if method in WITH_BASELINE:
             settings["baseline"] = st.segmented_control("Nothing is", list(BASELINES), required=True, default="grey", format_func=BASELINES.__getitem__, key="baseline")  # fmt: skip

@@ -246,7 +246,7 @@ def test_maps_are_made_on_a_click_and_say_what_they_are() -> None:
 @pytest.mark.parametrize("target", ["difference", "channel", "loss"])
 def test_every_target_can_be_chosen(target: str) -> None:
     page = visit()
-    page.session_state["target"], page.session_state["method"], page.session_state["map-draws"] = target, "saliency", 2
+    page.session_state["target"], page.session_state["method"], page.session_state["map-draws-2"] = target, "saliency", 2
     page = press(settle(page.run()), "Explain")
     assert not page.exception
     words = {"difference": "“0” rather than “", "channel": "channel 0", "loss": "the denoising loss"}
