@@ -52,7 +52,8 @@ class Explanations:
         if not 0 <= level < len(readout.sigmas):
             raise InvalidRequest(f"level is {level}; allowed: 0 to {len(readout.sigmas) - 1}.")
         block = str(question["block"])
-        probed = ProbedModel(model, block, readout.sigmas[level], *readout.probe(level, block), target=_target(question))
+        weights = readout.probe(level, block)
+        probed = ProbedModel(model, block, readout.sigmas[level], *weights, target=_target(question), condition=readout.condition)
         return probed, _tensor(image), int(image_ids(image[None])[0])
 
     def explain(self, question: Question, data: bytes) -> Steps:

@@ -63,7 +63,7 @@ class Own:
 
     def readout(self, study: Study, question: Question, arrays: Mapping[str, np.ndarray]) -> Readout:
         """The probes that came with the question, else the study's."""
-        own = of_arrays(arrays, question.get("classes", ()), [level["sigma"] for level in study.facts["levels"]])
+        own = of_arrays(arrays, question.get("classes", ()), study)
         return own or self._readouts(study.key, study.version)
 
     def _open(self, request: str) -> Bench | None:
@@ -157,10 +157,8 @@ class Own:
     def teach(self, question: Question, data: bytes) -> Steps:
         """A probe of one's own classes (teaching.teach): its curve, verdict and weights."""
         study, arrays = self.study(question), load(data)
-        sigmas = tuple(level["sigma"] for level in study.facts["levels"])
-        classes, block = [str(name) for name in question["classes"]], str(question["block"])
-        blocks = self._readouts(study.key, study.version).blocks
-        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, sigmas, blocks, block)
+        classes, like = [str(name) for name in question["classes"]], self._readouts(study.key, study.version)
+        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, like, str(question["block"]))
         while True:
             try:
                 done, of = next(steps)

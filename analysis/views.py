@@ -51,7 +51,7 @@ def grid(
         raise InvalidRequest(f"pooling {readout.pooling!r}; allowed for one's own images: '1', the global average.")
     _, levels, x = noised(model, image, readout.sigmas, seed, draw)
     with capture(model, readout.blocks, lambda value: value.float().permute(0, 2, 3, 1), stop=False) as taps:
-        features = taps(x, levels)
+        features = taps(x, levels, readout.condition)
         made = taps.made
     assert made is not None
     maps = {}
@@ -98,7 +98,7 @@ def read(model: Backend, readout: Readout, image: np.ndarray, seed: int, draws: 
     for draw in range(draws):
         x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
         with capture(model, readout.blocks, lambda value: value.float().mean((-2, -1)), stop=False) as taps:
-            taken = taps(x, levels)
+            taken = taps(x, levels, readout.condition)
             assert taps.made is not None
             errors.append(((taps.made - x0) ** 2).mean((1, 2, 3)).cpu().numpy())
         for block, value in taken.items():

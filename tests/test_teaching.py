@@ -8,10 +8,12 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset
 from analysis.errors import InvalidData
-from analysis.readout import of_arrays
+from analysis.readout import Readout, of_arrays, of_study
+from analysis.studies import Study
 from analysis.views import view
 
 SIGMAS = (0.05, 0.5, 5.0)
+LIKE = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "mid.res1"), (0, "up0.res0")]))  # which blocks and levels
 
 
 def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +23,7 @@ def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tu
 
 
 def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 3, block: str = "up0.res0") -> teaching.Taught:
-    steps = teaching.teach(model, images, labels, ["a", "b"], SIGMAS, ["mid.res1", "up0.res0"], block, draws)
+    steps = teaching.teach(model, images, labels, ["a", "b"], LIKE, block, draws)
     while True:
         try:
             next(steps)
@@ -30,7 +32,8 @@ def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 
 
 
 def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Dataset) -> None:
-    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], SIGMAS, ["up1.res0"], "up1.res0")
+    like = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "up1.res0")]))
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], like, "up1.res0")
     found = None
     while found is None:
         try:
@@ -64,13 +67,13 @@ def test_every_image_is_scored_once(count: int) -> None:
     assert all(not set(train) & set(test) for train, test in teaching.splits(labels))
 
 
-def test_probes_that_were_sent_are_the_same(tiny: Backend, digits: Dataset) -> None:
-    readout = taught(tiny, *handful(digits, 3), draws=2).readout
-    back = of_arrays({**readout.arrays(), "image": np.zeros(3)}, readout.classes, SIGMAS)
+def test_probes_that_were_sent_are_the_same(small_study: Study) -> None:
+    readout = of_study(small_study)
+    back = of_arrays({**readout.arrays(), "image": np.zeros(3)}, readout.classes, small_study)
     assert back is not None
     assert back.blocks == readout.blocks
     assert all((back.probes[key][0] == readout.probes[key][0]).all() for key in readout.probes)
-    assert of_arrays({"image": np.zeros(3)}, (), SIGMAS) is None
+    assert of_arrays({"image": np.zeros(3)}, (), small_study) is None
 
 
 @pytest.mark.parametrize(

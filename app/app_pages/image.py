@@ -20,7 +20,8 @@ def page() -> None:
         found = runs()
         opening.from_link(found)
         bench = lab.choose(*opening.places(found))
-        known = {run.key: run for run in found if run.study and run.place == (bench.backend, bench.dataset)}
+        here = [run for run in found if run.study and run.place == (bench.backend, bench.dataset)]
+        known = {run.key: run for run in here if run.request["input"] == "noisy"}  # an image is shown as its probes were taught
         if not known:
             st.info(
                 "Nothing has been measured for this model and data yet, so there are no probes to read images with. "
