@@ -34,6 +34,8 @@ LIGHT = {
     "questions",
     "exhibit",
     "panels",
+    "deciding_panels",
+    "deciding_player",
     "uploads",
     "literature",
     "wall",
