@@ -14,6 +14,7 @@ from .figures import GREY, MARKERS, OKABE_ITO, Levels, curve_traces, noise_axis
 from .specs import Axis
 
 WHAT = {"agreement": "agree with the end", "settled": "settled from here on"}
+BESIDE = 0.03  # of log10 σ: intervals of one level stand beside each other
 Found = Mapping[str, Any]  # decided.measure's, of one question
 
 
@@ -56,8 +57,11 @@ def settled_figure(found: Mapping[str, Found], probes: Mapping[str, pd.DataFrame
             "tickvals": list(range(len(found))),
             "ticktext": list(found),
             "range": [len(found) - 0.5, -0.5],
-            "title": {"text": "half settled"},
         },
+        annotations=[
+            {"text": "half of samples settled, 95 % interval", "x": 0, "y": 0.26, "xref": "paper", "yref": "paper", "xanchor": "left"}
+            | {"yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
+        ],
         legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "itemclick": False, "itemdoubleclick": False},
         hovermode="closest",
     )
@@ -104,10 +108,26 @@ def forks_figure(rows: Levels, levels: Levels, axis: Axis) -> go.Figure:
     figure = go.Figure()
     names: Mapping[str, Any] = rows[0]["kept"] if rows else {}  # type: ignore[assignment]
     for index, name in enumerate(names):
-        shares = [row["kept"][name] for row in rows]  # type: ignore[index]
-        table = pd.DataFrame(shares, columns=["accuracy", "ci_low", "ci_high"]).assign(sigma=[row["sigma"] for row in rows])
+        share, low, high = np.array([row["kept"][name] for row in rows]).T  # type: ignore[index]
         colour, marker = look(index)
-        figure.add_traces(curve_traces(table, rows, name, colour, "solid", marker))
+        figure.add_scatter(
+            x=[math.log10(row["sigma"]) + BESIDE * (index - (len(names) - 1) / 2) for row in rows],
+            y=share,
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": high - share,
+                "arrayminus": share - low,
+                "color": colour,
+                "thickness": 1.5,
+            },
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            marker={"symbol": marker, "size": 8},
+            customdata=[[row["sigma"], below, above] for row, below, above in zip(rows, low, high, strict=True)],
+            hovertemplate="%{y:.0%} (%{customdata[1]:.0%} to %{customdata[2]:.0%})<br>σ = %{customdata[0]:.3g}<extra>%{fullData.name}</extra>",
+        )
     return figure.update_layout(
         height=380,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.deciding_panels import forks_figure, settled_figure
 from analysis.deciding_player import Told, way_figure
+from analysis.player import open_at
 from analysis.studies import find_study
 
 FOUND = {name: json.loads(find_study(f"shapes-{name}").path("deciding.json").read_text()) for name in ("hue", "shape")}
@@ -63,6 +64,13 @@ def test_it_opens_at_the_level_that_is_asked_for_and_says_where_probes_are_beyon
     assert figure.layout.sliders[0].active == 2
     np.testing.assert_array_equal(figure.data[2].x, bars(figure, 2)[0].x)
     assert [step.label for step in figure.layout.sliders[0].steps] == ["0.1", "1", "10 · beyond the probes"]
+
+
+def test_one_that_is_there_opens_at_another_level() -> None:
+    figure = way(first=2)
+    open_at(figure, 0)
+    assert figure.layout.sliders[0].active == 0
+    np.testing.assert_array_equal(figure.data[2].x, bars(figure, 0)[0].x)
 
 
 @pytest.mark.parametrize("what", ["agreement", "settled"])
