@@ -28,7 +28,7 @@ def label(level: Mapping[str, float], axis: Axis) -> str:
     if axis == "timestep":
         return f"{level['timestep']:.0f}"
     if axis == "log_snr":
-        return f"{level['log_snr']:.1f}"
+        return f"{round(level['log_snr'], 1) + 0:.1f}"  # 0.0, never -0.0
     return f"{level['sigma']:.0f}" if level["sigma"] >= 100 else f"{level['sigma']:.2g}"
 
 

@@ -97,7 +97,6 @@ def test_shares_of_forks_stand_at_their_levels_with_their_intervals() -> None:
     figure = forks_figure(rows, LEVELS, "sigma")
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert [list(line.y) for line in lines] == [[0.5, 0.5], [1.0, 1.0]]
-    assert list(lines[0].x) == [-1.0, 0.0]
-    assert [data[2:] for data in lines[0].customdata] == [[0.3, 0.7]] * 2 or [list(data[2:]) for data in lines[0].customdata] == [
-        [0.3, 0.7]
-    ] * 2
+    np.testing.assert_allclose(lines[0].x, [-1.0, 0.0], atol=0.03)  # beside each other
+    np.testing.assert_allclose(lines[0].y - lines[0].error_y.arrayminus, 0.3)
+    np.testing.assert_allclose(lines[0].y + lines[0].error_y.array, 0.7)

@@ -76,7 +76,7 @@ def listed(parts: Sequence[str]) -> str:
 def cost(passes: float, asked: asking.Asked) -> str:
     """What so many passes of one image take here, in words."""
     if asked.answer is None:
-        return f"{passes:,.0f} passes of an image; how long that takes is still being measured"
+        return f"{passes:,.0f} passes of an image; how long that takes is {'not known' if asked.error else 'still being measured'}"
     seconds = passes * asked.answer[0]["pace"]
     return f"{passes:,.0f} passes of an image, about {words.duration(seconds) if seconds >= 1.5 else 'a second or less'}"
 
@@ -141,11 +141,10 @@ def limits(reads: Mapping[str, float]) -> str | None:
     poor = {called(name): share for name, share in reads.items() if share < SURE}
     if not poor:
         return None
-    told, which = listed([f"that of {name} is right on {100 * share:.0f} %" for name, share in poor.items()]), listed(list(poor))
+    told = listed([f"the probe of {name} is right on {100 * share:.0f} %" for name, share in poor.items()])
     return (
-        f"**Limited by the probe: {which}.** Near the last level {told} of test images. A probe that errs changes its answer though the "
-        f"picture be decided: where {which} {'is' if len(poor) == 1 else 'are'} settled tells of the probe as much as of the model, and is "
-        "likely too low."
+        f"**Limited by the probe: {listed(list(poor))}.** Near the last level {told} of test images. A probe that errs changes its answer "
+        "though the picture be decided, so this level tells of the probe as much as of the model, and is likely too low."
     )
 
 
@@ -178,7 +177,8 @@ def chart(members: Mapping[str, Study], found: Mapping[str, Found], axis: str, w
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("Share of samples whose class", list(CURVES), required=True, format_func=CURVES.__getitem__, key="shown")
         axis_switch()
-    figure = deciding_panels.settled_figure(found, probes(members, found), axis, what)  # type: ignore[arg-type]
+    shown = [{called(name): part for name, part in parts.items()} for parts in (found, probes(members, found))]
+    figure = deciding_panels.settled_figure(*shown, axis, what)  # type: ignore[arg-type]
     blocks = dict.fromkeys(one["block"] for one in found.values())
     st.plotly_chart(figure, key="settled", alt=sentence(found), config=toolbar())
     does = "read the class that the sample ends with" if what == "agreement" else "read that class at this level and at all below it"

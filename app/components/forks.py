@@ -111,7 +111,8 @@ def _shares(way: Way, members: Mapping[str, Study], question: dict[str, Any], ax
         return
     rows = sorted(found[0]["rows"], key=lambda row: row["sigma"])
     said = f"{way.name.capitalize()}, {COUNT} forks a level. {'; '.join(_halves(rows, name) for name in rows[0]['kept'])}."
-    st.plotly_chart(forks_figure(rows, way.levels, axis), key="shares", alt=said, config=toolbar())  # type: ignore[arg-type]
+    shown = [{**row, "kept": {called(name): kept for name, kept in row["kept"].items()}} for row in rows]
+    st.plotly_chart(forks_figure(shown, way.levels, axis), key="shares", alt=said, config=toolbar())  # type: ignore[arg-type]
     st.caption(f"{said} Bars: 95 % intervals of {COUNT} forks; the same noises at every level.{weak(way, members)}")
 
 

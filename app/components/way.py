@@ -106,13 +106,14 @@ def sentence(way: Way) -> str:
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _figure(name: str, _way: Way, axis: str) -> Any:
     """The figure that plays: levels differ by little, and Plotly takes half a second to make it."""
-    return way_figure(_way.noisy, _way.clean, _way.told, _way.levels, _way.beyond, axis)  # type: ignore[arg-type]
+    told = {called(name): one for name, one in _way.told.items()}
+    return way_figure(_way.noisy, _way.clean, told, _way.levels, _way.beyond, axis)  # type: ignore[arg-type]
 
 
 def weak(way: Way, members: Mapping[str, Study]) -> str:
     """Whose probe is often wrong, in words; nothing where none is."""
     right = {name: decided.right(members[name], one.block, way.levels[0]["sigma"]) for name, one in way.told.items()}
-    poor = [f"that of {called(name)} is right on {100 * share:.0f} %" for name, share in right.items() if share < decided.SURE]
+    poor = [f"the probe of {called(name)} is right on {100 * share:.0f} %" for name, share in right.items() if share < decided.SURE]
     return f" Not every probe is to be trusted: near the last level {listed(poor)} of test images." if poor else ""
 
 

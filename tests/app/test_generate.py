@@ -101,7 +101,7 @@ def test_every_question_of_the_model_stands_side_by_side_and_a_poor_probe_is_nam
     said = next(warning.value for warning in page.warning)
     assert "Limited by the probe: texture and shape" in said
     assert "hue" not in said
-    assert "Not every probe is to be trusted: near the last level that of texture" in texts(settle(page))
+    assert "Not every probe is to be trusted: near the last level the probe of texture" in texts(settle(page))
 
 
 def test_a_sample_is_shown_with_what_is_read_of_it() -> None:
