@@ -132,7 +132,7 @@ def forks_figure(rows: Levels, levels: Levels, axis: Axis) -> go.Figure:
         height=380,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         xaxis=noise_axis(levels, axis) | {"automargin": True},
-        yaxis={"tickformat": ".0%", "range": [0, 1.04], "fixedrange": True, "title": {"text": "keep the class"}, "automargin": True},
+        yaxis={"tickformat": ".0%", "range": [-0.03, 1.04], "fixedrange": True, "title": {"text": "keep the class"}, "automargin": True},
         legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0},
         showlegend=True,
         hovermode="closest",
