@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,3 +132,25 @@ def waiting(asked: asking.Asked, words: str) -> None:
             st.caption(words)
 
     poll()
+
+
+def following(asked: asking.Asked, what: str, words: str, come: Callable[[Mapping[str, Any]], int]) -> None:
+    """Progress and Cancel; the page is drawn anew when more has come, which `come` tells of what is there so far."""
+
+    def so_far() -> int:
+        return come(asked.so_far[0]) if asked.so_far else -1
+
+    before = so_far()
+
+    @st.fragment(run_every=0.4)
+    def follow() -> None:
+        if asked.ended.is_set() or so_far() != before:
+            st.rerun()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(asked.share, text=words)
+            if st.button("Cancel", icon=":material/stop:", key=f"stop-{what}"):
+                asked.wanted = False
+                st.session_state.pop(what, None)
+                st.rerun()
+
+    follow()

@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from analysis import panels
 from app.components import asking, leaflet
-from app.components.looked import Looked, chosen_class, fingerprint, waiting
+from app.components.looked import Looked, chosen_class, fingerprint, following, waiting
 from app.components.words import duration
 
 TARGETS = {
@@ -105,7 +105,7 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
         return
     found = asked.answer or asked.so_far
     if asked.answer is None:
-        _following(asked, "explaining", "Maps are being made …")
+        following(asked, "explaining", "Maps are being made …", _levels_in)
     if found is None:
         return
     arrays = load(found[1])
@@ -146,26 +146,8 @@ def _target(question: Mapping[str, Any], looked: Looked) -> str:
     return f"channel {target['index']}" if target["kind"] == "channel" else "the denoising loss"
 
 
-def _following(asked: asking.Asked, what: str, words: str) -> None:
-    """Progress and Cancel; the page is drawn anew when another noise level has come."""
-    seen_so_far = _levels_in(asked)
-
-    @st.fragment(run_every=0.4)
-    def follow() -> None:
-        if asked.ended.is_set() or _levels_in(asked) != seen_so_far:
-            st.rerun()
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(asked.share, text=words)
-            if st.button("Cancel", icon=":material/stop:", key=f"stop-{what}"):
-                asked.wanted = False
-                st.session_state.pop(what, None)
-                st.rerun()
-
-    follow()
-
-
-def _levels_in(asked: asking.Asked) -> int:
-    return asked.so_far[0].get("drawn", {}).get("level", -1) if asked.so_far else -1
+def _levels_in(told: Mapping[str, Any]) -> int:
+    return int(told.get("drawn", {}).get("level", -1))
 
 
 def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], device: str, data: bytes) -> None:
@@ -174,7 +156,7 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
         st.error(str(asked.error), icon=":material/error:")
         return
     if asked.answer is None:
-        _following(asked, "examining", "The map is being checked …")
+        following(asked, "examining", "The map is being checked …", _levels_in)
         return
     told = asked.answer[0]["trust"]
     label, sigma = methods[question["method"]]["label"], looked.levels[question["level"]]["sigma"]
