@@ -34,6 +34,19 @@ def sideways(page: Page) -> list[str]:
     return [str(part.get_attribute("data-testid")) for part in parts if part.evaluate(wider)]
 
 
+def calm(page: Page) -> Page:
+    """The page when for a second nothing of it was about to be drawn anew: what is, stands there faded."""
+    page.wait_for_function(
+        """() => {
+          const moves = document.querySelector('[data-stale=true], [data-testid=stStatusWidget]');
+          if (moves || !window.calmSince) window.calmSince = performance.now();
+          return !moves && performance.now() - window.calmSince > 1000;
+        }""",
+        timeout=60_000,
+    )
+    return page
+
+
 @dataclass
 class Served:
     """An app at work on a store of its own."""
