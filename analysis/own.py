@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from . import gauge, known, similarity, teaching, views
 from .backends import open_backend
 from .backends.base import Backend
-from .errors import InvalidRequest, NoisescopeError
+from .errors import InvalidRequest, NoisescopeError, UnknownName
 from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
 from .readout import Readout, of_arrays, of_study
@@ -44,6 +44,7 @@ class Own:
             "neighbours": self.neighbours,
             "examples": self.examples,
             "compose": self.compose,
+            "teach": self.teach,
         }
 
     def study(self, question: Question) -> Study:
@@ -132,11 +133,13 @@ class Own:
         return {}, pack({"image": image})
 
     def teach(self, question: Question, data: bytes) -> Steps:
-        """A probe of one's own classes (teaching.teach): its curve, verdict and weights."""
+        """A probe of one's own classes (teaching.teach): its curve, verdict and weights. Raises UnknownName for another block."""
         study, arrays = self.study(question), load(data)
         sigmas = tuple(level["sigma"] for level in study.facts["levels"])
         classes, block = [str(name) for name in question["classes"]], str(question["block"])
         blocks = self._readouts(study.key, study.version).blocks
+        if block not in blocks:
+            raise UnknownName("block of this run", block, blocks)
         steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, sigmas, blocks, block)
         while True:
             try:

@@ -21,7 +21,10 @@ def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tu
 
 
 def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 3, block: str = "up0.res0") -> teaching.Taught:
-    steps = teaching.teach(model, images, labels, ["a", "b"], SIGMAS, ["mid.res1", "up0.res0"], block, draws)
+    return finished(teaching.teach(model, images, labels, ["a", "b"], SIGMAS, ["mid.res1", "up0.res0"], block, draws))
+
+
+def finished(steps: teaching.Progress) -> teaching.Taught:
     while True:
         try:
             next(steps)
@@ -31,12 +34,7 @@ def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 
 
 def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Dataset) -> None:
     steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], SIGMAS, ["up1.res0"], "up1.res0")
-    found = None
-    while found is None:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found = end.value
+    found = finished(steps)
     assert found.curve[0][0] > 0.9
     assert found.verdict.n_test == 10
     assert found.verdict.shape == "undecided"
@@ -54,6 +52,13 @@ def test_an_image_is_never_scored_by_a_probe_that_was_fitted_on_it() -> None:
     rng = np.random.default_rng(0)
     rights = [teaching.score(rng.normal(size=(12, 40)), np.arange(12) % 2, 2).mean() for _ in range(40)]
     assert np.mean(rights) < 0.6
+
+
+def test_an_interval_is_never_narrower_than_so_few_images_allow(digits: Dataset) -> None:
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], SIGMAS, ["up1.res0"], "up1.res0")
+    mean, low, high = finished(steps).curve
+    assert mean[0] == high[0] == 1
+    assert low[0] == pytest.approx(0.722, abs=1e-3)  # Wilson's of ten of ten
 
 
 @pytest.mark.parametrize("count", [10, 60])
@@ -76,11 +81,12 @@ def test_probes_that_were_sent_are_the_same(tiny: Backend, digits: Dataset) -> N
 @pytest.mark.parametrize(
     ("labels", "classes", "words"),
     [
-        ([0, 0, 1], ["a", "b"], "Class 'b' has 1 images"),
+        ([0, 0, 1], ["a", "b"], "Class 'b' has 1 image;"),
         ([], ["a", "b"], "Class 'a' has 0 images"),
         ([0, 0], ["a"], "two or more"),
         ([0, 0, 1, 1], ["a", "a"], "different names"),
         ([0, 1] * 101, ["a", "b"], "at most 200"),
+        (list(range(11)) * 2, list("abcdefghijk"), "at most 10"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_said(labels: list[int], classes: list[str], words: str) -> None:

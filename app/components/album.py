@@ -80,12 +80,13 @@ def choose(shots: dict[str, Shot]) -> Shot:
             list(shots),
             key="image-key",
             required=True,
-            format_func=lambda key: f"![{shots[key].name}]({_thumb(shots[key])})",
+            format_func=lambda key: f"![{shots[key].name}]({thumb(shots[key])})",
         )
     return shots[st.session_state["image-key"]]
 
 
-def _thumb(shot: Shot) -> str:
+def thumb(shot: Shot) -> str:
+    """The middle of an image, small, as a data URI."""
     known: dict[str, str] = st.session_state.setdefault("thumbs", {})
     if shot.key not in known:
         height, width = shot.pixels.shape[:2]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from analysis import panels
 from app.components import asking
 from app.components.curve import toolbar
-from app.components.looked import Looked, chosen_class, fingerprint, waiting
+from app.components.looked import Looked, chosen_class, fingerprint, following, waiting
 from app.components.words import duration
 
 TARGETS = {
@@ -43,13 +43,13 @@ def show(looked: Looked, device: str, pace: float) -> None:
     st.caption(
         f"{passes:,.0f} passes of this image, about {duration(max(1, passes * pace * BACKWARD))}. Maps come one noise level at a time."
     )
-    name = f"{looked.study.key}:{fingerprint(looked.image)}"
+    data = looked.probes.data(looked.image)
+    name = f"{looked.study.key}:{fingerprint(data)}"
     with st.container(horizontal=True):
         if st.button("Explain", type="primary", icon=":material/troubleshoot:"):
             st.session_state["explaining"] = {"of": name, "question": question}
         if st.button("Should you believe it?", icon=":material/fact_check:", help="Checks of this method at the chosen level."):
             st.session_state["examining"] = {"of": name, "question": _single(question, looked)}
-    data = save({"image": looked.image})
     for what, draw in (("explaining", _maps), ("examining", _checks)):
         wanted = st.session_state.get(what)
         if wanted and wanted["of"] == name:
@@ -83,7 +83,8 @@ def _controls(looked: Looked, methods: Mapping[str, Any]) -> dict[str, Any] | No
         st.warning("Choose two different classes.")
         return None
     levels = five(looked.level, len(looked.levels)) if around == "five" else list(range(len(looked.levels)))
-    return {"ask": "explain", "study": looked.study.key, "method": method, "block": looked.block, "levels": levels, "draws": draws, "target": target, "settings": settings}  # fmt: skip
+    asks = {"method": method, "block": looked.block, "levels": levels, "draws": draws, "target": target, "settings": settings}
+    return looked.probes.question("explain", **asks)
 
 
 def five(level: int, count: int) -> list[int]:
@@ -94,8 +95,8 @@ def five(level: int, count: int) -> list[int]:
 
 
 def _single(question: Mapping[str, Any], looked: Looked) -> dict[str, Any]:
-    kept = {name: question[name] for name in ("study", "method", "block", "target", "settings")}
-    return {"ask": "examine", "level": looked.level, **kept}
+    kept = {name: question[name] for name in ("method", "block", "target", "settings")}
+    return looked.probes.question("examine", level=looked.level, **kept)
 
 
 def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], device: str, data: bytes) -> None:
@@ -105,7 +106,7 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
         return
     found = asked.answer or asked.so_far
     if asked.answer is None:
-        _following(asked, "explaining", "Maps are being made …")
+        following(asked, "explaining", "Maps are being made …", _levels_in)
     if found is None:
         return
     arrays = load(found[1])
@@ -146,24 +147,6 @@ def _target(question: Mapping[str, Any], looked: Looked) -> str:
     return f"channel {target['index']}" if target["kind"] == "channel" else "the denoising loss"
 
 
-def _following(asked: asking.Asked, what: str, words: str) -> None:
-    """Progress and Cancel; the page is drawn anew when another noise level has come."""
-    seen_so_far = _levels_in(asked)
-
-    @st.fragment(run_every=0.4)
-    def follow() -> None:
-        if asked.ended.is_set() or _levels_in(asked) != seen_so_far:
-            st.rerun()
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(asked.share, text=words)
-            if st.button("Cancel", icon=":material/stop:", key=f"stop-{what}"):
-                asked.wanted = False
-                st.session_state.pop(what, None)
-                st.rerun()
-
-    follow()
-
-
 def _levels_in(asked: asking.Asked) -> int:
     return asked.so_far[0].get("drawn", {}).get("level", -1) if asked.so_far else -1
 
@@ -174,7 +157,7 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
         st.error(str(asked.error), icon=":material/error:")
         return
     if asked.answer is None:
-        _following(asked, "examining", "The map is being checked …")
+        following(asked, "examining", "The map is being checked …")
         return
     told = asked.answer[0]["trust"]
     label, sigma = methods[question["method"]]["label"], looked.levels[question["level"]]["sigma"]
