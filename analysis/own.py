@@ -22,6 +22,7 @@ from .store import Store
 from .studies import Study, find_study
 
 EXAMPLES, DRAWS = 24, 8
+STEP = 0.2  # seconds of teaching between two answers: one an image would take longer to ask for than to give
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -141,12 +142,15 @@ class Own:
         if block not in blocks:
             raise UnknownName("block of this run", block, blocks)
         steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, sigmas, blocks, block)
+        since = time.perf_counter()
         while True:
             try:
                 done, of = next(steps)
             except StopIteration as end:
                 taught: teaching.Taught = end.value
                 break
-            yield {"done": done, "of": of}, b""
+            if time.perf_counter() - since > STEP:
+                yield {"done": done, "of": of}, b""
+                since = time.perf_counter()
         told = {"curve": [part.tolist() for part in taught.curve], "verdict": taught.verdict.to_dict(), "n": len(arrays["labels"])}
         return told, pack(taught.readout.arrays())

@@ -8,7 +8,7 @@ Wilson's for as many images: where every image is right in every draw, the boots
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -103,6 +103,7 @@ def teach(
             probes[level, name] = fold(scaler.mean, scaler.spread, head.weight, head.bias)
     resampled = dynamics.resamples(np.zeros(draws, int), np.arange(draws), len(images))
     verdict = dynamics.judge(correct, np.asarray(sigmas), resampled)
+    verdict = replace(verdict, detectable=max(verdict.detectable, 1 / len(images)))  # no rise is smaller than one image
     curve = _at_least_wilson(*dynamics.curve(correct, resampled), len(images))
     return Taught(correct, curve, verdict, Readout(tuple(classes), sigmas, "1", probes))
 

@@ -61,6 +61,11 @@ def test_an_interval_is_never_narrower_than_so_few_images_allow(digits: Dataset)
     assert low[0] == pytest.approx(0.722, abs=1e-3)  # Wilson's of ten of ten
 
 
+def test_no_rise_smaller_than_one_image_can_be_seen(digits: Dataset) -> None:
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], (0.01, 0.02, 0.05), ["up1.res0"], "up1.res0")
+    assert finished(steps).verdict.detectable == 0.1
+
+
 @pytest.mark.parametrize("count", [10, 60])
 def test_every_image_is_scored_once(count: int) -> None:
     labels = np.arange(count) % 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import streamlit as st
@@ -28,7 +29,7 @@ class Shot:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # what is known of it, {label set: class}
 
-    @property
+    @cached_property
     def key(self) -> str:
         return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()[:16]
 

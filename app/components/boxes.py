@@ -18,6 +18,10 @@ from app.components.album import Shot
 FIRST = [1, 2]
 TOTAL = 5 * uploads.MAX_BYTES  # of a zip
 SHOWN = 5  # files that are named of those left out
+HELP = (
+    f"{', '.join(uploads.FORMATS)}; up to {uploads.MAX_BYTES // 1_000_000} MB and {uploads.MAX_PIXELS // 1_000_000} megapixels each. They stay in "
+    "the memory of this machine and end with this tab."
+)
 Box = tuple[str, list[Shot]]
 
 
@@ -105,15 +109,14 @@ def _box(number: int, pool: Mapping[str, Shot]) -> Box:
     st.session_state.setdefault(f"box-name-{number}", f"Class {number}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", max_chars=lesson.LONGEST, key=f"box-name-{number}", persist_state="session")
-        st.button(
-            "", icon=":material/delete:", help="Empty and remove this class", key=f"box-remove-{number}", on_click=remove, args=(number,)
-        )
+        st.button("Remove", icon=":material/delete:", type="tertiary", key=f"box-remove-{number}", on_click=remove, args=(number,))
     key = f"box-files-{number}-{st.session_state.setdefault(f'box-turn-{number}', 0)}"
     st.file_uploader(
         "Drop images",
         accept_multiple_files=True,
         key=key,
         max_upload_size=uploads.MAX_BYTES // 1_000_000,
+        help=HELP,
         on_change=_drop,
         args=(key, number),
     )
@@ -121,11 +124,11 @@ def _box(number: int, pool: Mapping[str, Shot]) -> Box:
         st.warning(f"{file}: {why}", icon=":material/hide_image:")
     free = {key: shot for key, shot in pool.items() if key not in others}
     keys = st.pills(
-        f"or pick: {len(picked(number))} of {len(free)} are in",
+        f"or pick from here: {len(picked(number))} chosen",
         list(free),
         selection_mode="multi",
         key=f"box-picks-{number}",
-        format_func=lambda key: f"![{free[key].name}]({album.thumb(free[key])})",
+        format_func=lambda key: f"![{lesson.tidy(free[key].name)}]({album.thumb(free[key])})",
         persist_state="session",
     )
     return lesson.tidy(name) or f"Class {number}", [pool[key] for key in keys]

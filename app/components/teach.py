@@ -28,8 +28,15 @@ PER_FIT = 0.003  # seconds that a probe of a handful of images takes on one core
 
 def switch() -> str:
     """Draw the switch between looking at an image and teaching; which it is at."""
+    st.session_state.setdefault("image-view", LOOK)
     view = st.segmented_control(
-        "What to do", list(VIEWS), required=True, default=LOOK, format_func=VIEWS.__getitem__, key="image-view", persist_state="session"
+        "Look or teach",
+        list(VIEWS),
+        required=True,
+        format_func=VIEWS.__getitem__,
+        key="image-view",
+        label_visibility="collapsed",
+        persist_state="session",
     )
     return str(view)
 
@@ -38,8 +45,8 @@ def show(study: Study, examples: Mapping[str, album.Shot], block: str, axis: str
     """Draw boxes, button, progress and what was learnt."""
     side = study.card.resolution
     st.markdown(
-        f"Put a few images of each class into the boxes. {study.card.name} reads the middle {side}×{side} of them at every noise level, and "
-        "probes learn your classes from its features."
+        f"Put a few images of each class into the boxes. {study.card.name} reads the middle square of each, at {side}×{side} pixels, at every "
+        "noise level; probes learn your classes from its features."
     )
     boxes.fill_from_files(side)
     given = boxes.draw(examples)
@@ -54,7 +61,15 @@ def _asked(given: Sequence[Box], side: int) -> tuple[list[str], list[album.Shot]
     classes, shots = [name for name, _ in given], [shot for _, members in given for shot in members]
     labels = np.repeat(np.arange(len(given)), [len(members) for _, members in given])
     lesson.check(labels, classes)
-    return classes, shots, np.stack([uploads.frame(shot.pixels, side) for shot in shots]), labels
+    return classes, shots, np.stack([_framed(shot, side) for shot in shots]), labels
+
+
+def _framed(shot: album.Shot, side: int) -> np.ndarray:
+    """The middle square of an image, scaled once: the page is drawn often, and a photo is large."""
+    known: dict[tuple[str, int], np.ndarray] = st.session_state.setdefault("framed", {})
+    if (shot.key, side) not in known:
+        known[shot.key, side] = uploads.frame(shot.pixels, side)
+    return known[shot.key, side]
 
 
 def _button(study: Study, given: Sequence[Box], block: str, device: str) -> None:
@@ -143,10 +158,16 @@ def finding(study: Study, learnt: Taught) -> str:
     counts = [list(learnt.members.values()).count(name) for name in learnt.classes]
     n, most = sum(counts), max(counts)
     always = f", always saying “{learnt.classes[counts.index(most)]}” for {percent(most / n)}" if len(set(counts)) > 1 else ""
+    shape = describe(verdict, learnt.block, subject=study.card.name)
+    if verdict.shape == "undecided" and learnt.curve[0][0] == 1:
+        shape = (
+            f"For block {learnt.block} of {study.card.name} the shape is undecided: at σ = {verdict.lowest_sigma:.2g}, the lowest level, "
+            "every image is read right, so there is no room for a rise."
+        )
     return (
         f"Of {n} images {percent(share)} (95 % interval {percent(low)} to {percent(high)}) are read right at the best of {levels} levels, near "
         f"σ = {verdict.peak_sigma:.2g} ({verdict.peak_ci[0]:.2g} to {verdict.peak_ci[1]:.2g}); guessing is right for "
-        f"{percent(1 / len(counts))}{always}. {describe(verdict, learnt.block, subject=study.card.name)}"
+        f"{percent(1 / len(counts))}{always}. {shape}"
     )
 
 
