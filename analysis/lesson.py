@@ -27,10 +27,12 @@ class LabelledSet:
 
 
 def check(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Raises InvalidData for too many images, too few classes or images of one, or two classes of one name."""
+    """Raises InvalidData for too many images, too few classes or images of one, two classes of one name, or one without."""
     counts = np.bincount(labels, minlength=len(classes)) if len(labels) else np.zeros(len(classes), int)
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise InvalidData(f"The classes are {', '.join(map(repr, classes)) or 'none'}; allowed: two or more with different names.")
+    if "" in classes:
+        raise InvalidData(f"A class has no name; allowed: 1 to {LONGEST} letters. Give it one.")
     if len(classes) > CLASSES:
         raise InvalidData(f"There are {len(classes)} classes; allowed: at most {CLASSES}. Measure a larger data set on the Curve page.")
     if counts.min() < 2:

@@ -90,6 +90,7 @@ def test_probes_that_were_sent_are_the_same(tiny: Backend, digits: Dataset) -> N
         ([], ["a", "b"], "Class 'a' has 0 images"),
         ([0, 0], ["a"], "two or more"),
         ([0, 0, 1, 1], ["a", "a"], "different names"),
+        ([0, 0, 1, 1], ["a", ""], "no name"),
         ([0, 1] * 101, ["a", "b"], "at most 200"),
         (list(range(11)) * 2, list("abcdefghijk"), "at most 10"),
     ],

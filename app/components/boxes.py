@@ -6,6 +6,7 @@ An image is in one box at most. What is dropped joins the session's images; noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 import streamlit as st
 
@@ -29,6 +30,11 @@ def numbers() -> list[int]:
     """The boxes there are, by number."""
     found: list[int] = st.session_state.setdefault("boxes", list(FIRST))
     return found
+
+
+def names() -> list[str]:
+    """What they are called."""
+    return [str(st.session_state.get(f"box-name-{number}", "")) for number in numbers()]
 
 
 def fill_from_files(side: int) -> None:
@@ -74,8 +80,8 @@ def _fill(key: str, side: int) -> None:
         st.session_state[f"box-name-{number}"] = name
         album.add(shots)
         put(number, shots)
-    count = sum(map(len, found.classes.values()))
-    text = f"{count} images of {len(found.classes)} classes are in the boxes. {left_out(found.left_out)}"
+    total = sum(map(len, found.classes.values()))
+    text = f"{total} images of {len(found.classes)} classes are in the boxes. {left_out(found.left_out)}"
     st.session_state["set-said"] = {"wrong": False, "left out": bool(found.left_out), "text": text}
 
 
@@ -93,20 +99,20 @@ def draw(examples: Mapping[str, Shot]) -> list[Box]:
     pool = album.mine() | examples
     for number in numbers():
         st.session_state[f"box-picks-{number}"] = [key for key in picked(number) if key in pool]
-    count, found = len(numbers()), []
-    wide = 2 if count in (2, 4) else 3
-    for first in range(0, count, wide):
+    found = []
+    wide = 2 if len(numbers()) in (2, 4) else 3
+    for first in range(0, len(numbers()), wide):
         for column, number in zip(st.columns(wide), numbers()[first : first + wide], strict=False):
             with column, st.container(border=True, key=f"box-{number}"):
                 found.append(_box(number, pool))
-    if count < lesson.CLASSES:
+    if len(numbers()) < lesson.CLASSES:
         st.button("Add a class", icon=":material/add:", on_click=add)
     return found
 
 
 def _box(number: int, pool: Mapping[str, Shot]) -> Box:
     others = {key for other in numbers() if other != number for key in picked(other)}
-    st.session_state.setdefault(f"box-name-{number}", f"Class {number}")
+    st.session_state.setdefault(f"box-name-{number}", f"Class {next(k for k in count(1) if f'Class {k}' not in names())}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", max_chars=lesson.LONGEST, key=f"box-name-{number}", persist_state="session")
         st.button("Remove", icon=":material/delete:", type="tertiary", key=f"box-remove-{number}", on_click=remove, args=(number,))
@@ -131,7 +137,7 @@ def _box(number: int, pool: Mapping[str, Shot]) -> Box:
         format_func=lambda key: f"![{lesson.tidy(free[key].name)}]({album.thumb(free[key])})",
         persist_state="session",
     )
-    return lesson.tidy(name) or f"Class {number}", [pool[key] for key in keys]
+    return lesson.tidy(name), [pool[key] for key in keys]
 
 
 def picked(number: int) -> list[str]:

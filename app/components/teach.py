@@ -23,7 +23,7 @@ from app.components.words import duration
 LOOK, TEACH = "look", "teach"
 VIEWS = {LOOK: "Look", TEACH: "Teach"}
 DRAWS = 3  # of noise
-PER_FIT = 0.003  # seconds that a probe of a handful of images takes on one core
+FIT, FIT_MORE = 0.003, 5e-6  # seconds that a probe of a few images takes on one core, and more of it by images × classes
 
 
 def switch() -> str:
@@ -95,7 +95,7 @@ def _cost(study: Study, counts: Sequence[int]) -> str:
     levels, blocks = len(study.facts["levels"]), len(study.facts["request"]["blocks"])
     passes, fits = sum(counts) * levels * DRAWS, levels * (DRAWS * lesson.folds(counts) + blocks)
     pace = st.session_state.get("pace", {}).get(study.key)  # known once an image was looked at
-    time = f", about {duration(max(1, passes * pace + fits * PER_FIT))}" if pace else ""
+    time = f", about {duration(max(1, passes * pace + fits * (FIT + FIT_MORE * sum(counts) * len(counts))))}" if pace else ""
     return (
         f"{sum(counts)} images × {levels} noise levels × {DRAWS} draws of noise = {passes:,} passes of the network, and {fits:,} small "
         f"probes{time}."
