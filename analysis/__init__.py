@@ -10,14 +10,18 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "attribution": ["attribute"],
         "backends": ["open_backend"],
         "catalog": ["card", "models"],
         "datasets": ["open_dataset"],
         "errors": ["NoisescopeError"],
         "features": ["capture", "pool"],
+        "probed": ["ProbedModel", "Target"],
+        "readout": ["Readout"],
         "specs": ["Block", "Card", "FeatureIdentity", "SweepRequest"],
         "store": ["Store"],
         "studies": ["Study", "find_study", "studies"],
         "sweeping": ["sweep"],
+        "views": ["view"],
     },
 )

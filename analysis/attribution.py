@@ -75,9 +75,9 @@ def baseline(image: Tensor, kind: Literal["grey", "blurred"]) -> Tensor:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's own generators start from a seed, and are as they were afterwards: captum draws from nothing else."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+def seeded(seed: int, image: Tensor) -> Iterator[None]:
+    """torch's own generators, on the image's device too, start from a seed and are as they were afterwards: captum draws from them."""
+    with torch.random.fork_rng(devices=[image.device] if image.is_cuda else []):
         torch.manual_seed(seed)
         yield
 
@@ -137,7 +137,7 @@ def _occlusion(probed: ProbedModel, image: Tensor, settings: Settings) -> Found:
 
 def _noise_tunnel(probed: ProbedModel, image: Tensor, settings: Settings) -> Found:
     """The magnitude of the gradient averaged over noisy copies (SmoothGrad). Smilkov et al., arXiv 1706.03825, §3."""
-    with seeded(settings.seed, image.device):
+    with seeded(settings.seed, image):
         found = NoiseTunnel(Saliency(probed)).attribute(
             image, nt_samples=settings.samples, nt_samples_batch_size=settings.batch, stdevs=settings.noise, abs=False
         )
@@ -187,7 +187,7 @@ def methods_for(backend: Backend) -> list[str]:
 
 
 def fitted(probed: ProbedModel, image: Tensor, method: str, settings: Settings) -> Settings:
-    """The settings with a batch, where the method has use for one.
+    """The settings with a batch, where the method has use for one: so made once, they serve every method, draw and level of a block.
 
     Raises UnknownName for a method, InvalidRequest for one that does nothing on this network or an image of another shape.
     """
@@ -206,6 +206,7 @@ def fitted(probed: ProbedModel, image: Tensor, method: str, settings: Settings) 
 
 
 def one_map(probed: ProbedModel, image: Tensor, method: str, settings: Settings) -> Found:
+    """A method's map and gap with settings that `fitted` made. Raises InvalidData for a map that is not finite."""
     # A copy, because captum marks its input; with its gradient wanted from the start, it has nothing to warn of.
     copy = image.detach().clone().requires_grad_()
     found, gap = METHODS[method].function(probed, copy, settings)

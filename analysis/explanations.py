@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from . import trust
-from .attribution import METHODS, Settings, methods_for
+from .attribution import METHODS, Settings, fitted, methods_for
 from .backends import open_backend
 from .backends.base import Backend
 from .datasets.base import image_ids
@@ -54,7 +52,8 @@ class Explanations:
         if not 0 <= level < len(readout.sigmas):
             raise InvalidRequest(f"level is {level}; allowed: 0 to {len(readout.sigmas) - 1}.")
         block = str(question["block"])
-        probed = ProbedModel(model, block, readout.sigmas[level], *readout.probe(level, block), target=_target(question))
+        weights = readout.probe(level, block)
+        probed = ProbedModel(model, block, readout.sigmas[level], *weights, target=_target(question), condition=readout.condition)
         return probed, _tensor(image), int(image_ids(image[None])[0])
 
     def explain(self, question: Question, data: bytes) -> Steps:
@@ -66,10 +65,11 @@ class Explanations:
             raise InvalidRequest(f"There are {len(levels)} levels and {draws} draws; allowed: at least one level, 1 to {MOST_DRAWS} draws.")
         found: dict[str, np.ndarray] = {}
         gaps: dict[str, float] = {}
+        settings, seed = _settings(question), int(question.get("seed", 0))
         for at, level in enumerate(levels):
             probed, image, image_id = self._asked(question, data, level)
-            seed = int(question.get("seed", 0))
-            for drawn, told in enumerate(over_draws(probed, image, method, _settings(question), image_id, draws, seed), start=1):
+            settings = fitted(probed, image.to(probed.backend.device), method, settings)  # one batch size for all
+            for drawn, told in enumerate(over_draws(probed, image, method, settings, image_id, draws, seed), start=1):
                 found |= {f"mean/{level}": told.mean.cpu().numpy(), f"sure/{level}": told.sure.cpu().numpy()}
                 if told.spread is not None:
                     found[f"spread/{level}"] = told.spread.cpu().numpy()
@@ -88,12 +88,12 @@ class Explanations:
         probed = probed.changed(eps=noise_like(x0, [image_id], int(question.get("seed", 0)), 0))
         untrained: Backend = self._untrained(self.own.study(question).facts["request"]["backend"])
         steps = trust.checks(probed, image, str(question["method"]), _settings(question), untrained)
-        told: Mapping[str, Any] = {}
-        for done, found in enumerate(steps, start=1):
-            told = found
-            if done < trust.CHECKS:
-                yield {"done": done, "of": trust.CHECKS}, b""
-        return {"trust": told}, b""
+        while True:
+            try:
+                yield {"done": next(steps), "of": trust.CHECKS}, b""
+            except StopIteration as end:
+                found: trust.Trust = end.value
+                return {"trust": found.to_dict()}, b""
 
 
 def _tensor(image: np.ndarray) -> Tensor:

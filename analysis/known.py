@@ -29,29 +29,28 @@ class Known:
     features: np.ndarray
 
 
-def trained(bench: Bench, sigma: float, block: str) -> Known:
-    """The training images whose features are stored."""
-    ids = _stored(bench, sigma, block)
+def trained(bench: Bench, sigma: float, block: str, ids: np.ndarray) -> Known:
+    """The training images of these ids, whose features are stored."""
     rows = bench.dataset.rows(ids)
     names = [bench.labels.classes[value] for value in bench.labels.values[rows]]
     features = bench.store.cell(bench.features("model", 0), sigma, block, "1", ids)
     return Known("training", names, bench.dataset.images[rows], features)
 
 
-def _stored(bench: Bench, sigma: float, block: str) -> np.ndarray:
+def stored(bench: Bench, sigma: float, block: str) -> np.ndarray:
+    """The ids (n,) of the training images whose features are stored."""
     lacking = bench.store.missing("features", bench.features("model", 0), sigma, [f"{block}/1"], bench.train)
     return bench.train[~np.isin(bench.train, np.concatenate([part for _, part in lacking]))] if lacking else bench.train
 
 
-def lacks(bench: Bench, sigma: float, block: str) -> tuple[int, int]:
-    """How many training images are still to be extracted, and of how many, before `trained` has enough."""
-    wanted = min(MANY, len(bench.train))
-    return max(0, wanted - len(_stored(bench, sigma, block))), wanted
+def wanted(bench: Bench) -> int:
+    """How many training images are to be there before `trained` has enough."""
+    return min(MANY, len(bench.train))
 
 
-def more(bench: Bench, sigma: float, block: str, between: Between = still_wanted) -> None:
-    """Extract a few more training images at a level, for all blocks: the store keeps them."""
-    rest = np.setdiff1d(bench.train, _stored(bench, sigma, block))[:STEP]
+def more(bench: Bench, sigma: float, ids: np.ndarray, between: Between = still_wanted) -> None:
+    """Extract a few more training images than these at a level, for all blocks: the store keeps them."""
+    rest = np.setdiff1d(bench.train, ids)[: min(STEP, wanted(bench) - len(ids))]
     names = [f"{other}/1" for other in bench.request.blocks or ()]
     extract(bench.store, bench.model, bench.model, bench.dataset, bench.features("model", 0), names, [sigma], rest, bench.settings, between)
 

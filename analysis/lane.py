@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Event, Thread, local
 from typing import Any
 
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
@@ -31,6 +32,7 @@ Steps = Generator[Answer, None, Answer]  # an answer that takes long: what there
 Handler = Callable[[Question, bytes], Answer]
 Teller = Callable[[Question, bytes], Answer | Steps]
 START = 120.0  # seconds that a worker may need until it listens
+_open = local()  # each thread that asks keeps its own connection
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Lane:
 
     def _converse(self, connection: Connection) -> None:
         with suppress(AuthenticationError, EOFError, OSError, ValueError), connection:
+            _at_once(connection)
             deliver_challenge(connection, self._key)  # here, not while accepting: who never answers keeps nobody else waiting
             answer_challenge(connection, self._key)
             while True:
@@ -95,6 +98,12 @@ class Lane:
                 connection.send_bytes(data)
 
 
+def _at_once(connection: Connection) -> None:
+    """What is written goes out: else a second small message waits some 40 ms for word of the first."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def ask(root: Path, device: str, question: Question, patience: float = START, data: bytes = b"") -> Answer:
     """A worker's answer, starting the worker if none runs; blocks, so a page asks in a thread.
 
@@ -103,32 +112,49 @@ def ask(root: Path, device: str, question: Question, patience: float = START, da
     """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        start_worker(root, device)
-        address = facts(root, device)
-        if address:
+        if address := facts(root, device):
             with suppress(OSError, EOFError, AuthenticationError):  # it is just starting or ending: ask again
                 return _ask(address, question, data, deadline - time.monotonic())
+        start_worker(root, device)
         time.sleep(0.1)
     raise StoreUnavailable(f"The worker for {device} does not answer; its log is {place(root, device).with_suffix('.log')}.")
 
 
 def _ask(address: Mapping[str, Any], question: Question, data: bytes, patience: float) -> Answer:
-    deadline, key = time.monotonic() + patience, bytes.fromhex(address["key"])
-
-    def await_word(connection: Connection) -> None:
-        if not connection.poll(max(0.0, deadline - time.monotonic())):
-            raise EOFError
-
-    with Client(("127.0.0.1", address["port"])) as connection:
-        await_word(connection)
-        answer_challenge(connection, key)
-        deliver_challenge(connection, key)
+    """One question over this thread's connection to an address, which stays open for the next."""
+    deadline = time.monotonic() + patience
+    try:
+        connection = _connection(address, deadline)
         connection.send_bytes(json.dumps(question).encode())
         connection.send_bytes(data)
-        await_word(connection)
-        said, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
+        _await_word(connection, deadline)
+        said, back = json.loads(connection.recv_bytes()), connection.recv_bytes()
+    except BaseException:  # what was under way on it is lost
+        if known := vars(_open).pop("known", None):
+            known[1].close()
+        raise
     if "error" in said:
         raise InvalidRequest(said["error"])
     if "mistake" in said:
         raise NoisescopeError(said["mistake"])
-    return said, data
+    return said, back
+
+
+def _connection(address: Mapping[str, Any], deadline: float) -> Connection:
+    there: tuple[Mapping[str, Any], Connection] | None = vars(_open).get("known")
+    if there and there[0] == address and not there[1].closed:
+        return there[1]
+    if there:
+        there[1].close()
+    connection, key = Client(("127.0.0.1", address["port"])), bytes.fromhex(address["key"])
+    _open.known = (address, connection)
+    _at_once(connection)
+    _await_word(connection, deadline)
+    answer_challenge(connection, key)
+    deliver_challenge(connection, key)
+    return connection
+
+
+def _await_word(connection: Connection, deadline: float) -> None:
+    if not connection.poll(max(0.0, deadline - time.monotonic())):
+        raise EOFError

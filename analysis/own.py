@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
+from torch import Tensor
 
 from . import gauge, known, similarity, teaching, views
 from .backends import open_backend
 from .backends.base import Backend
+from .datasets.base import image_ids
 from .errors import InvalidRequest, NoisescopeError, UnknownName
 from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
@@ -21,8 +23,8 @@ from .specs import SweepRequest
 from .store import Store
 from .studies import Study, find_study
 
-EXAMPLES, DRAWS = 24, 8
-STEP = 0.2  # seconds of teaching between two answers: one an image would take longer to ask for than to give
+EXAMPLES, DRAWS, VIEWED = 24, 8, 4
+STEP = 0.2  # seconds of teaching between two answers
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -36,11 +38,13 @@ class Own:
     def __init__(self, store: Store, device: str) -> None:
         self.store, self.device = store, device
         self.like: Bench | None = None
+        self._features: dict[str, dict[str, Tensor]] = {}  # of images just viewed
         self._models = lru_cache(maxsize=2)(lambda name: open_backend(name, device=self.device))
         self._readouts = lru_cache(maxsize=8)(lambda key, version: of_study(find_study(key, store.root)))
         self._benches = lru_cache(maxsize=2)(self._open)
         self.answers: dict[str, Teller] = {
             "view": self.view,
+            "colours": self.colours,
             "draws": self.draws,
             "neighbours": self.neighbours,
             "examples": self.examples,
@@ -61,7 +65,7 @@ class Own:
 
     def readout(self, study: Study, question: Question, arrays: Mapping[str, np.ndarray]) -> Readout:
         """The probes that came with the question, else the study's."""
-        own = of_arrays(arrays, question.get("classes", ()), [level["sigma"] for level in study.facts["levels"]])
+        own = of_arrays(arrays, question.get("classes", ()), study)
         return own or self._readouts(study.key, study.version)
 
     def _open(self, request: str) -> Bench | None:
@@ -80,8 +84,27 @@ class Own:
         study = self.study(question)
         arrays = load(data)
         model, readout, image = self.model(study), self.readout(study, question, arrays), arrays["image"]
-        found = views.view(model, readout, image, int(question.get("seed", 0)))
+        found, features = views.view(model, readout, image, int(question.get("seed", 0)))
+        self._keep(self._name(study, question, image), features)
         return {"fit": self._fit(study, found["error"])}, pack(found)
+
+    def colours(self, question: Question, data: bytes) -> Answer:
+        """The features of each block at each level in colour (views.colours), of an image that has just been viewed, or is now."""
+        study, image = self.study(question), load(data)["image"]
+        name = self._name(study, question, image)
+        if name not in self._features:
+            readout = self._readouts(study.key, study.version)
+            self._keep(name, views.view(self.model(study), readout, image, int(question.get("seed", 0)))[1])
+        return {}, pack({block: views.colours(value) for block, value in self._features[name].items()})
+
+    @staticmethod
+    def _name(study: Study, question: Question, image: np.ndarray) -> str:
+        return f"{study.version}/{int(question.get('seed', 0))}/{image_ids(image[None])[0]}"
+
+    def _keep(self, name: str, features: dict[str, Tensor]) -> None:
+        self._features[name] = features
+        while len(self._features) > VIEWED:
+            self._features.pop(next(iter(self._features)))
 
     def _fit(self, study: Study, errors: np.ndarray) -> dict[str, Any] | None:
         held_out = gauge.held_out(study)
@@ -103,10 +126,10 @@ class Own:
         if bench is None:
             there = known.generated(study, level, block)
         else:
-            while (lacking := known.lacks(bench, sigma, block))[0]:
-                yield {"done": lacking[1] - lacking[0], "of": lacking[1]}, b""
-                known.more(bench, sigma, block)
-            there = known.trained(bench, sigma, block)
+            while len(ids := known.stored(bench, sigma, block)) < known.wanted(bench):
+                yield {"done": len(ids), "of": known.wanted(bench)}, b""
+                known.more(bench, sigma, ids)
+            there = known.trained(bench, sigma, block, ids)
         places, distances = similarity.nearest(there.features, load(data)["feature"], int(question["count"]), question["metric"])
         near = places[0]
         told = {"kind": there.kind, "of": len(there.images), "names": [there.names[i] for i in near], "distances": distances[0].tolist()}
@@ -136,12 +159,10 @@ class Own:
     def teach(self, question: Question, data: bytes) -> Steps:
         """A probe of one's own classes (teaching.teach): its curve, verdict and weights. Raises UnknownName for another block."""
         study, arrays = self.study(question), load(data)
-        sigmas = tuple(level["sigma"] for level in study.facts["levels"])
-        classes, block = [str(name) for name in question["classes"]], str(question["block"])
-        blocks = self._readouts(study.key, study.version).blocks
-        if block not in blocks:
-            raise UnknownName("block of this run", block, blocks)
-        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, sigmas, blocks, block)
+        classes, block, like = [str(name) for name in question["classes"]], str(question["block"]), self._readouts(study.key, study.version)
+        if block not in like.blocks:
+            raise UnknownName("block of this run", block, like.blocks)
+        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, like, block)
         since = time.perf_counter()
         while True:
             try:

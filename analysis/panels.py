@@ -30,7 +30,7 @@ def png(pixels: np.ndarray, least: int = TILE) -> bytes:
     """(h, w, 3) uint8 as a PNG, enlarged without smoothing to at least `least` pixels of width."""
     scale = max(1, -(-least // pixels.shape[1]))
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels).repeat(scale, 0).repeat(scale, 1)).save(out, "PNG")
+    Image.fromarray(np.ascontiguousarray(pixels).repeat(scale, 0).repeat(scale, 1)).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
@@ -206,8 +206,11 @@ def classes_figure(
             figure.add_scatter(x=x, y=values[:, rest].sum(1), name=f"{len(rest)} others", showlegend=column == 1, mode="lines", line={"color": GREY, "dash": "dot"}, hovertemplate="%{y:.0%}<extra>others</extra>", row=1, col=column)  # fmt: skip
         figure.add_vline(x=level, line={"color": MARK, "width": 1.5}, row=1, col=column)  # type: ignore[arg-type]
     figure.update_xaxes(**_level_axis(levels, axis))
-    if len(levels) > 9 and len(panels) > 1:
-        figure.update_xaxes(tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
+    if len(panels) > 1:  # one title for all, because two would meet on a small screen
+        title = _level_axis(levels, axis)["title"]
+        below = {"x": 0.5, "y": -0.14, "xref": "paper", "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 14}}
+        figure.update_xaxes(title=None, tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
+        figure.add_annotation(text=title["text"], **below)  # type: ignore[index]
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", fixedrange=True)
     figure.update_layout(height=340, margin={"l": 10, "r": 10, "t": 36, "b": 10}, legend={"orientation": "h", "y": -0.32}, hovermode="x")
     return figure
@@ -231,6 +234,7 @@ def error_figure(error: np.ndarray, band: Sequence[Sequence[float]], count: int,
     )
     figure.add_vline(x=level, line={"color": MARK, "width": 1.5})
     figure.update_xaxes(**_level_axis(levels, axis))
+    figure.update_xaxes(tickvals=x[::2], ticktext=[label(each, axis) for each in levels][::2])
     figure.update_yaxes(type="log", title={"text": "denoising error"}, fixedrange=True, exponentformat="power", dtick=1)
     figure.update_layout(height=340, margin={"l": 10, "r": 10, "t": 36, "b": 10}, legend={"orientation": "h", "y": -0.32}, hovermode="x")
     return figure
@@ -252,4 +256,19 @@ def deletion_figure(curves: Mapping[str, Sequence[float]]) -> go.Figure:
     figure.update_xaxes(title={"text": "pixels replaced, %"}, fixedrange=True, showgrid=False)
     figure.update_yaxes(title={"text": "the answer"}, fixedrange=True)
     figure.update_layout(height=300, margin={"l": 10, "r": 10, "t": 10, "b": 10}, legend={"orientation": "h", "y": -0.3})
+    return figure
+
+
+def drawing_figure(picture: np.ndarray, width: int, height: int) -> go.Figure:
+    """A picture (h, w, 3) uint8 on which a box is drawn, in pixels of the image of width × height that it is of."""
+    figure = go.Figure()
+    figure.add_layout_image(
+        source=uri(picture, 1), x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch", layer="below"
+    )
+    x, y = np.meshgrid(np.linspace(0, width, 40), np.linspace(0, height, 40))  # a box is told of only where it holds points
+    look = {"marker": {"opacity": 0}}
+    figure.add_scatter(x=x.ravel(), y=y.ravel(), mode="markers", hoverinfo="skip", showlegend=False, selected=look, unselected=look, **look)
+    figure.update_xaxes(visible=False, range=[0, width], fixedrange=True, constrain="domain", constraintoward="left")
+    figure.update_yaxes(visible=False, range=[height, 0], fixedrange=True, scaleanchor="x", constrain="domain", constraintoward="top")
+    figure.update_layout(height=320, margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode="select")
     return figure

@@ -17,7 +17,7 @@ from .features import capture, pool
 from .noise import add_noise
 from .specs import Frozen
 
-MOST = {"cpu": 16}  # images a batch: more are no faster on a CPU; elsewhere 256
+MOST, MOST_CUDA = 16, 256  # images a batch; on a CPU more are no faster
 
 
 class Target(Frozen):
@@ -143,10 +143,9 @@ def batch_that_fits(probed: ProbedModel, image: Tensor) -> int:
     del value  # until here it holds what was counted, so that no address is counted twice
     weights = {parameter.untyped_storage().data_ptr() for parameter in probed.parameters()}
     each = 2 * sum(size for address, size in kept.items() if address not in weights)  # what a layer works in is about as much again
-    if image.device.type == "cuda":  # what torch holds but does not use is free, too
-        free = (
-            torch.cuda.mem_get_info(image.device)[0] + torch.cuda.memory_reserved(image.device) - torch.cuda.memory_allocated(image.device)
-        )
+    if image.is_cuda:  # what torch holds but does not use is free, too
+        free = torch.cuda.mem_get_info(image.device)[0] + torch.cuda.memory_reserved(image.device)
+        free -= torch.cuda.memory_allocated(image.device)
     else:
         free = psutil.virtual_memory().available
-    return max(1, min(MOST.get(image.device.type, 256), free // 2 // max(1, each)))
+    return max(1, min(MOST_CUDA if image.is_cuda else MOST, free // 2 // max(1, each)))

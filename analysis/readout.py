@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -21,11 +22,21 @@ class Readout:
     classes: tuple[str, ...]
     sigmas: tuple[float, ...]
     pooling: str
+    condition: str  # under which the features were read
     probes: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]]
 
     @property
     def blocks(self) -> list[str]:
         return list(dict.fromkeys(block for _, block in self.probes))
+
+    @cached_property
+    def stacks(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The probes of each block at every level: weights (S, K, D), biases (S, K)."""
+        levels = range(len(self.sigmas))
+        return {
+            block: (np.stack([self.probe(i, block)[0] for i in levels]), np.stack([self.probe(i, block)[1] for i in levels]))
+            for block in self.blocks
+        }
 
     def probe(self, level: int, block: str) -> tuple[np.ndarray, np.ndarray]:
         """logits = f Wᵀ + b of a pooled feature f (n, D). Raises UnknownName for a block that was not probed."""
@@ -44,14 +55,14 @@ class Readout:
         return {f"{name}/{what}": array for name, pair in parts.items() for what, array in zip(("weight", "bias"), pair, strict=True)}
 
 
-def of_arrays(arrays: Mapping[str, np.ndarray], classes: Sequence[str], sigmas: Sequence[float]) -> Readout | None:
-    """The probes that `Readout.arrays` gave, found among other arrays; None where there are none."""
+def of_arrays(arrays: Mapping[str, np.ndarray], classes: Sequence[str], study: Study) -> Readout | None:
+    """The probes at a study's levels that `Readout.arrays` gave, found among other arrays; None where there are none."""
     probes = {}
     for name in arrays:
         if name.startswith("probe/") and name.endswith("/weight"):
             _, level, block, _ = name.split("/")
             probes[int(level), block] = (arrays[name], arrays[f"probe/{level}/{block}/bias"])
-    return Readout(tuple(classes), tuple(sigmas), "1", probes) if probes else None
+    return _readout(study, tuple(classes), "1", probes) if probes else None
 
 
 def fold(mean: np.ndarray, spread: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +85,16 @@ def of_study(study: Study, pooling: str = "1") -> Readout:
             mean, spread, weight, bias = (kept[f"{stem}/{part}"] for part in PARTS)
             probes[int(level), rest.removesuffix(f"/{pooling}/weight")] = fold(mean, spread, weight, bias)
     if not probes:
-        raise InvalidRequest(f"The study {study.key} keeps no linear probe of pooling {pooling!r}; measure one with head logistic.")
+        raise InvalidRequest(
+            f"The study {study.key} keeps no linear probe of pooling {pooling!r}; measure one with head logistic and that pooling."
+        )
     order = {block.name: block.depth for block in study.card.blocks}
     probes = dict(sorted(probes.items(), key=lambda item: (item[0][0], order[item[0][1]])))
-    return Readout(tuple(study.facts["classes"]), tuple(level["sigma"] for level in study.facts["levels"]), pooling, probes)
+    return _readout(study, tuple(study.facts["classes"]), pooling, probes)
+
+
+def _readout(
+    study: Study, classes: tuple[str, ...], pooling: str, probes: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]]
+) -> Readout:
+    sigmas = tuple(level["sigma"] for level in study.facts["levels"])
+    return Readout(classes, sigmas, pooling, study.facts["request"]["condition"], probes)

@@ -71,23 +71,23 @@ def teach(
     images: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-    sigmas: tuple[float, ...],
-    blocks: Sequence[str],
+    like: Readout,
     block: str,
     draws: int = 3,
     seed: int = 0,
 ) -> Progress:
     """Learn from images (n, h, w, 3) uint8 with labels (n,); yields (done, of) between steps.
 
-    The curve is of `block`, over `draws` of ε; the probes are of all `blocks`, from draw 0. Raises InvalidData.
+    The curve is of `block`, over `draws` of ε; the probes are from draw 0, of all blocks and levels of `like`. Raises InvalidData.
     """
     check(labels, classes)
+    blocks, sigmas = like.blocks, like.sigmas
     steps = len(images) + len(sigmas)
     found: dict[str, list[np.ndarray]] = {name: [] for name in blocks}  # of draw 0, (S, D) an image
     curves = []  # of the one block, (R, S, D) an image
     for done, image in enumerate(images):
         yield done, steps
-        features = [_features(model, image, sigmas, blocks, seed, draw) for draw in range(draws)]
+        features = [_features(model, image, like, seed, draw) for draw in range(draws)]
         for name in blocks:
             found[name].append(features[0][name])
         curves.append(np.stack([part[block] for part in features]))
@@ -105,7 +105,7 @@ def teach(
     verdict = dynamics.judge(correct, np.asarray(sigmas), resampled)
     verdict = replace(verdict, detectable=max(verdict.detectable, 1 / len(images)))  # no rise is smaller than one image
     curve = _at_least_wilson(*dynamics.curve(correct, resampled), len(images))
-    return Taught(correct, curve, verdict, Readout(tuple(classes), sigmas, "1", probes))
+    return Taught(correct, curve, verdict, replace(like, classes=tuple(classes), probes=probes))
 
 
 def _at_least_wilson(mean: np.ndarray, low: np.ndarray, high: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,10 +114,8 @@ def _at_least_wilson(mean: np.ndarray, low: np.ndarray, high: np.ndarray, count:
 
 
 @torch.inference_mode()
-def _features(
-    model: Backend, image: np.ndarray, sigmas: tuple[float, ...], blocks: Sequence[str], seed: int, draw: int
-) -> Mapping[str, np.ndarray]:
+def _features(model: Backend, image: np.ndarray, like: Readout, seed: int, draw: int) -> Mapping[str, np.ndarray]:
     """{block: (S, D)} of one image with one draw of its own ε."""
-    _, levels, x = noised(model, image, sigmas, seed, draw)
-    with capture(model, blocks, lambda value: value.float().mean((-2, -1))) as taps:
-        return {name: value.cpu().numpy() for name, value in taps(x, levels).items()}
+    _, levels, x = noised(model, image, like.sigmas, seed, draw)
+    with capture(model, like.blocks, lambda value: value.float().mean((-2, -1))) as taps:
+        return {name: value.cpu().numpy() for name, value in taps(x, levels, like.condition).items()}

@@ -5,6 +5,7 @@ Everything is about one draw of ε, the ProbedModel's own. A block's map stands 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,9 @@ from .probed import ProbedModel, batch_that_fits
 
 # Adebayo et al. set no threshold. Above .8 the two maps share most of their order, and look the same to a person.
 HARDLY = 0.8
+CHECKS = 5
 SQUARES = 32  # perturbations that infidelity averages over
+ADDS_UP = ("integrated_gradients", "input_x_gradient")  # whose map claims to be the change from the baseline, pixel by pixel
 NUDGES = 4  # perturbed images whose maps sensitivity compares
 
 
@@ -83,24 +86,23 @@ def completeness(probed: ProbedModel, image: Tensor, attribution: Tensor, base: 
 
 
 def infidelity(probed: ProbedModel, image: Tensor, attribution: Tensor, base: Tensor, batch: int, seed: int = 0) -> float:
-    """Share of the target's changes that the map does not explain, 0 to 1, when random squares are set to the baseline.
+    """Share of the target's changes that the map does not explain, 0 to 1, when squares anywhere are set to the baseline.
 
-    Yeh et al., arXiv 1901.09392, definition 2.1 with squares, at the map's best scale, of either sign (their normalised form), divided by what a
-    map of nothing would have, so that methods of any unit compare.
+    Yeh et al., arXiv 1901.09392, definition 2.1 with squares of one size, a quarter of the side, so that their area alone explains
+    little. The map is at its best scale, of either sign (their normalised form), and a map of zeros has 1: any units compare.
     """
-    height, width = image.shape[-2:]
+    side = max(1, min(image.shape[-2:]) // 4)
 
     def squares(inputs: Tensor) -> tuple[Tensor, Tensor]:
-        masks = torch.zeros(len(inputs), 1, height, width, device=inputs.device)
+        masks = torch.zeros_like(inputs[:, :1])
         for mask in masks:
-            side = int(torch.randint(1, max(2, min(height, width) // 2 + 1), ()))
-            top, left = (int(torch.randint(0, extent - side + 1, ())) for extent in (height, width))
+            top, left = (int(torch.randint(0, extent - side + 1, ())) for extent in image.shape[-2:])
             mask[..., top : top + side, left : left + side] = 1
         return masks.expand_as(inputs), torch.where(masks.bool(), base, inputs)
 
     found = []
     for given in (attribution, torch.zeros_like(attribution)):
-        with seeded(seed, image.device):
+        with seeded(seed, image):
             spread = (given / image.shape[1]).expand_as(image)  # a colour's share of its pixel
             found.append(
                 captum_infidelity(
@@ -117,7 +119,7 @@ def sensitivity(probed: ProbedModel, image: Tensor, method: str, settings: Setti
     def explain(images: tuple[Tensor]) -> tuple[Tensor]:  # a tuple, or captum takes the images of a batch for several inputs
         return (attribute(probed, images[0], method, settings)[None],)
 
-    with seeded(settings.seed, image.device):
+    with seeded(settings.seed, image):
         return float(sensitivity_max(explain, image, n_perturb_samples=NUDGES, max_examples_per_batch=1))
 
 
@@ -194,24 +196,45 @@ def passes(method: str, settings: Settings, side: int, steps: int = 16, random_o
     return maps * METHODS[method].passes(settings, side) + 2 + 2 * SQUARES + 4 + (2 + random_orders) * (steps + 1)
 
 
-def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
-    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; see the checks for what it raises."""
+def checks(
+    probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None
+) -> Generator[int, None, Trust]:
+    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; yields how many of CHECKS are done.
+
+    See the checks for what it raises.
+    """
     image = image.to(probed.backend.device)
     settings = fitted(probed, image, method, settings)
     batch = settings.batch or batch_that_fits(probed, image)
     attribution = attribute(probed, image, method, settings)
-    base = baseline(image, settings.baseline)
-    whole = METHODS[method].kind == "pixels" and METHODS[method].signed  # only such a map can sum up to the change
+    base = baseline(image, "grey" if method == "input_x_gradient" else settings.baseline)  # a Taylor series from grey has no choice
     gap, change = completeness(probed, image, attribution, base)
+    yield 1
     head, network = randomised(probed, image, attribution, method, settings, untrained)
+    yield 2
+    missed = infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed)
+    yield 3
+    moved = sensitivity(probed, image, method, settings)
+    yield 4
     return Trust(
         method=method,
-        gap=gap if whole else None,
+        gap=gap if method in ADDS_UP else None,
         change=change,
-        infidelity=infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed),
-        sensitivity=sensitivity(probed, image, method, settings),
+        infidelity=missed,
+        sensitivity=moved,
         curves=deletion_insertion(probed, image, attribution, base, batch, seed=settings.seed),
         random_head=head,
         random_network=network,
         hardly_changes=any(value is not None and value > HARDLY for value in (head, network)),
     )
+
+
+def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
+    """All of `checks` at once."""
+    steps = checks(probed, image, method, settings, untrained)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Trust = end.value
+            return found

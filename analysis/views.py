@@ -40,34 +40,48 @@ def noised(model: Backend, image: np.ndarray, sigmas: tuple[float, ...], seed: i
 
 
 @torch.inference_mode()
-def view(model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
-    """Everything of one pass over the S levels of `readout`, by name; image (h, w, 3) uint8.
+def grid(
+    model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Class activation maps of every block, {block: (S, h', w', K)}, its features (S, h', w', D), and D(x; σ).
 
-    clean (h, w, 3), seen, made (S, h, w, 3) uint8: x_0, the network's input and x̂_0; error (S,): mean squared error of x̂_0; for each block
-    logits/… (S, K), map/… (S, K, h', w') float16 class activation maps, colour/… (S, h', w', 3) uint8, feature/… (S, D).
-    Maps need pooling 1. Raises InvalidRequest.
+    Channels stand last, as they do in the network's memory. Raises InvalidRequest.
     """
     if readout.pooling != "1":
         raise InvalidRequest(f"pooling {readout.pooling!r}; allowed for one's own images: '1', the global average.")
-    x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
-    found: dict[str, np.ndarray] = {}
-    with capture(model, readout.blocks, stop=False) as taps:
-        maps = taps(x, levels)
+    _, levels, x = noised(model, image, readout.sigmas, seed, draw)
+    with capture(model, readout.blocks, lambda value: value.float().permute(0, 2, 3, 1), stop=False) as taps:
+        features = taps(x, levels, readout.condition)
         made = taps.made
     assert made is not None
+    maps = {}
+    for block, value in features.items():
+        weight, bias = _stacked(readout, block, value)
+        places = torch.baddbmm(bias[:, None], value.flatten(1, 2), weight.transpose(1, 2))
+        maps[block] = places.reshape(*value.shape[:-1], -1)
+    return maps, features, made
+
+
+@torch.inference_mode()
+def view(
+    model: Backend, readout: Readout, image: np.ndarray, seed: int = 0, draw: int = 0
+) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+    """Everything of one pass over the S levels of `readout`, by name, and the features of its places for `colours`.
+
+    Of an image (h, w, 3) uint8: clean (h, w, 3), seen, made (S, h, w, 3) uint8, which are x_0, the network's input and x̂_0; error
+    (S,): mean squared error of x̂_0; for each block logits/… (S, K), map/… (S, h', w', K) float16 class activation maps,
+    feature/… (S, D). Maps need pooling 1. Raises InvalidRequest.
+    """
+    maps, features, made = grid(model, readout, image, seed, draw)
+    x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
     scale = model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
-    found |= {"clean": to_pixels(x0.cpu())[0], "seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
+    found = {"clean": to_pixels(x0.cpu())[0], "seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
     found["error"] = ((made - x0) ** 2).mean((1, 2, 3)).cpu().numpy()
-    for block, value in maps.items():
-        weight, bias = _stacked(readout, block)
-        value = value.float()
-        flat = value.flatten(2)  # (S, D, h'·w')
-        places = torch.baddbmm(bias.to(value)[:, :, None], weight.to(value), flat)  # (S, K, h'·w')
-        found[f"logits/{block}"] = places.mean(-1).cpu().numpy()
-        found[f"map/{block}"] = places.reshape(*places.shape[:2], *value.shape[-2:]).half().cpu().numpy()
-        found[f"colour/{block}"] = _colours(flat).reshape(len(levels), *value.shape[-2:], 3)
-        found[f"feature/{block}"] = flat.mean(-1).cpu().numpy()
-    return found
+    for block, places in maps.items():
+        found[f"logits/{block}"] = places.mean((1, 2)).cpu().numpy()
+        found[f"map/{block}"] = places.half().cpu().numpy()
+        found[f"feature/{block}"] = features[block].mean((1, 2)).cpu().numpy()
+    return found, features
 
 
 @torch.inference_mode()
@@ -84,12 +98,12 @@ def read(model: Backend, readout: Readout, image: np.ndarray, seed: int, draws: 
     for draw in range(draws):
         x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
         with capture(model, readout.blocks, lambda value: value.float().mean((-2, -1)), stop=False) as taps:
-            taken = taps(x, levels)
+            taken = taps(x, levels, readout.condition)
             assert taps.made is not None
             errors.append(((taps.made - x0) ** 2).mean((1, 2, 3)).cpu().numpy())
         for block, value in taken.items():
-            weight, bias = _stacked(readout, block)
-            logits.setdefault(block, []).append((torch.einsum("sd,skd->sk", value, weight.to(value)) + bias.to(value)).cpu().numpy())
+            weight, bias = _stacked(readout, block, value)
+            logits.setdefault(block, []).append((torch.einsum("sd,skd->sk", value, weight) + bias).cpu().numpy())
     found = {"error": np.stack(errors)}
     for block, parts in logits.items():
         every = np.stack(parts)  # (R, S, K)
@@ -114,24 +128,24 @@ def ensemble(logits: np.ndarray) -> np.ndarray:
     return softmax(np.stack(mean))
 
 
-def _stacked(readout: Readout, block: str) -> tuple[Tensor, Tensor]:
-    """The probes of a block at every level: weights (S, K, D), biases (S, K)."""
-    probes = [readout.probe(level, block) for level in range(len(readout.sigmas))]
-    return torch.from_numpy(np.stack([weight for weight, _ in probes])), torch.from_numpy(np.stack([bias for _, bias in probes]))
+def _stacked(readout: Readout, block: str, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The probes of a block at every level, weights (S, K, D) and biases (S, K), where `like` is."""
+    weight, bias = readout.stacks[block]
+    return torch.from_numpy(weight).to(like), torch.from_numpy(bias).to(like)
 
 
-def _colours(flat: Tensor) -> np.ndarray:
-    """(S, D, P) -> (S, P, 3) uint8: the first three principal components of all places, each cut at its 1st and 99th percentile.
+@torch.inference_mode()
+def colours(features: Tensor) -> np.ndarray:
+    """(S, h, w, D) -> (S, h, w, 3) uint8: the first three principal components of all places, each from -2 to 2 of its standard deviations.
 
     A component's sign is not determined; here its largest weight is positive.
     """
-    rows = flat.transpose(1, 2).reshape(-1, flat.shape[1])
+    rows = features.flatten(0, 2)
     rows = rows - rows.mean(0)
-    _, vectors = torch.linalg.eigh((rows.T @ rows).double())
+    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
     axes = vectors[:, -3:].flip(1)
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    scores = (rows @ axes.to(rows)).cpu().numpy()
-    low, high = np.percentile(scores, [1, 99], axis=0)
-    colours = 255 * np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1)
-    colours = np.pad(colours, ((0, 0), (0, 3 - colours.shape[1])), constant_values=128)  # a map of fewer than three channels
-    return np.asarray(colours.reshape(flat.shape[0], flat.shape[2], 3).round().astype(np.uint8))
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign() / (2 * values[-3:].flip(0).clamp(min=1e-12).sqrt())
+    scores = rows @ axes
+    found = torch.full((len(rows), 3), 128, dtype=torch.uint8)  # a map may have fewer than three channels
+    found[:, : scores.shape[1]] = ((scores.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return found.reshape(*features.shape[:-1], 3).numpy()

@@ -56,6 +56,31 @@ BENCHMARKS = {
         ),
         Benchmark("two-lanes", "two_lanes", "(a question while a sweep runs, less one batch) over the question alone", 1.3, False),
         Benchmark("idle-lane", "two_lanes", "speed of a sweep as a job, nobody asking, over the plain loop", 0.97, True, "throughput"),
+        Benchmark(
+            "image-strip",
+            "own_image",
+            "seconds from a photograph to strip, class curves and neighbours, warm worker, over 16 bare forward passes",
+            1.5,
+            False,
+            "strip",
+        ),
+        Benchmark(
+            "cam-grid",
+            "own_image",
+            "CPU seconds of class activation maps of all blocks at 16 levels over 16 bare forward passes",
+            1.1,
+            False,
+            "maps",
+        ),
+        Benchmark("attribution", "attribution", "CPU seconds of every map over 8 draws of ε over captum's by hand", 1.05, False),
+        Benchmark(
+            "attribution-memory",
+            "attribution",
+            "memory of Integrated Gradients with 64 steps over that of one batch",
+            1.2,
+            False,
+            "memory",
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from captum.attr import IntegratedGradients, Occlusion
 from torch import Tensor, nn
 
 from analysis.attribution import METHODS, Settings, attribute, baseline, class_activation_map, methods_for
+from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.crew import Dropped
 from analysis.errors import InvalidData, InvalidRequest, UnknownName
@@ -293,3 +295,14 @@ def test_what_a_method_costs_is_what_it_takes(tiny: Backend) -> None:
         attribute(probed, image, method, SETTINGS)
         handle.remove()
         assert sum(seen) == METHODS[method].passes(SETTINGS, 8)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_maps_on_a_gpu_are_those_on_the_cpu(tiny: Backend, tiny_folder: Path) -> None:
+    """float32 sums in another order, and TF32 nowhere; SmoothGrad's noise is each device's own."""
+    probed, image = small(tiny)
+    there = probed.changed(backend=open_backend(str(tiny_folder), device="cuda"))
+    for method in set(methods_for(tiny)) - {"noise_tunnel"}:
+        found = attribute(there, image, method, SETTINGS).cpu()
+        torch.testing.assert_close(found, attribute(probed, image, method, SETTINGS), atol=1e-4, rtol=1e-3)

@@ -48,13 +48,13 @@ class TwoPoints(Backend):
 def sign(name: str = "sign") -> Asked:
     """Whether the feature is below or above 0, at any level."""
     probes = {(level, "out"): (np.array([[-1.0], [1.0]]), np.zeros(2)) for level in range(2)}
-    return Asked(name, Readout(("minus", "plus"), (0.01, 20.0), "1", probes), "out")
+    return Asked(name, Readout(("minus", "plus"), (0.01, 20.0), "1", "none", probes), "out")
 
 
 def which(*sigmas: float) -> Asked:
     """Not what the feature is, but which level's probe was asked."""
     probes = {(level, "out"): (np.zeros((len(sigmas), 1)), np.eye(len(sigmas))[level]) for level in range(len(sigmas))}
-    return Asked("which", Readout(tuple(str(sigma) for sigma in sigmas), sigmas, "1", probes), "out")
+    return Asked("which", Readout(tuple(str(sigma) for sigma in sigmas), sigmas, "1", "none", probes), "out")
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def test_a_study_keeps_the_errors_of_its_test_images(small_study: Study, request
     found, bench = gauge.held_out(small_study), Bench(request_small, store)
     assert found is not None
     assert found.shape == (3, 80)
-    view = views.view(bench.model, of_study(small_study), bench.dataset.images[bench.dataset.rows(bench.test[4:5])][0])
+    view = views.view(bench.model, of_study(small_study), bench.dataset.images[bench.dataset.rows(bench.test[4:5])][0])[0]
     np.testing.assert_allclose(found[:, 4], view["error"], rtol=1e-4)
     assert (load(gauge.measure(bench))["errors"] == found).all()
 
@@ -45,7 +45,7 @@ def test_digits_are_at_home_in_a_model_of_digits_and_noise_is_not(digits: Datase
     model, readout, known = open_backend("digits-ddpm"), of_study(study), gauge.held_out(study)
     assert known is not None
     rows = digits.rows(digits.members("test")[-40:])  # other test images than the 200 that were kept
-    found = [gauge.compare(views.view(model, readout, image)["error"], known).percentile for image in digits.images[rows]]
+    found = [gauge.compare(views.view(model, readout, image)[0]["error"], known).percentile for image in digits.images[rows]]
     assert 30 < np.mean(found) < 70  # uniform: 50 with a standard error of 4.6
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    assert not gauge.compare(views.view(model, readout, noise)["error"], known).at_home
+    assert not gauge.compare(views.view(model, readout, noise)[0]["error"], known).at_home

@@ -35,6 +35,7 @@ LIGHT = {
     "questions",
     "exhibit",
     "panels",
+    "leaflet",
     "uploads",
     "literature",
     "wall",

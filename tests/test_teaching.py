@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,13 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset
 from analysis.errors import InvalidData
-from analysis.readout import of_arrays
+from analysis.readout import Readout, of_arrays, of_study
+from analysis.studies import Study
 from analysis.views import view
 
 SIGMAS = (0.05, 0.5, 5.0)
+OF_ONE = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "up1.res0")]))
+LIKE = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "mid.res1"), (0, "up0.res0")]))  # which blocks and levels
 
 
 def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +26,7 @@ def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tu
 
 
 def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 3, block: str = "up0.res0") -> teaching.Taught:
-    return finished(teaching.teach(model, images, labels, ["a", "b"], SIGMAS, ["mid.res1", "up0.res0"], block, draws))
+    return finished(teaching.teach(model, images, labels, ["a", "b"], LIKE, block, draws))
 
 
 def finished(steps: teaching.Progress) -> teaching.Taught:
@@ -33,7 +38,7 @@ def finished(steps: teaching.Progress) -> teaching.Taught:
 
 
 def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Dataset) -> None:
-    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], SIGMAS, ["up1.res0"], "up1.res0")
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], OF_ONE, "up1.res0")
     found = finished(steps)
     assert found.curve[0][0] > 0.9
     assert found.verdict.n_test == 10
@@ -43,7 +48,7 @@ def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Data
 def test_the_taught_probe_reads_its_own_images(tiny: Backend, digits: Dataset) -> None:
     images, labels = handful(digits, 4)
     readout = taught(tiny, images, labels).readout
-    read = [view(tiny, readout, image)["logits/mid.res1"][0].argmax() for image in images]
+    read = [view(tiny, readout, image)[0]["logits/mid.res1"][0].argmax() for image in images]
     assert (np.array(read) == labels).all()
 
 
@@ -55,14 +60,16 @@ def test_an_image_is_never_scored_by_a_probe_that_was_fitted_on_it() -> None:
 
 
 def test_an_interval_is_never_narrower_than_so_few_images_allow(digits: Dataset) -> None:
-    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], SIGMAS, ["up1.res0"], "up1.res0")
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], OF_ONE, "up1.res0")
     mean, low, high = finished(steps).curve
     assert mean[0] == high[0] == 1
     assert low[0] == pytest.approx(0.722, abs=1e-3)  # Wilson's of ten of ten
 
 
 def test_no_rise_smaller_than_one_image_can_be_seen(digits: Dataset) -> None:
-    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], (0.01, 0.02, 0.05), ["up1.res0"], "up1.res0")
+    steps = teaching.teach(
+        open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], replace(OF_ONE, sigmas=(0.01, 0.02, 0.05)), "up1.res0"
+    )
     assert finished(steps).verdict.detectable == 0.1
 
 
@@ -74,13 +81,13 @@ def test_every_image_is_scored_once(count: int) -> None:
     assert all(not set(train) & set(test) for train, test in teaching.splits(labels))
 
 
-def test_probes_that_were_sent_are_the_same(tiny: Backend, digits: Dataset) -> None:
-    readout = taught(tiny, *handful(digits, 3), draws=2).readout
-    back = of_arrays({**readout.arrays(), "image": np.zeros(3)}, readout.classes, SIGMAS)
+def test_probes_that_were_sent_are_the_same(small_study: Study) -> None:
+    readout = of_study(small_study)
+    back = of_arrays({**readout.arrays(), "image": np.zeros(3)}, readout.classes, small_study)
     assert back is not None
     assert back.blocks == readout.blocks
     assert all((back.probes[key][0] == readout.probes[key][0]).all() for key in readout.probes)
-    assert of_arrays({"image": np.zeros(3)}, (), SIGMAS) is None
+    assert of_arrays({"image": np.zeros(3)}, (), small_study) is None
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import adding, album, asking, link, maps, opening, seen, taught, teach
+from app.components import adding, album, asking, leaflet, link, maps, opening, seen, taught, teach
 from app.components import bench as lab
 from app.components.looked import Looked, Probes, waiting
 from app.components.runs import Run, runs
@@ -20,7 +20,8 @@ def page() -> None:
         found = runs()
         opening.from_link(found)
         bench = lab.choose(*opening.places(found))
-        known = {run.key: run for run in found if run.study and run.place == (bench.backend, bench.dataset)}
+        here = [run for run in found if run.study and run.place == (bench.backend, bench.dataset)]
+        known = {run.key: run for run in here if run.request["input"] == "noisy"}  # an image is shown as its probes were taught
         if not known:
             st.info(
                 "Nothing has been measured for this model and data yet, so there are no probes to read images with. "
@@ -86,6 +87,10 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
     if asked.error or asked.answer is None:
         _wait(asked, study)
         return
+    colours = asking.look({"ask": "colours", "study": study.key}, device, save({"image": image}), patience=1.5)
+    if colours.answer is None:
+        _wait(colours, study)
+        return
     draws = asking.look(probes.question("draws"), device, data, patience=0.6)
     said, back = asked.answer
     looked = Looked(
@@ -93,6 +98,7 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
         image=image,
         name=shot.name,
         view=load(back),
+        colours=load(colours.answer[1]),
         draws=load(draws.answer[1]) if draws.answer else None,
         fit=said["fit"],
         block=block,
@@ -101,6 +107,7 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
         label=probes.members.get(shot.key) if probes.arrays else shot.labels.get(study.facts["receipt"]["label_set"]),
         probes=probes,
     )
+    leaflet.begin()
     if seen.unlike(looked):
         adding.instead(study)
     seen.numbers(looked)
@@ -114,9 +121,15 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
         waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
     seen.neighbours(looked, device)
-    if draws.answer:
-        pace = st.session_state.setdefault("pace", {})[study.key] = draws.answer[0]["pace"]
-        maps.show(looked, device, pace)
+    pace = draws.answer[0]["pace"] if draws.answer else None
+    if pace is not None:
+        st.session_state.setdefault("pace", {})[study.key] = pace
+    maps.show(looked, device, pace)
+    receipt = study.facts["receipt"]
+    own = f"taught in this session: {', '.join(probes.classes)}" if probes.arrays else f"{receipt['dataset']}, {study.key}"
+    facts = [("Image", shot.name), ("Model", f"{study.card.name}, {receipt['revision']}"), ("Probes", own)]
+    facts += [("Block", block), ("Noise level", f"σ = {looked.sigma:.4g}"), ("Draws of noise", "8, seed 0")]
+    leaflet.buttons(f"{shot.name} in {study.card.name}", facts)
 
 
 page()

@@ -17,7 +17,7 @@ from app.components.album import Shot
 from app.components.looked import gallery, waiting
 
 CUTS = {"crop": "Middle square", "fit": "All of it", "box": "A square of mine"}
-PREVIEW = 240  # pixels
+PREVIEW, DRAWN_ON = 240, 480  # pixels
 TURN = Lock()
 NATURAL = "cifar10-ddpm"
 PARTS = {  # what an image of `shapes` is made of
@@ -116,7 +116,7 @@ def frame(shot: Shot, side: int) -> np.ndarray:
     """The part of an image that the model reads, (side, side, 3) uint8, chosen and shown where there is a choice."""
     if shot.pixels.shape == (side, side, 3):
         return shot.pixels
-    left, right = st.columns([1, 2], vertical_alignment="center")
+    left, right = st.columns([1, 2])
     with right:
         cut = st.segmented_control(
             "What the model reads", list(CUTS), required=True, default="crop", format_func=CUTS.__getitem__, key=f"cut-{shot.key}"
@@ -138,23 +138,47 @@ def frame(shot: Shot, side: int) -> np.ndarray:
 
 
 def _box(shot: Shot) -> tuple[int, int, int]:
-    """A square (left, top, edge) in pixels of the image, set with sliders."""
+    """A square (left, top, edge) in pixels of the image, drawn on it or set with sliders."""
     height, width = shot.pixels.shape[:2]
     short = min(height, width)
-    edge = st.slider("Side of the square", min(16, short), short, max(min(16, short), short // 2), key=f"edge-{shot.key}")
-    left = st.slider("From the left", 0, max(1, width - edge), (width - edge) // 2, key=f"left-{shot.key}")
-    top = st.slider("From the top", 0, max(1, height - edge), (height - edge) // 2, key=f"top-{shot.key}")
+    figure = panels.drawing_figure(_small(shot.pixels, DRAWN_ON), width, height)
+    alt = f"{shot.name}: draw a box on it, or use the sliders below."
+    event = st.plotly_chart(
+        figure, key=f"box-{shot.key}", alt=alt, config={"displayModeBar": False}, on_select="rerun", selection_mode="box"
+    )
+    drawn = event.selection.box if event else []
+    if drawn and st.session_state.get(f"drawn-{shot.key}") != drawn[0]:
+        st.session_state[f"drawn-{shot.key}"] = drawn[0]
+        across, down = (sorted(int(value) for value in drawn[0][side]) for side in "xy")
+        edge = min(max(across[1] - across[0], down[1] - down[0], min(16, short)), short)
+        middle = [(low + high) // 2 for low, high in (across, down)]
+        st.session_state[f"edge-{shot.key}"] = edge
+        st.session_state[f"left-{shot.key}"] = min(max(0, middle[0] - edge // 2), width - edge)
+        st.session_state[f"top-{shot.key}"] = min(max(0, middle[1] - edge // 2), height - edge)
+    half = max(min(16, short), short // 2)
+    for name, first in (("edge", half), ("left", (width - half) // 2), ("top", (height - half) // 2)):
+        st.session_state.setdefault(f"{name}-{shot.key}", first)
+    edge = st.slider("Side of the square", min(16, short), short, key=f"edge-{shot.key}") if short > 16 else short
+    for name, room in (("left", width - edge), ("top", height - edge)):
+        st.session_state[f"{name}-{shot.key}"] = min(st.session_state[f"{name}-{shot.key}"], max(1, room))
+    left = st.slider("From the left", 0, max(1, width - edge), key=f"left-{shot.key}")
+    top = st.slider("From the top", 0, max(1, height - edge), key=f"top-{shot.key}")
     return int(left), int(top), int(edge)
 
 
 def preview(pixels: np.ndarray, square: tuple[int, int, int]) -> np.ndarray:
     """The image small, with what is read in a frame; (h, w, 3) uint8."""
-    height, width = pixels.shape[:2]
-    scale = PREVIEW / max(height, width)
-    small = Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale))))
-    left, top, edge = (value * scale for value in square)
+    small = Image.fromarray(_small(pixels, PREVIEW))
+    left, top, edge = (value * PREVIEW / max(pixels.shape[:2]) for value in square)
     ImageDraw.Draw(small).rectangle((left, top, left + edge - 1, top + edge - 1), outline=panels.MARK, width=3)
     return np.asarray(small)
+
+
+def _small(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """The image at a size for the screen."""
+    height, width = pixels.shape[:2]
+    scale = longest / max(height, width)
+    return np.asarray(Image.fromarray(pixels).resize((max(1, round(width * scale)), max(1, round(height * scale)))))
 
 
 def instead(study: Study) -> None:

@@ -81,6 +81,7 @@ def choose(shots: dict[str, Shot]) -> Shot:
             list(shots),
             key="image-key",
             required=True,
+            persist_state="session",
             format_func=lambda key: f"![{shots[key].name}]({thumb(shots[key])})",
         )
     return shots[st.session_state["image-key"]]

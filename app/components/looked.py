@@ -44,6 +44,7 @@ class Looked:
     image: np.ndarray  # (h, w, 3) uint8, as the model reads it
     name: str
     view: Arrays
+    colours: Arrays  # of each block's features
     draws: Arrays | None  # over several ε, when it has come
     fit: Mapping[str, Any] | None
     block: str
@@ -80,7 +81,13 @@ class Looked:
 
 def rank(fit: Mapping[str, Any]) -> str:
     """Where an image stands among held-out ones, in words."""
-    return "above all" if fit["percentile"] == 100 else "below all" if fit["percentile"] == 0 else f"above {fit['percentile']:.0f} %"
+    return (
+        "above all"
+        if fit["percentile"] == 100
+        else "below all"
+        if fit["percentile"] == 0
+        else f"above {fit['percentile']:.{1 if fit['percentile'] > 99 or fit['percentile'] < 1 else 0}f} %"
+    )
 
 
 def percent(share: float) -> str:

@@ -10,8 +10,7 @@ import streamlit as st
 from safetensors.numpy import load
 
 from analysis import panels
-from app.components import asking
-from app.components.curve import toolbar
+from app.components import asking, leaflet
 from app.components.looked import Looked, chosen_class, fingerprint, following, waiting
 from app.components.words import duration
 
@@ -24,11 +23,12 @@ TARGETS = {
 AROUND = {"five": "Five levels", "all": "Every level"}
 BASELINES = {"grey": "mid-grey", "blurred": "blurred"}
 WITH_BASELINE = ("integrated_gradients", "occlusion")
+LEAST = 8  # draws of the two that speak of pixels
 BACKWARD = 1.5  # a pass with its gradient is counted as two; with all its bookkeeping it takes about three
 
 
-def show(looked: Looked, device: str, pace: float) -> None:
-    """Controls, cost and button; then the maps as they come."""
+def show(looked: Looked, device: str, pace: float | None) -> None:
+    """Controls, cost and button; then the maps as they come. `pace` is the seconds of a pass, where that is known."""
     st.subheader("Which pixels decided?", anchor=False)
     asked = asking.look({"ask": "methods", "study": looked.study.key}, device, patience=0.6)
     if asked.answer is None:
@@ -40,9 +40,8 @@ def show(looked: Looked, device: str, pace: float) -> None:
         return
     method = methods[question["method"]]
     passes = method["passes"] * question["draws"] * len(question["levels"])
-    st.caption(
-        f"{passes:,.0f} passes of this image, about {duration(max(1, passes * pace * BACKWARD))}. Maps come one noise level at a time."
-    )
+    long = "" if pace is None else f", about {duration(max(1, passes * pace * BACKWARD))}"
+    st.caption(f"{passes:,.0f} passes of this image{long}. Maps come one noise level at a time.")
     data = looked.probes.data(looked.image)
     name = f"{looked.study.key}:{fingerprint(data)}"
     with st.container(horizontal=True):
@@ -75,7 +74,8 @@ def _controls(looked: Looked, methods: Mapping[str, Any]) -> dict[str, Any] | No
             target["index"] = int(st.number_input("Channel", 0, channels - 1, 0, key="target-channel", width=140))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         around = st.segmented_control("At", list(AROUND), required=True, default="five", format_func=AROUND.__getitem__, key="around")
-        draws = int(st.number_input("Draws of noise", 2, 32, 8, key="map-draws", width=140))
+        least = LEAST if method in WITH_BASELINE else 2
+        draws = int(st.number_input("Draws of noise", least, 32, max(least, 8), key=f"map-draws-{least}", width=140))
         settings: dict[str, Any] = {}
         if method in WITH_BASELINE:
             settings["baseline"] = st.segmented_control("Nothing is", list(BASELINES), required=True, default="grey", format_func=BASELINES.__getitem__, key="baseline")  # fmt: skip
@@ -128,14 +128,14 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     chosen = levels.index(looked.level) if looked.level in levels else -1
     figure = panels.grid_figure(rows, shown, looked.axis, (None, chosen), bar, side=110)  # type: ignore[arg-type]
     says = f"{method['label']} of {_target(question, looked)}, block {question['block']}, mean over {question['draws']} draws of noise."
-    st.plotly_chart(figure, key="maps", alt=f"{says} {len(levels)} noise levels side by side.", config=toolbar())
     sure = np.mean([arrays[f"sure/{level}"].mean() for level in levels])
     gaps = found[0].get("gaps") or {}
     told = f" Completeness gap {max(gaps.values()):.2g} at most." if gaps else ""
     place = "" if method["kind"] == "pixels" else " A place in a block is not a pixel of the image."
-    st.caption(
-        f"{says} One colour scale for all levels. Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it).{told}{place}"
-    )
+    grey = f"Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it)."
+    leaflet.sheet("Maps", rows)
+    alt = f"{says} {len(levels)} noise levels side by side."
+    leaflet.chart(figure, "maps", alt, f"{says} One colour scale for all levels. {grey}{told}{place}", wide=True)
 
 
 def _target(question: Mapping[str, Any], looked: Looked) -> str:
@@ -177,10 +177,10 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
             f"Pixels taken out in the map's order: the answer's mean is {curves['deletion_area']:.2f}; put in: {curves['insertion_area']:.2f}; "
             f"taken out in random orders: {curves['random_area']:.2f} ± {curves['random_area_spread']:.2f}."
         )
-        st.plotly_chart(panels.deletion_figure(curves), key="deletion", alt=says, config=toolbar())
-        st.caption(
-            f"{says} A map that finds what matters falls below the random orders when it takes out, and stands above them when it puts in."
-        )
+        leaflet.note("heading", f"Should you believe {label} at σ = {sigma:.2g}?")
+        leaflet.note("table", [(name, value) for name, value, _ in _numbers(told)])
+        means = "A map that finds what matters falls below the random orders when it takes out, and stands above them when it puts in."
+        leaflet.chart(panels.deletion_figure(curves), "deletion", says, f"{says} {means}")
 
 
 def _numbers(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -9,8 +9,7 @@ import streamlit as st
 from safetensors.numpy import load
 
 from analysis import panels
-from app.components import asking
-from app.components.curve import toolbar
+from app.components import asking, leaflet
 from app.components.looked import Looked, chosen_class, gallery, percent, plain, rank, sentence, waiting
 
 GRIDS = {"map": "Class activation", "colour": "Colours of the features"}
@@ -42,6 +41,7 @@ def numbers(looked: Looked) -> None:
         )
     with st.container(key="verdict"):
         st.markdown(sentence(looked))
+    leaflet.note("text", plain(sentence(looked)))
 
 
 def unlike(looked: Looked) -> bool:
@@ -63,6 +63,7 @@ def unlike(looked: Looked) -> bool:
         f"{fit['count']} held-out images of {data}, as it does with plain surfaces. What the probes say of it means little."
     )
     st.warning(why, icon=":material/travel_explore:")
+    leaflet.note("text", plain(why))
     return True
 
 
@@ -77,26 +78,26 @@ def here(looked: Looked) -> None:
         (
             f"where “{looked.classes[k]}”",
             "Class activation in this block",
-            panels.signed(looked.view[f"map/{looked.block}"][looked.level, k], limit),
+            panels.signed(looked.view[f"map/{looked.block}"][looked.level, ..., k], limit),
         ),
-        ("colours of features", "First three principal components of the block's map", looked.view[f"colour/{looked.block}"][looked.level]),
+        ("colours of features", "First three principal components of the block's map", looked.colours[looked.block][looked.level]),
     ]
-    st.html(gallery([(name, about, panels.uri(pixels, 128)) for name, about, pixels in tiles]))
+    leaflet.pictures(gallery([(name, about, panels.uri(pixels, 128)) for name, about, pixels in tiles]), f"At σ = {looked.sigma:.2g}.")
 
 
 def strip(looked: Looked) -> None:
     """What the network is shown and what it makes of it, at every level; a click on one chooses the level."""
     rows = {"shown": looked.view["seen"], "denoised": looked.view["made"]}
-    figure = panels.grid_figure(rows, looked.levels, looked.axis, (None, looked.level), side=64)  # type: ignore[arg-type]
+    figure = panels.grid_figure(rows, looked.levels, looked.axis, (None, looked.level), side=56)  # type: ignore[arg-type]
     low, high = looked.levels[0]["sigma"], looked.levels[-1]["sigma"]
     alt = f"{looked.name} at {len(looked.levels)} noise levels, σ = {low:.2g} to {high:.2g}: above, what the network is shown; below, what it takes the clean image to be."
-    _clickable(figure, "strip-own", alt, list(rows), looked)
-    st.caption(f"{alt} A click on a level shows it everywhere.")
+    leaflet.sheet("Strip", rows)
+    _clickable(figure, "strip-own", alt, f"{alt} A click on a level shows it everywhere.", list(rows), looked)
 
 
-def _clickable(figure: Any, key: str, alt: str, names: list[str], looked: Looked) -> None:
+def _clickable(figure: Any, key: str, alt: str, caption: str, names: list[str], looked: Looked) -> None:
     """A grid of pictures whose click chooses level, and block where rows are blocks."""
-    event = st.plotly_chart(figure, key=key, alt=alt, config=toolbar(), on_select="rerun", selection_mode="points")
+    event = leaflet.chart(figure, key, alt, caption, wide=True, on_select="rerun", selection_mode="points")
     points = event.selection.points if event else []
     if not points or st.session_state.get(f"{key}-taken") == (point := (points[0]["x"], points[0]["y"])):
         return
@@ -119,16 +120,13 @@ def curves(looked: Looked) -> None:
     with left:
         figure = panels.classes_figure(shown, spread, looked.classes, looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
         alt = f"Class probabilities over noise: {plain(sentence(looked))}"
-        st.plotly_chart(figure, key="classes", alt=alt, config=toolbar())
-        st.caption(
-            f"Class probabilities. {'Bands: one standard deviation over 8 draws of noise.' if looked.draws is not None else 'One draw of noise.'}"
-        )
+        drawn = "Bands: one standard deviation over 8 draws of noise." if looked.draws is not None else "One draw of noise."
+        leaflet.chart(figure, "classes", alt, f"Class probabilities. {drawn}")
     with right:
         fit = looked.fit or {"band": [], "count": 0}
         figure = panels.error_figure(looked.view["error"], fit["band"], fit["count"], looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
         alt = "Denoising error over noise" + (f": {rank(looked.fit)} of held-out images." if looked.fit else ".")
-        st.plotly_chart(figure, key="error", alt=alt, config=toolbar())
-        st.caption("Mean squared error of x̂₀, pixels from -1 to 1.")
+        leaflet.chart(figure, "error", alt, "Mean squared error of x̂₀, pixels from -1 to 1.")
 
 
 def blocks(looked: Looked) -> None:
@@ -139,21 +137,21 @@ def blocks(looked: Looked) -> None:
             st.selectbox("Class", ["as read", *looked.classes], key="class", width=160)
     if what == "map":
         k = chosen_class(looked)
-        maps = {block: looked.view[f"map/{block}"][:, k] for block in looked.blocks}
+        maps = {block: looked.view[f"map/{block}"][..., k] for block in looked.blocks}
         rows = {block: panels.signed(values, panels.limit_of([values])) for block, values in maps.items()}
         about = (
             f"Where in each block its probe reads “{looked.classes[k]}”: the class activation map, whose mean over places is the logit. "
             "A place in a block is not a pixel of the image: deep blocks see far around it. One colour scale a block."
         )
     else:
-        rows = {block: looked.view[f"colour/{block}"] for block in looked.blocks}
+        rows = {block: looked.colours[block] for block in looked.blocks}
         about = "Features of each block in colour: the first three principal components of its places, one basis for all levels of a block."
     chosen = (looked.block, looked.level)
     figure = panels.grid_figure(
         rows, looked.levels, looked.axis, chosen, panels.Bar("evidence", ("against", "for")) if what == "map" else None, side=40
     )  # type: ignore[arg-type]
-    _clickable(figure, f"blocks-{what}", f"{about} {len(rows)} blocks by {len(looked.levels)} noise levels.", list(rows), looked)
-    st.caption(f"{about} A click chooses block and level.")
+    alt = f"{about} {len(rows)} blocks by {len(looked.levels)} noise levels."
+    _clickable(figure, f"blocks-{what}", alt, f"{about} A click chooses block and level.", list(rows), looked)
 
 
 def neighbours(looked: Looked, device: str) -> None:
@@ -184,8 +182,9 @@ def neighbours(looked: Looked, device: str) -> None:
         (f"{name} · {distance:.3g}", "", panels.uri(image, 96))
         for name, distance, image in zip(said["names"], said["distances"], images, strict=True)
     ]
-    st.html(gallery(tiles, small=True))
     kind = "training images" if said["kind"] == "training" else "images that the model generated, because the data are not on this machine"
-    st.caption(
+    says = (
         f"The nearest of {said['of']:,} {kind}, in block {looked.block} at σ = {looked.sigma:.2g}, with what they are and their distance."
     )
+    leaflet.pictures(gallery(tiles, small=True), says)
+    st.caption(says)

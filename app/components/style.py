@@ -19,6 +19,8 @@ STYLE = """<style>
 .tiles figure { margin: 0; max-width: 240px; }
 .tiles img { height: 128px; max-width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
 .tiles figcaption { font-size: .8rem; opacity: .8; max-width: 128px; }
+[class*="st-key-wide-"] { overflow-x: auto; }
+[class*="st-key-wide-"] > div { min-width: 640px; }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }

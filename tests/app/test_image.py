@@ -222,3 +222,69 @@ def test_the_small_pictures_are_the_images(digits: Dataset) -> None:
     shot = Shot("x", digits.images[0], GENERATED)
     picture = Image.open(io.BytesIO(base64.b64decode(thumb(shot).partition(",")[2])))
     assert np.array_equal(np.asarray(picture)[2::5, 2::5], digits.images[0])
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    next(button for button in page.button if button.label == label).click()
+    return settle(page.run())
+
+
+def captions(page: AppTest) -> str:
+    return " ".join(caption.value for caption in page.caption)
+
+
+def test_maps_are_made_on_a_click_and_say_what_they_are() -> None:
+    page = visit()
+    assert "2,640 passes of this image, about" in captions(page)
+    assert "mean over 8 draws" not in captions(page)
+    page = press(page, "Explain")
+    assert not page.exception
+    assert "Integrated Gradients of “0”, block up1.res0, mean over 8 draws of noise" in captions(page)
+    assert "Completeness gap" in captions(page)
+
+
+@pytest.mark.parametrize("target", ["difference", "channel", "loss"])
+def test_every_target_can_be_chosen(target: str) -> None:
+    page = visit()
+    page.session_state["target"], page.session_state["method"], page.session_state["map-draws-2"] = target, "saliency", 2
+    page = press(settle(page.run()), "Explain")
+    assert not page.exception
+    words = {"difference": "“0” rather than “", "channel": "channel 0", "loss": "the denoising loss"}
+    assert f"Saliency of {words[target]}" in captions(page)
+
+
+def test_the_checks_say_whether_to_believe_a_map_and_mark_one_that_hardly_changes() -> None:
+    page = visit()
+    page.session_state["method"] = "layer_activation"
+    page = press(settle(page.run()), "Should you believe it?")
+    assert not page.exception
+    assert any("hardly changes" in warning.value for warning in page.warning)
+    assert "Like a random probe's" in [metric.label for metric in page.metric]
+
+
+def test_a_map_that_is_cancelled_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threading import Event
+
+    page, gate = visit(), Event()
+
+    def slow(root: Path, device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        if question["ask"] == "explain":
+            gate.wait(5)
+        return worker(root, device, question, data)
+
+    monkeypatch.setattr(asking, "ask", slow)
+    next(button for button in page.button if button.label == "Explain").click()
+    page.run()
+    next(button for button in page.button if button.label == "Cancel").click()
+    page.run()
+    gate.set()
+    assert "explaining" not in page.session_state
+    assert [asked.wanted for name, asked in page.session_state["asked"].items() if "explain" in name] == [False]
+
+
+def test_what_is_on_the_page_is_noted_for_the_report() -> None:
+    page = visit()
+    kinds = [part.kind for part in page.session_state["leaflet"]]
+    assert kinds.count("figure") == 4
+    assert kinds.count("html") == 2
+    assert list(page.session_state["sheets"]) == ["Strip"]

@@ -260,10 +260,15 @@ def test_nothing_is_written(digits: Dataset, tmp_path: Path) -> None:
 
 def test_maps_with_the_taught_probe_are_of_its_classes(digits: Dataset) -> None:
     page = press(press(dropped(digits), "Teach"), "Read images with it")
-    page.selectbox(key="method").set_value("cam" if "cam" in page.selectbox(key="method").options else page.selectbox(key="method").value)
     page = press(page, "Explain")
     assert not page.exception
     assert "of “zero”" in texts(page) or "of “one”" in texts(page)
+
+
+def test_a_map_with_the_taught_probe_is_checked(digits: Dataset) -> None:
+    page = press(press(press(dropped(digits), "Teach"), "Read images with it"), "Should you believe it?")
+    assert not page.exception
+    assert "Infidelity" in [metric.label for metric in page.metric]
 
 
 def test_the_runs_probes_and_the_taught_ones_read_in_turn(digits: Dataset) -> None:
@@ -284,9 +289,7 @@ def test_the_numbers_are_those_of_the_library(digits: Dataset) -> None:
 
     study = find_study("digits")
     images, readout = np.stack(few(digits, 0) + few(digits, 1)), of_study(study)
-    steps = teaching.teach(
-        open_backend("digits-ddpm"), images, np.repeat([0, 1], 5), ["a", "b"], readout.sigmas, readout.blocks, "up1.res0"
-    )
+    steps = teaching.teach(open_backend("digits-ddpm"), images, np.repeat([0, 1], 5), ["a", "b"], readout, "up1.res0")
     try:
         while True:
             next(steps)
