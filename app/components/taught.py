@@ -53,8 +53,9 @@ def choose(study: Study) -> Probes:
     if taught is None:
         return own
     names = {OWN: "the run's probes", TAUGHT: f"taught: {taught.title}"}
+    st.session_state.setdefault("read-with", OWN)
     chosen = st.segmented_control(
-        "Read with", list(names), required=True, default=OWN, format_func=names.__getitem__, key="read-with", persist_state="session"
+        "Read with", list(names), required=True, format_func=names.__getitem__, key="read-with", persist_state="session"
     )
     if chosen == OWN:
         return own
