@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from .costs import estimate
+from .dreams import Dreams
 from .errors import InvalidRequest
 from .explanations import Explanations
 from .features import load_x0
@@ -36,6 +37,7 @@ class Answers:
             **{"cost": self.cost, "strip": self.strip},
             **self.own.answers,
             **Explanations(self.own).answers,
+            **Dreams(self.own).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

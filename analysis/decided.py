@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from .backends.base import Backend
-from .deciding import Reading, Watcher, ask, join
+from .deciding import Reading, Trajectory, Watcher, ask, join
 from .devices import describe_device
 from .errors import InvalidRequest
 from .generated import Progress, model_of
@@ -36,18 +36,34 @@ def measure(
     errors too. At each level those of `probe_sigma` were asked; `outside` is beyond them all. Raises InvalidRequest for
     fewer than two samples, two studies of one label set, or a study whose probes read other passes than a sampler makes.
     """
+    way = measuring(studies, model, count, seed, sampler, steps)
+    while True:
+        try:
+            done = next(way)
+        except StopIteration as end:
+            return end.value
+        if progress:
+            progress(done, count, "")
+
+
+def measuring(
+    studies: Sequence[Study], model: Backend, count: int, seed: int, sampler: Sampler, steps: int, batch: int = 64
+) -> Generator[int, None, dict[str, dict[str, Any]]]:
+    """What `measure` gives, a batch of samples at a time: yields how many are done."""
     if count < 2:
         raise InvalidRequest(f"count is {count}; allowed: at least 2.")
     for study in studies:
-        _check(study, model)
-    watcher, began, parts = Watcher(model, [ask(study) for study in studies], sampler, steps, pictures=False), time.perf_counter(), []
-    for part in watcher.watch(range(count), seed):
-        parts.append(part)
-        if progress:
-            progress(sum(len(done.x0) for done in parts), count, "")
+        check(study, model)
+    watcher = Watcher(model, [ask(study) for study in studies], sampler, steps, batch, pictures=False)
+    spent, parts = 0.0, list[Trajectory]()
+    for at in range(0, count, batch):
+        began, end = time.perf_counter(), min(count, at + batch)
+        parts += watcher.watch(range(at, end), seed)
+        spent += time.perf_counter() - began
+        yield end
     whole = join(parts)
     common: dict[str, Any] = {"count": count, "seed": seed, "sampler": sampler, "steps": steps}
-    common |= {"device": describe_device(str(model.device)), "seconds": round(time.perf_counter() - began, 1)}
+    common |= {"device": describe_device(str(model.device)), "seconds": round(spent, 1)}
     found = {}
     for study, one in zip(studies, watcher.asked, strict=True):
         reading = whole.readings[one.name]
@@ -57,7 +73,7 @@ def measure(
     return found
 
 
-def _check(study: Study, model: Backend) -> None:
+def check(study: Study, model: Backend) -> None:
     """Raises InvalidRequest where the study's probes read other passes than a sampler makes."""
     request, condition = study.facts["request"], sampled_condition(model)
     if (request["input"], request["condition"]) != ("noisy", condition):

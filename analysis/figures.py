@@ -27,7 +27,9 @@ def label(level: Mapping[str, float], axis: Axis) -> str:
     """A noise level as the axis says it, short."""
     if axis == "timestep":
         return f"{level['timestep']:.0f}"
-    return f"{level['log_snr']:.1f}" if axis == "log_snr" else f"{level['sigma']:.2g}"
+    if axis == "log_snr":
+        return f"{round(level['log_snr'], 1) + 0:.1f}"  # 0.0, never -0.0
+    return f"{level['sigma']:.0f}" if level["sigma"] >= 100 else f"{level['sigma']:.2g}"
 
 
 def places(levels: Levels) -> list[float]:

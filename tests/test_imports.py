@@ -36,6 +36,8 @@ LIGHT = {
     "exhibit",
     "panels",
     "leaflet",
+    "deciding_panels",
+    "deciding_player",
     "uploads",
     "literature",
     "wall",

@@ -61,7 +61,7 @@ def look(question: dict[str, Any], device: str, data: bytes = b"", patience: flo
     asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
     ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
-    if name not in asked or not asked[name].wanted:
+    if name not in asked or not asked[name].wanted:  # one that was cancelled goes on where the worker stopped
         while len(asked) >= KEPT:
             asked.pop(next(iter(asked))).wanted = False
         asked[name] = Asked()

@@ -154,13 +154,17 @@ def waiting(asked: asking.Asked, words: str) -> None:
     poll()
 
 
-def following(asked: asking.Asked, what: str, words: str, mark: Callable[[asking.Asked], Any] = lambda asked: None) -> None:
-    """Progress and Cancel, which takes `what` out of the session; the page is drawn anew at the end, or when `mark` changes."""
-    seen_so_far = mark(asked)
+def following(asked: asking.Asked, what: str, words: str, come: Callable[[Mapping[str, Any]], int]) -> None:
+    """Progress and Cancel; the page is drawn anew when more has come, which `come` tells of what is there so far."""
+
+    def so_far() -> int:
+        return come(asked.so_far[0]) if asked.so_far else -1
+
+    before = so_far()
 
     @st.fragment(run_every=0.4)
     def follow() -> None:
-        if asked.ended.is_set() or mark(asked) != seen_so_far:
+        if asked.ended.is_set() or so_far() != before:
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(asked.share, text=words)

@@ -147,8 +147,8 @@ def _target(question: Mapping[str, Any], looked: Looked) -> str:
     return f"channel {target['index']}" if target["kind"] == "channel" else "the denoising loss"
 
 
-def _levels_in(asked: asking.Asked) -> int:
-    return asked.so_far[0].get("drawn", {}).get("level", -1) if asked.so_far else -1
+def _levels_in(told: Mapping[str, Any]) -> int:
+    return int(told.get("drawn", {}).get("level", -1))
 
 
 def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], device: str, data: bytes) -> None:
@@ -157,7 +157,7 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
         st.error(str(asked.error), icon=":material/error:")
         return
     if asked.answer is None:
-        following(asked, "examining", "The map is being checked …")
+        following(asked, "examining", "The map is being checked …", _levels_in)
         return
     told = asked.answer[0]["trust"]
     label, sigma = methods[question["method"]]["label"], looked.levels[question["level"]]["sigma"]

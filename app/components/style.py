@@ -8,7 +8,7 @@ STYLE = """<style>
 .st-key-sketch { position: absolute; inset: 44px 0 auto 0; z-index: 0; pointer-events: none; }
 .st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
-.st-key-verdict, .st-key-why { max-width: 46rem; }
+.st-key-verdict, .st-key-verdict-way, .st-key-why { max-width: 46rem; }
 :is(.st-key-pictures, [class*="st-key-box-picks"]) button img { width: 40px; height: 40px; max-height: 40px; image-rendering: pixelated; }
 :is(.st-key-pictures, [class*="st-key-box-picks"]) button { padding: 2px; height: auto; min-height: 0; border-radius: .4rem; }
 :is(.st-key-pictures, [class*="st-key-box-picks"]) button > div { border-radius: .25rem; }
@@ -18,7 +18,7 @@ STYLE = """<style>
 .tiles.small img { height: 84px; }
 .tiles figure { margin: 0; max-width: 240px; }
 .tiles img { height: 128px; max-width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
-.tiles figcaption { font-size: .8rem; opacity: .8; max-width: 128px; }
+.tiles figcaption { font-size: .8rem; opacity: .8; max-width: 128px; white-space: pre-line; }
 [class*="st-key-wide-"] { overflow-x: auto; }
 [class*="st-key-wide-"] > div { min-width: 640px; }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }

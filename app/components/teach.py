@@ -112,7 +112,7 @@ def _wait(study: Study, device: str) -> None:
         st.error(str(asked.error), icon=":material/error:")
         st.button("Try again", on_click=asking.forget)
     elif asked.answer is None:
-        following(asked, "teaching", "The images are being read at every noise level …")
+        following(asked, "teaching", "The images are being read at every noise level …", lambda _: -1)
     else:
         said, back = asked.answer
         verdict = {name: tuple(value) if isinstance(value, list) else value for name, value in said["verdict"].items()}

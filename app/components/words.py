@@ -29,3 +29,8 @@ def size(count: float | None) -> str:
             return f"{count:.1f} {unit}" if unit in ("MB", "GB") and count < 10 else f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def level(sigma: float) -> str:
+    """A noise level σ, short."""
+    return f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.2g}"
