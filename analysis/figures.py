@@ -226,11 +226,23 @@ def inputs_figure(rows: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis) 
     for name, (colour, dash, marker) in looks.items():
         figure.add_traces(curve_traces(rows[name], levels, f"{name} input", colour, dash, marker))
     level_line(figure, float(rows["noisy"].chance.iloc[0]), "chance", "bottom left")
+    return _accuracy(figure, levels, axis, "test accuracy")
+
+
+def taught_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, block: str, lines: Mapping[str, float]) -> go.Figure:
+    """The curve of a taught probe with its band, and what is right without looking, a line each by its name."""
+    figure = go.Figure(curve_traces(rows, levels, f"block {block}", OKABE_ITO[0], "solid", "circle"))
+    for (name, share), place in zip(lines.items(), ("bottom left", "top left"), strict=False):
+        level_line(figure, share, name, place)
+    return _accuracy(figure, levels, axis, "right, of images left out").update_layout(height=400, showlegend=False)
+
+
+def _accuracy(figure: go.Figure, levels: Levels, axis: Axis, title: str) -> go.Figure:
     return figure.update_layout(
         height=480,
         margin={"l": 8, "r": 8, "t": 48, "b": 8},
         xaxis=noise_axis(levels, axis) | {"automargin": True},
-        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": "test accuracy"}, "automargin": True},
+        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": title}, "automargin": True},
         legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"},
         hovermode="closest",
     )

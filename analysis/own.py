@@ -15,7 +15,7 @@ from . import gauge, known, similarity, teaching, views
 from .backends import open_backend
 from .backends.base import Backend
 from .datasets.base import image_ids
-from .errors import InvalidRequest, NoisescopeError
+from .errors import InvalidRequest, NoisescopeError, UnknownName
 from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
 from .readout import Readout, of_arrays, of_study
@@ -24,6 +24,7 @@ from .store import Store
 from .studies import Study, find_study
 
 EXAMPLES, DRAWS, VIEWED = 24, 8, 4
+STEP = 0.2  # seconds of teaching between two answers
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -48,6 +49,7 @@ class Own:
             "neighbours": self.neighbours,
             "examples": self.examples,
             "compose": self.compose,
+            "teach": self.teach,
         }
 
     def study(self, question: Question) -> Study:
@@ -155,16 +157,21 @@ class Own:
         return {}, pack({"image": image})
 
     def teach(self, question: Question, data: bytes) -> Steps:
-        """A probe of one's own classes (teaching.teach): its curve, verdict and weights."""
+        """A probe of one's own classes (teaching.teach): its curve, verdict and weights. Raises UnknownName for another block."""
         study, arrays = self.study(question), load(data)
-        classes, like = [str(name) for name in question["classes"]], self._readouts(study.key, study.version)
-        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, like, str(question["block"]))
+        classes, block, like = [str(name) for name in question["classes"]], str(question["block"]), self._readouts(study.key, study.version)
+        if block not in like.blocks:
+            raise UnknownName("block of this run", block, like.blocks)
+        steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, like, block)
+        since = time.perf_counter()
         while True:
             try:
                 done, of = next(steps)
             except StopIteration as end:
                 taught: teaching.Taught = end.value
                 break
-            yield {"done": done, "of": of}, b""
+            if time.perf_counter() - since > STEP:
+                yield {"done": done, "of": of}, b""
+                since = time.perf_counter()
         told = {"curve": [part.tolist() for part in taught.curve], "verdict": taught.verdict.to_dict(), "n": len(arrays["labels"])}
         return told, pack(taught.readout.arrays())

@@ -1,7 +1,8 @@
 """A probe taught with a handful of images: its accuracy over noise by cross-validation, and its weights at every block and level.
 
 With so few images none can be kept for testing alone: each is scored by probes that were fitted without it. Up to 20 images
-each is left out in turn, beyond in five folds of even classes. Nothing is chosen: the penalty is C = 1.
+each is left out in turn, beyond in five folds of even classes. Nothing is chosen: the penalty is C = 1. An interval is at least
+Wilson's for as many images: where every image is right in every draw, the bootstrap's alone would have no width.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from sklearn.model_selection import LeaveOneOut, StratifiedKFold
 
 from . import dynamics
 from .backends.base import Backend
-from .errors import InvalidData
 from .features import capture
 from .heads.base import Scaler
 from .heads.logistic import Linear, Logistic
+from .intervals import wilson
+from .lesson import FEW, check, folds
 from .readout import Readout, fold
 from .verdict import Verdict
 from .views import noised
 
-MOST, FEW, FOLDS = 200, 20, 5
 PENALTY = 1.0
 Progress = Generator[tuple[int, int], None, "Taught"]
 
@@ -49,25 +50,11 @@ def _fit(features: np.ndarray, labels: np.ndarray, classes: int) -> tuple[Scaler
     return scaler, head
 
 
-def check(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Raises InvalidData for too many images, too few classes or images of one, or two classes of one name."""
-    counts = np.bincount(labels, minlength=len(classes)) if len(labels) else np.zeros(len(classes), int)
-    if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise InvalidData(f"The classes are {', '.join(map(repr, classes)) or 'none'}; allowed: two or more with different names.")
-    if counts.min() < 2:
-        raise InvalidData(
-            f"Class {classes[int(counts.argmin())]!r} has {counts.min()} images; allowed: at least two, so that one can test the others."
-        )
-    if len(labels) > MOST:
-        raise InvalidData(f"There are {len(labels)} images; allowed: at most {MOST}. Measure a larger data set on the Curve page.")
-
-
 def splits(labels: np.ndarray, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """(fitted on, scored) for each fold, places of images."""
     if len(labels) <= FEW:
         return list(LeaveOneOut().split(labels))
-    count = min(FOLDS, int(np.bincount(labels).min()))
-    return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
+    return list(StratifiedKFold(folds(np.bincount(labels).tolist()), shuffle=True, random_state=seed).split(labels, labels))
 
 
 def score(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -116,7 +103,14 @@ def teach(
             probes[level, name] = fold(scaler.mean, scaler.spread, head.weight, head.bias)
     resampled = dynamics.resamples(np.zeros(draws, int), np.arange(draws), len(images))
     verdict = dynamics.judge(correct, np.asarray(sigmas), resampled)
-    return Taught(correct, dynamics.curve(correct, resampled), verdict, replace(like, classes=tuple(classes), probes=probes))
+    verdict = replace(verdict, detectable=max(verdict.detectable, 1 / len(images)))  # no rise is smaller than one image
+    curve = _at_least_wilson(*dynamics.curve(correct, resampled), len(images))
+    return Taught(correct, curve, verdict, replace(like, classes=tuple(classes), probes=probes))
+
+
+def _at_least_wilson(mean: np.ndarray, low: np.ndarray, high: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    bounds = np.array([wilson(share * count, count) for share in mean])
+    return mean, np.minimum(low, bounds[:, 0]), np.maximum(high, bounds[:, 1])
 
 
 @torch.inference_mode()

@@ -111,3 +111,22 @@ def test_what_is_begun_is_carried_on_where_it_stopped_and_forgotten_when_many_ot
         own({**question, "level": level, "metric": "cosine"}, feature)
     assert len(own._begun) == 16
     assert own(question, feature)[0]["done"] == 256  # begun anew: the store has what was done
+
+
+def test_what_is_taught_is_the_librarys_and_reads_the_image(own: Answers, digits: Dataset) -> None:
+    values = digits.label_set(None).values
+    rows = np.concatenate([np.flatnonzero(values == k)[:5] for k in (0, 1)])
+    data = {"images": digits.images[rows], "labels": np.repeat(np.arange(2), 5)}
+    question = {"ask": "teach", "study": DIGITS.key, "classes": ["zero", "one"], "block": "up1.res0"}
+    while (answer := own(question, save(data)))[0].get("left"):
+        pass
+    said, back = answer[0], load(answer[1])
+    assert (said["n"], said["verdict"]["shape"], len(said["curve"][0])) == (10, "undecided", 16)
+    _, seen = told(own, "view", {"image": digits.images[rows[7]], **back}, classes=["zero", "one"])
+    assert seen["logits/up1.res0"].shape == (16, 2)
+    assert seen["logits/up1.res0"][0].argmax() == 1
+
+
+def test_a_block_that_was_not_probed_cannot_be_taught(own: Answers) -> None:
+    with pytest.raises(UnknownName, match="nope"):
+        told(own, "teach", {"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.arange(4) % 2}, classes=["a", "b"], block="nope")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from analysis.studies import Study
 from analysis.views import view
 
 SIGMAS = (0.05, 0.5, 5.0)
+OF_ONE = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "up1.res0")]))
 LIKE = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "mid.res1"), (0, "up0.res0")]))  # which blocks and levels
 
 
@@ -23,7 +26,10 @@ def handful(digits: Dataset, each: int, classes: tuple[int, ...] = (0, 1)) -> tu
 
 
 def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 3, block: str = "up0.res0") -> teaching.Taught:
-    steps = teaching.teach(model, images, labels, ["a", "b"], LIKE, block, draws)
+    return finished(teaching.teach(model, images, labels, ["a", "b"], LIKE, block, draws))
+
+
+def finished(steps: teaching.Progress) -> teaching.Taught:
     while True:
         try:
             next(steps)
@@ -32,14 +38,8 @@ def taught(model: Backend, images: np.ndarray, labels: np.ndarray, draws: int = 
 
 
 def test_ten_images_of_two_digits_are_told_apart_where_noise_is_low(digits: Dataset) -> None:
-    like = Readout((), SIGMAS, "1", "none", dict.fromkeys([(0, "up1.res0")]))
-    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], like, "up1.res0")
-    found = None
-    while found is None:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found = end.value
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], OF_ONE, "up1.res0")
+    found = finished(steps)
     assert found.curve[0][0] > 0.9
     assert found.verdict.n_test == 10
     assert found.verdict.shape == "undecided"
@@ -57,6 +57,20 @@ def test_an_image_is_never_scored_by_a_probe_that_was_fitted_on_it() -> None:
     rng = np.random.default_rng(0)
     rights = [teaching.score(rng.normal(size=(12, 40)), np.arange(12) % 2, 2).mean() for _ in range(40)]
     assert np.mean(rights) < 0.6
+
+
+def test_an_interval_is_never_narrower_than_so_few_images_allow(digits: Dataset) -> None:
+    steps = teaching.teach(open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], OF_ONE, "up1.res0")
+    mean, low, high = finished(steps).curve
+    assert mean[0] == high[0] == 1
+    assert low[0] == pytest.approx(0.722, abs=1e-3)  # Wilson's of ten of ten
+
+
+def test_no_rise_smaller_than_one_image_can_be_seen(digits: Dataset) -> None:
+    steps = teaching.teach(
+        open_backend("digits-ddpm"), *handful(digits, 5), ["a", "b"], replace(OF_ONE, sigmas=(0.01, 0.02, 0.05)), "up1.res0"
+    )
+    assert finished(steps).verdict.detectable == 0.1
 
 
 @pytest.mark.parametrize("count", [10, 60])
@@ -79,11 +93,13 @@ def test_probes_that_were_sent_are_the_same(small_study: Study) -> None:
 @pytest.mark.parametrize(
     ("labels", "classes", "words"),
     [
-        ([0, 0, 1], ["a", "b"], "Class 'b' has 1 images"),
+        ([0, 0, 1], ["a", "b"], "Class 'b' has 1 image;"),
         ([], ["a", "b"], "Class 'a' has 0 images"),
         ([0, 0], ["a"], "two or more"),
         ([0, 0, 1, 1], ["a", "a"], "different names"),
+        ([0, 0, 1, 1], ["a", ""], "no name"),
         ([0, 1] * 101, ["a", "b"], "at most 200"),
+        (list(range(11)) * 2, list("abcdefghijk"), "at most 10"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_said(labels: list[int], classes: list[str], words: str) -> None:

@@ -7,9 +7,9 @@ from safetensors.numpy import load, save
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import adding, album, asking, leaflet, link, maps, opening, seen
+from app.components import adding, album, asking, leaflet, link, maps, opening, seen, taught, teach
 from app.components import bench as lab
-from app.components.looked import Looked, waiting
+from app.components.looked import Looked, Probes, waiting
 from app.components.runs import Run, runs
 
 
@@ -51,18 +51,24 @@ def _run(known: dict[str, Run], bench: lab.Bench) -> None:
         st.session_state["level"] = wanted
     sigma = lab.level(study.card, study.key, result["verdict"]["peak_sigma"])
     link.put("sigma", f"{sigma:.6g}")
-    adding.controls(study, bench.device)
+    block = bench.block or result["headline"].split("/")[1]
+    teaching = teach.switch() == teach.TEACH
+    if not teaching:
+        adding.controls(study, bench.device)
     given, asked = album.examples(study, bench.device)
     shots = album.mine() | given
-    if not shots:
+    if not shots or (teaching and not asked.answer):
         _wait(asked, study)
         return
+    if teaching:
+        teach.show(study, given, block, axis, bench.device)
+        return
+    probes = taught.choose(study)
     shot = album.choose(shots)
     image = adding.frame(shot, study.card.resolution)
-    block = bench.block or result["headline"].split("/")[1]
     levels = study.facts["levels"]
     level = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / sigma - 1))
-    _look(study, shot, image, block, level, axis, bench.device)
+    _look(probes, shot, image, block, level, axis, bench.device)
 
 
 def _wait(asked: asking.Asked, study: Study) -> None:
@@ -75,17 +81,17 @@ def _wait(asked: asking.Asked, study: Study) -> None:
         waiting(asked, f"{study.card.name} is being opened. This takes a few seconds, once.")
 
 
-def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: str, device: str) -> None:  # type: ignore[no-untyped-def]
-    data = save({"image": image})
-    asked = asking.look({"ask": "view", "study": study.key}, device, data, patience=1.5)
+def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis: str, device: str) -> None:  # type: ignore[no-untyped-def]
+    study, data = probes.study, probes.data(image)
+    asked = asking.look(probes.question("view"), device, data, patience=1.5)
     if asked.error or asked.answer is None:
         _wait(asked, study)
         return
-    colours = asking.look({"ask": "colours", "study": study.key}, device, data, patience=1.5)
+    colours = asking.look({"ask": "colours", "study": study.key}, device, save({"image": image}), patience=1.5)
     if colours.answer is None:
         _wait(colours, study)
         return
-    draws = asking.look({"ask": "draws", "study": study.key}, device, data, patience=0.6)
+    draws = asking.look(probes.question("draws"), device, data, patience=0.6)
     said, back = asked.answer
     looked = Looked(
         study=study,
@@ -98,12 +104,15 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         block=block,
         level=level,
         axis=axis,
-        label=shot.labels.get(study.facts["receipt"]["label_set"]),
+        label=probes.members.get(shot.key) if probes.arrays else shot.labels.get(study.facts["receipt"]["label_set"]),
+        probes=probes,
     )
     leaflet.begin()
     if seen.unlike(looked):
         adding.instead(study)
     seen.numbers(looked)
+    if shot.key in probes.members:
+        st.caption("The taught probes were fitted with this image, so that they read it right says little.")
     seen.here(looked)
     lab.axis_switch()
     seen.strip(looked)
@@ -112,9 +121,13 @@ def _look(study: Study, shot: album.Shot, image, block: str, level: int, axis: s
         waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
     seen.neighbours(looked, device)
-    maps.show(looked, device, draws.answer[0]["pace"] if draws.answer else None)
+    pace = draws.answer[0]["pace"] if draws.answer else None
+    if pace is not None:
+        st.session_state.setdefault("pace", {})[study.key] = pace
+    maps.show(looked, device, pace)
     receipt = study.facts["receipt"]
-    facts = [("Image", shot.name), ("Model", f"{study.card.name}, {receipt['revision']}"), ("Probes", f"{receipt['dataset']}, {study.key}")]
+    own = f"taught in this session: {', '.join(probes.classes)}" if probes.arrays else f"{receipt['dataset']}, {study.key}"
+    facts = [("Image", shot.name), ("Model", f"{study.card.name}, {receipt['revision']}"), ("Probes", own)]
     facts += [("Block", block), ("Noise level", f"σ = {looked.sigma:.4g}"), ("Draws of noise", "8, seed 0")]
     leaflet.buttons(f"{shot.name} in {study.card.name}", facts)
 

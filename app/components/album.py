@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import streamlit as st
@@ -28,7 +29,7 @@ class Shot:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # what is known of it, {label set: class}
 
-    @property
+    @cached_property
     def key(self) -> str:
         return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()[:16]
 
@@ -81,12 +82,13 @@ def choose(shots: dict[str, Shot]) -> Shot:
             key="image-key",
             required=True,
             persist_state="session",
-            format_func=lambda key: f"![{shots[key].name}]({_thumb(shots[key])})",
+            format_func=lambda key: f"![{shots[key].name}]({thumb(shots[key])})",
         )
     return shots[st.session_state["image-key"]]
 
 
-def _thumb(shot: Shot) -> str:
+def thumb(shot: Shot) -> str:
+    """The middle of an image, small, as a data URI."""
     known: dict[str, str] = st.session_state.setdefault("thumbs", {})
     if shot.key not in known:
         height, width = shot.pixels.shape[:2]

@@ -57,7 +57,7 @@ def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes)
 
 
 def look(question: dict[str, Any], device: str, data: bytes = b"", patience: float = 0.0) -> Asked:
-    """How far a question is, asking it if it is new; waits up to `patience` seconds for its end, so that quick ones never flash."""
+    """How far a question is, asking it if it is new or was cancelled; waits up to `patience` seconds for its end, so that quick ones never flash."""
     asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
     ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import streamlit as st
+from safetensors.numpy import save
 
 from analysis.studies import Study
 from app.components import asking
 
 Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What reads images: a study's own probes, or those that were taught, which then go with every question."""
+
+    study: Study
+    classes: Sequence[str]
+    arrays: Arrays = field(default_factory=dict)  # none for the study's own
+    members: Mapping[str, str] = field(default_factory=dict)  # images that they were fitted with, by key, and their class
+
+    def question(self, what: str, **more: Any) -> dict[str, Any]:
+        """A question to the worker."""
+        return {"ask": what, "study": self.study.key, **({"classes": list(self.classes)} if self.arrays else {}), **more}
+
+    def data(self, image: np.ndarray) -> bytes:
+        """What goes with it."""
+        return save({"image": image, **self.arrays})
 
 
 @dataclass(frozen=True)
@@ -32,10 +51,11 @@ class Looked:
     level: int
     axis: str
     label: str | None  # the class that is known of it
+    probes: Probes  # what reads it
 
     @property
     def classes(self) -> list[str]:
-        return list(self.study.facts["classes"])
+        return list(self.probes.classes)
 
     @property
     def levels(self) -> list[dict[str, float]]:
@@ -74,9 +94,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def fingerprint(image: np.ndarray) -> str:
-    """The same for the same pixels."""
-    return hashlib.sha256(image.tobytes()).hexdigest()[:16]
+def fingerprint(data: bytes) -> str:
+    """The same for the same bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def soft(logits: np.ndarray) -> np.ndarray:

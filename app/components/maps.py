@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from analysis import panels
 from app.components import asking, leaflet
@@ -42,13 +42,13 @@ def show(looked: Looked, device: str, pace: float | None) -> None:
     passes = method["passes"] * question["draws"] * len(question["levels"])
     long = "" if pace is None else f", about {duration(max(1, passes * pace * BACKWARD))}"
     st.caption(f"{passes:,.0f} passes of this image{long}. Maps come one noise level at a time.")
-    name = f"{looked.study.key}:{fingerprint(looked.image)}"
+    data = looked.probes.data(looked.image)
+    name = f"{looked.study.key}:{fingerprint(data)}"
     with st.container(horizontal=True):
         if st.button("Explain", type="primary", icon=":material/troubleshoot:"):
             st.session_state["explaining"] = {"of": name, "question": question}
         if st.button("Should you believe it?", icon=":material/fact_check:", help="Checks of this method at the chosen level."):
             st.session_state["examining"] = {"of": name, "question": _single(question, looked)}
-    data = save({"image": looked.image})
     for what, draw in (("explaining", _maps), ("examining", _checks)):
         wanted = st.session_state.get(what)
         if wanted and wanted["of"] == name:
@@ -83,7 +83,8 @@ def _controls(looked: Looked, methods: Mapping[str, Any]) -> dict[str, Any] | No
         st.warning("Choose two different classes.")
         return None
     levels = five(looked.level, len(looked.levels)) if around == "five" else list(range(len(looked.levels)))
-    return {"ask": "explain", "study": looked.study.key, "method": method, "block": looked.block, "levels": levels, "draws": draws, "target": target, "settings": settings}  # fmt: skip
+    asks = {"method": method, "block": looked.block, "levels": levels, "draws": draws, "target": target, "settings": settings}
+    return looked.probes.question("explain", **asks)
 
 
 def five(level: int, count: int) -> list[int]:
@@ -94,8 +95,8 @@ def five(level: int, count: int) -> list[int]:
 
 
 def _single(question: Mapping[str, Any], looked: Looked) -> dict[str, Any]:
-    kept = {name: question[name] for name in ("study", "method", "block", "target", "settings")}
-    return {"ask": "examine", "level": looked.level, **kept}
+    kept = {name: question[name] for name in ("method", "block", "target", "settings")}
+    return looked.probes.question("examine", level=looked.level, **kept)
 
 
 def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], device: str, data: bytes) -> None:

@@ -9,9 +9,11 @@ STYLE = """<style>
 .st-key-sketch img { width: 100%; max-height: 420px; object-fit: contain; object-position: left top; display: block; }
 .st-key-stage:has(.js-plotly-plot .main-svg) .st-key-sketch { visibility: hidden; }
 .st-key-verdict, .st-key-verdict-way, .st-key-why { max-width: 46rem; }
-.st-key-pictures button img { width: 40px; height: 40px; max-height: 40px; image-rendering: pixelated; }
-.st-key-pictures button { padding: 2px; height: auto; min-height: 0; border-radius: .4rem; }
-.st-key-pictures button > div { border-radius: .25rem; }
+:is(.st-key-pictures, [class*="st-key-box-picks"]) button img { width: 40px; height: 40px; max-height: 40px; image-rendering: pixelated; }
+:is(.st-key-pictures, [class*="st-key-box-picks"]) button { padding: 2px; height: auto; min-height: 0; border-radius: .4rem; }
+:is(.st-key-pictures, [class*="st-key-box-picks"]) button > div { border-radius: .25rem; }
+[class*="st-key-box-picks"] button[aria-pressed="true"] { box-shadow: 0 0 0 2px #D55E00; }
+:is(.st-key-pictures, [class*="st-key-box-picks"]) [data-testid="stButtonGroup"] { max-height: 15.5rem; overflow-y: auto; padding: 3px; margin: -3px; }
 .tiles { display: flex; flex-wrap: wrap; gap: .75rem; }
 .tiles.small img { height: 84px; }
 .tiles figure { margin: 0; max-width: 240px; }

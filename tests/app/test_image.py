@@ -217,10 +217,10 @@ def test_an_empty_drawing_or_none_is_no_picture(cells: str) -> None:
 
 
 def test_the_small_pictures_are_the_images(digits: Dataset) -> None:
-    from app.components.album import GENERATED, Shot, _thumb
+    from app.components.album import GENERATED, Shot, thumb
 
     shot = Shot("x", digits.images[0], GENERATED)
-    picture = Image.open(io.BytesIO(base64.b64decode(_thumb(shot).partition(",")[2])))
+    picture = Image.open(io.BytesIO(base64.b64decode(thumb(shot).partition(",")[2])))
     assert np.array_equal(np.asarray(picture)[2::5, 2::5], digits.images[0])
 
 
