@@ -13,6 +13,7 @@ from .errors import InvalidData, InvalidRequest
 
 MOST = 200  # images
 CLASSES = 10  # as many as digits and CIFAR-10 have
+DRAWS = 5  # of noise; fewer leave the interval wide
 FEW, FOLDS = 20, 5  # up to FEW images each is left out in turn, beyond in FOLDS folds
 MARKS = "`*[]<>$\\|~"  # a class's name stands in Markdown: it must not be any
 LONGEST = 40  # letters of a name

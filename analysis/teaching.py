@@ -20,7 +20,7 @@ from .features import capture
 from .heads.base import Scaler
 from .heads.logistic import Linear, Logistic
 from .intervals import wilson
-from .lesson import FEW, check, folds
+from .lesson import DRAWS, FEW, check, folds
 from .readout import Readout, fold
 from .verdict import Verdict
 from .views import noised
@@ -73,7 +73,7 @@ def teach(
     classes: Sequence[str],
     like: Readout,
     block: str,
-    draws: int = 3,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Progress:
     """Learn from images (n, h, w, 3) uint8 with labels (n,); yields (done, of) between steps.

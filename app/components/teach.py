@@ -22,7 +22,6 @@ from app.components.words import duration
 
 LOOK, TEACH = "look", "teach"
 VIEWS = {LOOK: "Look", TEACH: "Teach"}
-DRAWS = 3  # of noise
 FIT, FIT_MORE = 0.003, 5e-6  # seconds that a probe of a few images takes on one core, and more of it by images × classes
 
 
@@ -93,11 +92,11 @@ def _button(study: Study, given: Sequence[Box], block: str, device: str) -> None
 
 def _cost(study: Study, counts: Sequence[int]) -> str:
     levels, blocks = len(study.facts["levels"]), len(study.facts["request"]["blocks"])
-    passes, fits = sum(counts) * levels * DRAWS, levels * (DRAWS * lesson.folds(counts) + blocks)
+    passes, fits = sum(counts) * levels * lesson.DRAWS, levels * (lesson.DRAWS * lesson.folds(counts) + blocks)
     pace = st.session_state.get("pace", {}).get(study.key)  # known once an image was looked at
     time = f", about {duration(max(1, passes * pace + fits * (FIT + FIT_MORE * sum(counts) * len(counts))))}" if pace else ""
     return (
-        f"{sum(counts)} images × {levels} noise levels × {DRAWS} draws of noise = {passes:,} passes of the network, and {fits:,} small "
+        f"{sum(counts)} images × {levels} noise levels × {lesson.DRAWS} draws of noise = {passes:,} passes of the network, and {fits:,} small "
         f"probes{time}."
     )
 
@@ -175,7 +174,7 @@ def _method(n: int, labels: Sequence[str]) -> str:
     counts = [labels.count(name) for name in dict.fromkeys(labels)]
     how = "each left out in turn" if n <= lesson.FEW else f"in {lesson.folds(counts)} folds"
     return (
-        f"With so few images none is kept for testing alone: each is scored by probes that were fitted without it ({how}), over {DRAWS} draws of "
+        f"With so few images none is kept for testing alone: each is scored by probes that were fitted without it ({how}), over {lesson.DRAWS} draws of "
         "noise. The interval does not count that these probes share images, and the best level was chosen with the same ones."
     )
 

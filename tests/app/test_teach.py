@@ -120,7 +120,7 @@ def test_picked_examples_are_taught(digits: Dataset) -> None:
 
 def test_what_it_costs_is_said_before(digits: Dataset) -> None:
     page = dropped(digits)
-    assert "10 images × 16 noise levels × 3 draws of noise = 480 passes of the network, and 720 small probes, about" in texts(page)
+    assert "10 images × 16 noise levels × 5 draws of noise = 800 passes of the network, and 1,040 small probes, about" in texts(page)
     assert "taught" not in page.session_state or not page.session_state["taught"]
 
 

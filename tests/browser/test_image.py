@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from analysis.datasets.base import Dataset
 from analysis.studies import find_study
+from analysis.uploads import encode
 
 from .conftest import CHART, Served, calm, needs_chromium, sideways
 
@@ -111,3 +114,19 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: S
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     assert sideways(ready(page, served)) == []
     page.close()
+
+
+def test_two_folders_of_a_zip_are_taught_and_read_with(page: Page, served: Served, digits: Dataset, tmp_path: Path) -> None:
+    values = digits.label_set(None).values
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for name, digit in (("noughts", 0), ("ones", 1)):
+            for row in np.flatnonzero(values == digit)[:5]:
+                archive.writestr(f"{name}/{row}.png", encode(digits.images[row]))
+    ready(page, served)
+    page.get_by_text("Teach", exact=True).click()
+    page.locator("input[accept*=zip]").set_input_files(tmp_path / "mine.zip")
+    page.get_by_role("button", name="Teach", exact=True).click(timeout=LONG)
+    page.wait_for_selector("text=Of 10 images", timeout=LONG)
+    assert "undecided, n = 10" in page.inner_text("[data-testid=stMain]")
+    page.get_by_role("button", name="Read images with it").click()
+    page.wait_for_selector("text=/reads this image as (noughts|ones)/", timeout=LONG)
