@@ -49,6 +49,10 @@ class Answers:
         if question.get("ask") not in self.known:
             raise InvalidRequest(f"ask is {question.get('ask')!r}; allowed: {', '.join(self.known)}.")
         self.own.like = self.like
+        with torch.inference_mode(False), torch.enable_grad():  # a sweep may be asked between two of its own passes
+            return self._answer(question, data)
+
+    def _answer(self, question: Question, data: bytes) -> Answer:
         name = hashlib.sha256(json.dumps(question, sort_keys=True).encode() + data).digest()
         steps = self._begun.pop(name, None)
         if steps is None:

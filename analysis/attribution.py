@@ -53,15 +53,6 @@ class Settings(Frozen):
         return patch, max(1, patch // 2)
 
 
-def class_activation_map(feature_map: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """What each place adds to each class: (B, C, h, w), (K, C), (K,) -> (B, K, h, w), whose mean over places is the logit.
-
-    Exact for a global average and a linear head, and free with the forward pass. Zhou et al., arXiv 1512.04150, eq. 2, with the
-    bias spread evenly over the places.
-    """
-    return torch.einsum("bchw,kc->bkhw", feature_map, weight) + bias[:, None, None]
-
-
 def baseline(image: Tensor, kind: Literal["grey", "blurred"]) -> Tensor:
     """What stands for nothing in an image: mid-grey, or the image under a Gaussian an eighth of its side wide; like the image."""
     if kind == "grey":

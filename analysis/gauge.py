@@ -8,7 +8,7 @@ and the same distribution of images it is uniform.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,24 +24,32 @@ from .studies import GAUGE, Study
 
 HELD_OUT, BATCH = 200, 64  # images
 BAND = (5, 50, 95)  # percentiles that are drawn
-UNLIKE = 99.0  # percentile above which an image is unlike the held-out ones; below 100 - UNLIKE it is simpler than they are
+UNLIKE = 99.0  # percentile above which an image is harder than the held-out ones; below 100 - UNLIKE it is simpler
+FOREIGN = 4.0  # standard deviations: of twelve photographs all lie above for a model of digits, none for one of photographs
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Percentiles from 0 to 100; `band` (3, S) are the held-out images' errors at 5, 50 and 95 %."""
+    """Percentiles from 0 to 100; `band` (3, S) are the held-out images' errors at 5, 50 and 95 %.
+
+    `deviations` is how far the whole lies above the held-out images' mean, in their standard deviations.
+    """
 
     percentile: float
+    deviations: float
     by_level: list[float]
     band: list[list[float]]
     count: int
 
     @property
-    def at_home(self) -> bool:
-        return 100 - UNLIKE <= self.percentile <= UNLIKE
+    def kind(self) -> Literal["usual", "simple", "hard", "foreign"]:
+        """What can be said of the image: the error tells how hard it is to denoise, and not what it shows."""
+        if self.deviations > FOREIGN:
+            return "foreign"
+        return "hard" if self.percentile > UNLIKE else "simple" if self.percentile < 100 - UNLIKE else "usual"
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"at_home": self.at_home}
+        return asdict(self) | {"kind": self.kind}
 
 
 def rank(value: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -52,8 +60,11 @@ def rank(value: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 def compare(errors: np.ndarray, known: np.ndarray) -> Fit:
     """How an image's errors (S,) stand among those of held-out images (S, n)."""
-    whole = rank(np.log(errors + 1e-12).mean(), np.log(known + 1e-12).mean(0))
-    return Fit(float(whole), rank(errors, known).tolist(), np.percentile(known, BAND, axis=1).tolist(), known.shape[1])
+    whole, others = np.log(errors + 1e-12).mean(), np.log(known + 1e-12).mean(0)
+    deviations = float((whole - others.mean()) / max(others.std(), 1e-9))
+    return Fit(
+        float(rank(whole, others)), deviations, rank(errors, known).tolist(), np.percentile(known, BAND, axis=1).tolist(), known.shape[1]
+    )
 
 
 def held_out(study: Study) -> np.ndarray | None:

@@ -62,11 +62,12 @@ class Lane:
         self._listener.close()
 
     def serve(self, handle: Handler, wait: float = 0.0) -> int:
-        """Answer what has been asked; waits up to `wait` seconds for a first question. Returns how many there were."""
-        count = 0
+        """Answer what has been asked until now; waits up to `wait` seconds for a first question. Returns how many there were."""
+        count = known = 0
         with suppress(Empty):
-            while True:
+            while not count or count < known:  # what comes in meanwhile waits for the next call: who asks on and on holds nobody up
                 asked = self._asked.get(timeout=wait) if wait and not count else self._asked.get_nowait()
+                known = known if count else 1 + self._asked.qsize()
                 try:
                     asked.answer = handle(asked.question, asked.data)
                 except NoisescopeError as error:

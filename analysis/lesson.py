@@ -15,7 +15,6 @@ MOST = 200  # images
 CLASSES = 10  # as many as digits and CIFAR-10 have
 DRAWS = 5  # of noise; fewer leave the interval wide
 FEW, FOLDS = 20, 5  # up to FEW images each is left out in turn, beyond in FOLDS folds
-MARKS = "`*[]<>$\\|~"  # a class's name stands in Markdown: it must not be any
 LONGEST = 40  # letters of a name
 
 
@@ -53,7 +52,7 @@ def folds(counts: Sequence[int]) -> int:
 
 def tidy(name: str) -> str:
     """A class's name without control characters and Markdown's marks, not too long; "" where nothing is left."""
-    return " ".join("".join(letter for letter in name if letter.isprintable() and letter not in MARKS).split())[:LONGEST].strip()
+    return " ".join("".join(letter for letter in name if letter.isprintable() and letter not in uploads.MARKS).split())[:LONGEST].strip()
 
 
 def of_files(files: uploads.Files, side: int) -> LabelledSet:

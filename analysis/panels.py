@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -216,13 +217,13 @@ def classes_figure(
     return figure
 
 
-def error_figure(error: np.ndarray, band: Sequence[Sequence[float]], count: int, levels: Levels, axis: Axis, level: int) -> go.Figure:
-    """This image's denoising error (S,) over noise, and where held-out images lie: `band` is 5, 50 and 95 % of `count`."""
+def error_figure(error: np.ndarray, fit: Mapping[str, Any], levels: Levels, axis: Axis, level: int) -> go.Figure:
+    """This image's denoising error (S,) over noise, and where held-out images lie; `fit` is gauge.Fit as a dict, or empty."""
     x = list(range(len(levels)))
     figure = go.Figure()
-    if band:
-        low, middle, high = band
-        figure.add_scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor="rgba(128,128,128,.25)", line={"width": 0}, mode="lines", hoverinfo="skip", name=f"90 % of {count} held-out images")  # fmt: skip
+    if fit:
+        low, middle, high = fit["band"]
+        figure.add_scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor="rgba(128,128,128,.25)", line={"width": 0}, mode="lines", hoverinfo="skip", name=f"90 % of {fit['count']} held-out images")  # fmt: skip
         figure.add_scatter(x=x, y=middle, mode="lines", line={"color": GREY, "dash": "dot"}, name="their median", hovertemplate="%{y:.2g}<extra>median</extra>")  # fmt: skip
     figure.add_scatter(
         x=x,
@@ -230,7 +231,8 @@ def error_figure(error: np.ndarray, band: Sequence[Sequence[float]], count: int,
         mode="lines+markers",
         line={"color": OKABE_ITO[0], "width": 2.5},
         name="this image",
-        hovertemplate="%{y:.2g}<extra>this image</extra>",
+        customdata=fit.get("by_level"),
+        hovertemplate="%{y:.2g}" + (", above %{customdata:.0f} % of them" if fit else "") + "<extra>this image</extra>",
     )
     figure.add_vline(x=level, line={"color": MARK, "width": 1.5})
     figure.update_xaxes(**_level_axis(levels, axis))

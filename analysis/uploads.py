@@ -25,6 +25,7 @@ MAX_HELD = 200_000_000  # pixels of one `read_all` in all, 600 MB: 200 files of 
 SIDES = (8, 20_000)  # the smallest images that any model here knows are 8 × 8; no camera's panorama is longer
 MAX_ASPECT = 50  # of a longer strip, no square shows anything
 GREY = 128
+MARKS = "`*[]<>$\\|~"  # a name stands in Markdown: it must not be any
 STRIP = 1_000_000  # pixels that are converted at once: copies of the whole picture would add up
 MODES = {  # those that the four decoders give, and what is said of them
     "RGB": "",
@@ -141,7 +142,7 @@ def read_all(files: Files) -> tuple[dict[str, Picture], dict[str, str]]:
     refused: dict[str, str] = {}
     held = 0
     for given, data in files:
-        name = tidy = "".join(letter for letter in given if letter.isprintable())[-80:] or "picture"
+        name = tidy = "".join(letter for letter in given if letter.isprintable() and letter not in MARKS)[-80:] or "picture"
         number = 1
         while name in pictures or name in refused:
             number += 1

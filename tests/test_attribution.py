@@ -10,7 +10,7 @@ import torch
 from captum.attr import IntegratedGradients, Occlusion
 from torch import Tensor, nn
 
-from analysis.attribution import METHODS, Settings, attribute, baseline, class_activation_map, methods_for
+from analysis.attribution import METHODS, Settings, attribute, baseline, methods_for
 from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.crew import Dropped
@@ -107,15 +107,6 @@ def test_the_denoising_loss_reaches_the_blocks_map() -> None:
     probed = ProbedModel(Toy(convolution(torch.eye(3)), convolution(3 * torch.eye(3))), "first", 1e-6, W, B)
     found = attribute(probed.changed(target=Target(kind="loss")), PIXELS, "layer_grad_cam")
     torch.testing.assert_close(found, (-2 * PIXELS.mean(3, keepdim=True) * PIXELS).sum(1)[0])
-
-
-def test_the_class_activation_maps_mean_is_the_logit(tiny: Backend) -> None:
-    probed, image = small(tiny)
-    with torch.no_grad(), capture(tiny, ["up0.res0"]) as taps:
-        feature_map = taps(image.mean(1, keepdim=True) + probed.sigma * probed.eps, torch.tensor([probed.sigma]))["up0.res0"]  # type: ignore[operator]
-    cam = class_activation_map(feature_map, probed.weight, probed.bias)
-    torch.testing.assert_close(cam.mean((-2, -1)), pool(feature_map, 1) @ probed.weight.T + probed.bias, atol=1e-5, rtol=1e-5)
-    assert abs(float(cam[0, 0].mean() - probed(image))) < 1e-5
 
 
 @pytest.mark.parametrize("side", [1, 2])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from analysis import gauge, views
+from analysis import gauge, uploads, views
 from analysis.backends import open_backend
 from analysis.datasets.base import Dataset
 from analysis.planning import Bench
@@ -24,11 +27,11 @@ def test_held_out_images_themselves_are_spread_over_all_percentiles() -> None:
     assert np.quantile(found, [0.1, 0.5, 0.9]) == pytest.approx([10, 50, 90], abs=1)
 
 
-def test_an_image_with_errors_beyond_all_is_not_at_home_nor_is_one_far_simpler() -> None:
+def test_an_image_with_errors_far_beyond_all_is_foreign_and_one_far_below_simple() -> None:
     known = np.exp(np.random.default_rng(0).normal(size=(5, 200)))
-    assert not gauge.compare(known.max(1) * 2, known).at_home
-    assert not gauge.compare(known.min(1) / 2, known).at_home
-    assert gauge.compare(np.median(known, 1), known).at_home
+    assert gauge.compare(known.max(1) * 2, known).kind == "foreign"
+    assert gauge.compare(known.min(1) / 2, known).kind == "simple"
+    assert gauge.compare(np.median(known, 1), known).kind == "usual"
 
 
 def test_a_study_keeps_the_errors_of_its_test_images(small_study: Study, request_small: SweepRequest, store: Store) -> None:
@@ -48,4 +51,17 @@ def test_digits_are_at_home_in_a_model_of_digits_and_noise_is_not(digits: Datase
     found = [gauge.compare(views.view(model, readout, image)[0]["error"], known).percentile for image in digits.images[rows]]
     assert 30 < np.mean(found) < 70  # uniform: 50 with a standard error of 4.6
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    assert not gauge.compare(views.view(model, readout, noise)[0]["error"], known).at_home
+    assert gauge.compare(views.view(model, readout, noise)[0]["error"], known).kind == "foreign"
+
+
+@pytest.mark.parametrize(("model", "study", "foreign"), [("digits-ddpm", "digits", 12), ("cifar10-ddpm", "cifar10", 0)])
+def test_photographs_are_foreign_to_a_model_of_digits_and_not_to_one_of_photographs(model: str, study: str, foreign: int) -> None:
+    folder = Path(os.environ.get("NOISESCOPE_TEST_DATA", "nowhere")) / "photos"
+    if not folder.is_dir():
+        pytest.skip("no photographs on this machine: set NOISESCOPE_TEST_DATA")
+    backend, known, found = open_backend(model), gauge.held_out(find_study(study)), []
+    assert known is not None
+    for path in sorted(folder.iterdir()):
+        image = uploads.frame(uploads.read(path.read_bytes()).pixels, backend.card.resolution)
+        found.append(gauge.compare(views.view(backend, of_study(find_study(study)), image)[0]["error"], known).kind)
+    assert found.count("foreign") == foreign

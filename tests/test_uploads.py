@@ -565,3 +565,8 @@ def test_twelve_photographs_are_read_as_the_data_sets_read_them() -> None:
     assert (len(pictures), refused) == (12, {})
     for path in paths:
         np.testing.assert_array_equal(frame(pictures[path.name].pixels, 64), fit_square(Image.open(path), 64))
+
+
+def test_a_name_cannot_end_the_picture_that_it_stands_beside() -> None:
+    pictures, _ = read_all([("a](https:evil.example).png", save(SMOOTH))])
+    assert list(pictures) == ["a(https:evil.example).png"]

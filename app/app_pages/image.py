@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 from safetensors.numpy import load, save
 
@@ -67,7 +69,7 @@ def _run(known: dict[str, Run], bench: lab.Bench) -> None:
     shot = album.choose(shots)
     image = adding.frame(shot, study.card.resolution)
     levels = study.facts["levels"]
-    level = min(range(len(levels)), key=lambda i: abs(levels[i]["sigma"] / sigma - 1))
+    level = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / sigma)))
     _look(probes, shot, image, block, level, axis, bench.device)
 
 
@@ -117,7 +119,9 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
     lab.axis_switch()
     seen.strip(looked)
     seen.curves(looked)
-    if not draws.ended.is_set():
+    if draws.error:
+        st.error(str(draws.error), icon=":material/error:")
+    elif not draws.ended.is_set():
         waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
     seen.neighbours(looked, device)

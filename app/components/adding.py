@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 from safetensors.numpy import load
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis import panels, uploads
 from analysis.errors import NoisescopeError
@@ -61,7 +64,8 @@ def _drop(study: Study) -> None:
     )
     if files:
         _take([(file.name, file.getvalue()) for file in files])
-        st.session_state["uploads"] = turn + 1  # a new, empty box: the files themselves are let go
+        release(files)
+        st.session_state["uploads"] = turn + 1  # a new, empty box
         st.rerun()
     for name, why in st.session_state.get("unread", {}).items():
         st.warning(f"{name}: {why}", icon=":material/hide_image:")
@@ -99,6 +103,13 @@ def _compose(study: Study, device: str) -> None:
         name = "{hue} {shape} of {texture}".format(**question["labels"])
         album.add([Shot(name, load(asked.answer[1])["image"], album.COMPOSED, labels={**question["labels"], "product": name})])
         st.rerun()
+
+
+def release(files: Sequence[Any]) -> None:
+    """Let go of what was uploaded: Streamlit keeps a file, metadata and all, until its session ends."""
+    if context := get_script_run_ctx():
+        for file in files:
+            context.uploaded_file_mgr.remove_file(session_id=context.session_id, file_id=file.file_id)
 
 
 def _take(files: list[tuple[str, bytes]]) -> None:

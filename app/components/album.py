@@ -13,6 +13,7 @@ from safetensors.numpy import load
 
 from analysis import panels
 from analysis.studies import Study
+from analysis.uploads import MAX_HELD
 from app.components import asking
 
 THUMB = 40  # pixels
@@ -45,8 +46,13 @@ def mine() -> dict[str, Shot]:
 
 
 def add(shots: Sequence[Shot]) -> None:
-    """Put images into the session, the first of them chosen."""
-    st.session_state["album"] = {shot.key: shot for shot in shots} | mine()
+    """Put images into the session, the first of them chosen; beyond 200 megapixels in all the oldest are let go."""
+    kept, held = {}, 0
+    for key, shot in ({shot.key: shot for shot in shots} | mine()).items():  # the newest first: the oldest make room
+        held += shot.pixels.size // 3
+        if held <= MAX_HELD or not kept:
+            kept[key] = shot
+    st.session_state["album"] = kept
     if shots:
         st.session_state["image-key"] = shots[0].key
 

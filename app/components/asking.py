@@ -16,6 +16,7 @@ from analysis.lane import Answer, ask
 from analysis.store import default_root
 from app.components.runs import jobs
 
+OF_STORE = ("cost", "strip", "neighbours", "examples")  # answers that change when a job has ended
 KEPT = 48  # answers of a session; one about an image has a megabyte
 
 
@@ -59,7 +60,7 @@ def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes)
 def look(question: dict[str, Any], device: str, data: bytes = b"", patience: float = 0.0) -> Asked:
     """How far a question is, asking it if it is new or was cancelled; waits up to `patience` seconds for its end, so that quick ones never flash."""
     asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
-    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0)  # what is stored has changed since
+    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0) if question["ask"] in OF_STORE else 0.0
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
     if name not in asked or not asked[name].wanted:  # one that was cancelled goes on where the worker stopped
         while len(asked) >= KEPT:

@@ -13,7 +13,7 @@ import streamlit as st
 from analysis import lesson, uploads
 from analysis.errors import NoisescopeError
 from app.components import album
-from app.components.adding import TURN
+from app.components.adding import TURN, release
 from app.components.album import Shot
 
 FIRST = [1, 2]
@@ -69,13 +69,16 @@ def _fill(key: str, side: int) -> None:
         with TURN:
             files = [(file.name, file.getvalue()) for file in given] if isinstance(given, list) else uploads.read_zip(given.getvalue())
             found = lesson.of_files(files, side)
+            release(given if isinstance(given, list) else [given])
     except NoisescopeError as error:
         st.session_state["set-said"] = {"wrong": True, "text": str(error)}
         return
     while numbers():
         remove(numbers()[0], least=0)
     for name, images in found.classes.items():
-        shots = [Shot(path, pixels, album.UPLOADED, (f"framed to {side}×{side}",)) for path, pixels in images.items()]
+        shots = [
+            Shot(lesson.tidy(path) or "image", pixels, album.UPLOADED, (f"framed to {side}×{side}",)) for path, pixels in images.items()
+        ]
         number = add()
         st.session_state[f"box-name-{number}"] = name
         album.add(shots)
@@ -179,6 +182,7 @@ def _drop(key: str, number: int) -> None:
             pictures, unread = uploads.read_all(files)
     except NoisescopeError as error:
         pictures, unread = {}, {"Not taken": str(error)}
+    release(st.session_state[key])
     st.session_state[f"box-unread-{number}"] = unread
     shots = [Shot(name, picture.pixels, album.UPLOADED, picture.notes) for name, picture in pictures.items()]
     album.add(shots)

@@ -23,6 +23,7 @@ TARGETS = {
 AROUND = {"five": "Five levels", "all": "Every level"}
 BASELINES = {"grey": "mid-grey", "blurred": "blurred"}
 WITH_BASELINE = ("integrated_gradients", "occlusion")
+ALIKE = 0.8  # as trust.HARDLY
 LEAST = 8  # draws of the two that speak of pixels
 BACKWARD = 1.5  # a pass with its gradient is counted as two; with all its bookkeeping it takes about three
 
@@ -31,6 +32,10 @@ def show(looked: Looked, device: str, pace: float | None) -> None:
     """Controls, cost and button; then the maps as they come. `pace` is the seconds of a pass, where that is known."""
     st.subheader("Which pixels decided?", anchor=False)
     asked = asking.look({"ask": "methods", "study": looked.study.key}, device, patience=0.6)
+    if asked.error:
+        st.error(str(asked.error), icon=":material/error:")
+        st.button("Try again", on_click=asking.forget, key="methods-again")
+        return
     if asked.answer is None:
         waiting(asked, "Looking up the methods …")
         return
@@ -110,7 +115,11 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     if found is None:
         return
     arrays = load(found[1])
-    levels = [level for level in question["levels"] if f"mean/{level}" in arrays]
+    drawn = found[0].get("drawn", {"draws": question["draws"], "level": -1})
+    whole = [level for level in question["levels"] if level != drawn["level"] or drawn["draws"] == question["draws"]]
+    levels = [level for level in whole if f"mean/{level}" in arrays]
+    if not levels:
+        return
     method = methods[question["method"]]
     means = [arrays[f"mean/{level}"] for level in levels]
     limit = panels.limit_of(means)
@@ -123,6 +132,8 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
         "denoised": looked.view["made"][levels],
         where: np.stack(maps),
     }
+    if spreads := [arrays[f"spread/{level}"] for level in levels if f"spread/{level}" in arrays]:
+        rows["spread"] = panels.sequential(np.stack(spreads), limit)
     bar = panels.Bar("", ("against", "for")) if method["signed"] else panels.Bar("", ("0", "most"), signed=False)
     shown = [looked.levels[level] for level in levels]
     chosen = levels.index(looked.level) if looked.level in levels else -1
@@ -132,7 +143,7 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     gaps = found[0].get("gaps") or {}
     told = f" Completeness gap {max(gaps.values()):.2g} at most." if gaps else ""
     place = "" if method["kind"] == "pixels" else " A place in a block is not a pixel of the image."
-    grey = f"Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it)."
+    grey = f"Spread: standard deviation between draws, from dark at 0 to bright. Grey: not more than its spread between draws ({100 * (1 - sure):.0f} % of it)."
     leaflet.sheet("Maps", rows)
     alt = f"{says} {len(levels)} noise levels side by side."
     leaflet.chart(figure, "maps", alt, f"{says} One colour scale for all levels. {grey}{told}{place}", wide=True)
@@ -163,10 +174,11 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
     label, sigma = methods[question["method"]]["label"], looked.levels[question["level"]]["sigma"]
     with st.container(border=True, key="checks"):
         st.markdown(f"**Should you believe {label} of {_target(question, looked)} at σ = {sigma:.2g}?**")
-        if told["hardly_changes"]:
+        st.caption("One draw of noise is checked, the first of those that the maps above are the mean of.")
+        kept = [what for what, key in (("probe", "random_head"), ("network", "random_network")) if (told[key] or 0) > ALIKE]
+        if kept:
             st.warning(
-                "This map hardly changes when the probe or the network is replaced by a random one, so it shows the image rather than "
-                "what the model makes of it.",
+                f"This map hardly changes when the {' or the '.join(kept)} is replaced by a random one: it says little of what that does.",
                 icon=":material/warning:",
             )
         numbers = st.container(horizontal=True, gap="medium")
@@ -189,7 +201,7 @@ def _numbers(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if told["gap"] is not None:
         share = abs(told["gap"]) / max(abs(told["change"]), 1e-9)
         found.append(("Completeness gap", f"{100 * share:.1f} %", f"What the map's sum misses of the answer's change from baseline to image ({told['change']:+.2f}). 0 is complete."))  # fmt: skip
-    found.append(("Infidelity", f"{told['infidelity']:.2f}", "Share of the answer's changes, when squares are covered, that the map does not explain: 0 to 1, less is better."))  # fmt: skip
+    found.append(("Infidelity", f"{told['infidelity']:.2f}", "Share of the answer's changes, when squares are covered, that the map does not explain at its best scale, of either sign: 0 to 1, less is better."))  # fmt: skip
     found.append(("Sensitivity", f"{told['sensitivity']:.2f}", "How much of the map changes at most when the image changes by a hundredth of its range: less is better."))  # fmt: skip
     for name, key in (("Like a random probe's", "random_head"), ("Like a random network's", "random_network")):
         if told[key] is not None:

@@ -10,6 +10,7 @@ from safetensors.numpy import load
 
 from analysis import panels
 from app.components import asking, leaflet
+from app.components.decided import right
 from app.components.looked import Looked, chosen_class, gallery, percent, plain, rank, sentence, waiting
 
 GRIDS = {"map": "Class activation", "colour": "Colours of the features"}
@@ -31,40 +32,55 @@ def numbers(looked: Looked) -> None:
         row.metric(
             "Five levels together",
             f"{looked.classes[most]}, {percent(ensemble[looked.level][most])}",
-            help="The softmax of the mean logits of this level and two on each side, each with noise of its own.",
+            help="The softmax of the mean logits of this level and up to two on each side, each with noise of its own.",
         )
     if looked.fit:
         row.metric(
             "Denoising error",
             rank(looked.fit),
-            help=f"Over all noise levels, beside {looked.fit['count']} held-out images. Near 50 % is usual; above 99 or below 1 the image is not at home.",
+            help=f"Over all noise levels, beside {looked.fit['count']} held-out images. Near 50 % is usual. It tells how hard the image is to denoise, not what it shows.",
         )
     with st.container(key="verdict"):
         st.markdown(sentence(looked))
     leaflet.note("text", plain(sentence(looked)))
+    reliable(looked)
 
 
 def unlike(looked: Looked) -> bool:
-    """Say plainly where the image is not at home; whether it is not."""
+    """Say plainly where the image is not like those that the model was made for; whether it is of another kind."""
     fit = looked.fit
     if fit is None:
         st.caption("This run was made before held-out errors were kept, so how at home the image is cannot be said; run it again.")
         return False
-    if fit["at_home"]:
-        return False
-    card, many = looked.study.card, fit["percentile"] > 50
-    data = looked.study.facts["receipt"]["dataset"]
-    why = (
-        f"**This is not the kind of image that {card.name} knows.** Its denoising error is {rank(fit)} of {fit['count']} "
-        f"held-out images of {data}. The probes must answer with one of {', '.join(looked.classes[:6])}"
-        f"{' …' if len(looked.classes) > 6 else ''}, so what they say of it means little."
-        if many
-        else f"**This image is simpler than those {card.name} was made for**: its denoising error is {rank(fit)} of "
-        f"{fit['count']} held-out images of {data}, as it does with plain surfaces. What the probes say of it means little."
-    )
-    st.warning(why, icon=":material/travel_explore:")
-    leaflet.note("text", plain(why))
-    return True
+    card, data = looked.study.card, looked.study.facts["receipt"]["dataset"]
+    beside = f"Its denoising error is {rank(fit)} of {fit['count']} held-out images of {data}"
+    listed = ", ".join(looked.classes[:6]) + (" …" if len(looked.classes) > 6 else "")
+    why = {
+        "foreign": f"**This is not the kind of image that {card.name} knows.** {beside}, and {fit['deviations']:.1f} standard deviations above "
+        f"their mean. The probes must answer with one of {listed}, so what they say of it means little.",
+        "hard": f"**This image is harder to denoise than nearly all that {card.name} was made for.** {beside}: it has more detail, or is of "
+        "another kind. Read what the probes say with care.",
+        "simple": f"**This image is easier to denoise than nearly all that {card.name} was made for.** {beside}, as plain surfaces are. Read "
+        "what the probes say with care.",
+        "usual": "",
+    }[fit["kind"]]
+    if why:
+        (st.warning if fit["kind"] == "foreign" else st.info)(why, icon=":material/travel_explore:")
+        leaflet.note("text", plain(why))
+    return bool(fit["kind"] == "foreign")
+
+
+def reliable(looked: Looked) -> None:
+    """How often the probe that reads is right, and on how many labels it was fitted."""
+    if looked.probes.arrays:
+        st.caption("Read with a probe taught here: see Teach for how often it is right.")
+        return
+    labels = next(iter(looked.study.facts["results"]))
+    share, chance = right(looked.study, looked.block, looked.sigma), 1 / len(looked.classes)
+    budget = "all labels" if labels == "all" else f"{labels} labels a class"
+    says = f"This probe, fitted with {budget}, is right on {percent(share)} of test images at this level; guessing is right on {percent(chance)}."
+    st.caption(says)
+    leaflet.note("text", says)
 
 
 def here(looked: Looked) -> None:
@@ -99,7 +115,10 @@ def _clickable(figure: Any, key: str, alt: str, caption: str, names: list[str], 
     """A grid of pictures whose click chooses level, and block where rows are blocks."""
     event = leaflet.chart(figure, key, alt, caption, wide=True, on_select="rerun", selection_mode="points")
     points = event.selection.points if event else []
-    if not points or st.session_state.get(f"{key}-taken") == (point := (points[0]["x"], points[0]["y"])):
+    if not points:
+        st.session_state.pop(f"{key}-taken", None)
+        return
+    if st.session_state.get(f"{key}-taken") == (point := (points[0]["x"], points[0]["y"])):
         return
     st.session_state[f"{key}-taken"] = point
     sigmas = looked.study.card.sigmas
@@ -123,8 +142,8 @@ def curves(looked: Looked) -> None:
         drawn = "Bands: one standard deviation over 8 draws of noise." if looked.draws is not None else "One draw of noise."
         leaflet.chart(figure, "classes", alt, f"Class probabilities. {drawn}")
     with right:
-        fit = looked.fit or {"band": [], "count": 0}
-        figure = panels.error_figure(looked.view["error"], fit["band"], fit["count"], looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
+        fit = looked.fit or {}
+        figure = panels.error_figure(looked.view["error"], fit, looked.levels, looked.axis, looked.level)  # type: ignore[arg-type]
         alt = "Denoising error over noise" + (f": {rank(looked.fit)} of held-out images." if looked.fit else ".")
         leaflet.chart(figure, "error", alt, "Mean squared error of x̂₀, pixels from -1 to 1.")
 
@@ -170,6 +189,9 @@ def neighbours(looked: Looked, device: str) -> None:
     feature = looked.view[f"feature/{looked.block}"][looked.level : looked.level + 1]
     question = {"ask": "neighbours", "study": looked.study.key, "level": looked.level, "block": looked.block, "count": 8, "metric": metric}
     asked = asking.look(question, device, save({"feature": np.ascontiguousarray(feature)}), patience=0.6)
+    before, st.session_state["alike"] = st.session_state.get("alike"), asked
+    if before is not None and before is not asked:  # a level that was left
+        before.wanted = False
     if asked.error:
         st.info(str(asked.error), icon=":material/image_search:")
         return

@@ -20,9 +20,10 @@ from analysis.datasets.base import Dataset
 from analysis.errors import NoisescopeError
 from analysis.jobs import Jobs
 from analysis.lane import Answer
+from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import find_study
-from app.components import asking, canvas, keeper
+from app.components import adding, album, asking, canvas, keeper
 
 from .test_start import MAIN, texts
 
@@ -288,3 +289,51 @@ def test_what_is_on_the_page_is_noted_for_the_report() -> None:
     assert kinds.count("figure") == 4
     assert kinds.count("html") == 2
     assert list(page.session_state["sheets"]) == ["Strip"]
+
+
+@pytest.mark.parametrize("what", ["methods", "draws", "neighbours"])
+def test_one_answer_that_fails_is_said_and_the_rest_stands(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def failing(root: Path, device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        if question["ask"] == what:
+            raise NoisescopeError("The worker ended over this.")
+        return worker(root, device, question, data)
+
+    monkeypatch.setattr(asking, "ask", failing)
+    page = visit()
+    assert not page.exception
+    assert "The worker ended over this." in " ".join([*(e.value for e in page.error), *(i.value for i in page.info)])
+    assert page.metric[0].value == "0"
+
+
+def test_the_end_of_a_job_asks_nothing_again_that_does_not_depend_on_it(own: Jobs) -> None:
+    page = press(visit(), "Explain")
+    before = [name for name in page.session_state["asked"] if "'explain'" in name or "'view'" in name]
+    job = own.submit(SweepRequest())
+    own.take("cpu")
+    own.finish(job.id, "some-study")
+    page = settle(page.run())
+    assert [name for name in page.session_state["asked"] if "'explain'" in name or "'view'" in name] == before
+
+
+def test_how_often_the_probe_is_right_stands_below_what_it_says() -> None:
+    table, study = find_study("digits").table("curve"), find_study("digits")
+    rows = table[(table.source == "model") & (table.block == "up1.res0") & (table.labels_per_class == "10")].sort_values("sigma")
+    share = rows.accuracy.iloc[5]
+    assert f"fitted with 10 labels a class, is right on {100 * share:.0f} % of test images at this level" in captions(visit(run=study.key))
+
+
+def test_what_was_dropped_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(adding, "release", lambda files: released.extend(file.name for file in files))
+    drop(visit(), ("mine.png", png(NOISE), "image/png"))
+    assert released == ["mine.png"]
+
+
+def test_the_album_lets_the_oldest_go() -> None:
+    page = drop(visit(), ("first.png", png(NOISE), "image/png"))
+    album.MAX_HELD, before = 3000, album.MAX_HELD  # pixels: one of the two has 2,400
+    try:
+        page = drop(page, ("second.png", png(NOISE[::-1]), "image/png"))
+    finally:
+        album.MAX_HELD = before
+    assert [shot.name for shot in page.session_state["album"].values()] == ["second.png"]

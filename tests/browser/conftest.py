@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from analysis.workers import facts
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+GRAVE = ("serious", "critical")
 CHART = ".js-plotly-plot .main-svg"
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: see `make chromium`")]
 
@@ -45,6 +47,17 @@ def calm(page: Page) -> Page:
         timeout=60_000,
     )
     return page
+
+
+def serious(page: Page) -> list[tuple[str, str, str]]:
+    """What axe-core calls serious or critical on a calm page; what is being drawn anew stands there faded, so it is looked at again."""
+    for _ in range(3):
+        violations = Axe().run(calm(page), options={"resultTypes": ["violations"]}).response["violations"]
+        found = [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in violations if v["impact"] in GRAVE]
+        if not found:
+            break
+        page.wait_for_timeout(2000)
+    return found
 
 
 @dataclass
