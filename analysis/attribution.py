@@ -1,6 +1,6 @@
 """Which pixels, or which places of a block, made a probe say what it says: captum's methods on one ProbedModel.
 
-The only file that knows captum's methods. Every map is (H, W) of the image, summed over colours, or (h, w) of the block.
+The only file that knows captum's methods; its metrics are trust.py's. Every map is (H, W) of the image, summed over colours, or (h, w) of the block.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ def page() -> None:
         bench = lab.choose(*opening.places(found))
         here = [run for run in found if run.study and run.place == (bench.backend, bench.dataset)]
         known = {run.key: run for run in here if run.request["input"] == "noisy"}  # an image is shown as its probes were taught
+        if known and st.session_state.get("run") in {run.key for run in here} - set(known):
+            st.info("The run that was asked for showed the network clean images. Here an image is noised; another run's probes read it.")
         if not known:
             st.info(
                 "Nothing has been measured for this model and data yet, so there are no probes to read images with. "

@@ -60,7 +60,7 @@ def _drop(study: Study) -> None:
         accept_multiple_files=True,
         key=f"upload-{turn}",
         max_upload_size=uploads.MAX_BYTES // 1_000_000,
-        help="JPEG, PNG, WebP or BMP, up to 20 MB and 25 megapixels each. They stay in the memory of this machine and end with this tab.",
+        help="JPEG, PNG, WebP or BMP, up to 20 MB and 25 megapixels each. They stay in the memory of this machine.",
     )
     if files:
         _take([(file.name, file.getvalue()) for file in files])
@@ -126,6 +126,8 @@ def _take(files: list[tuple[str, bytes]]) -> None:
 def frame(shot: Shot, side: int) -> np.ndarray:
     """The part of an image that the model reads, (side, side, 3) uint8, chosen and shown where there is a choice."""
     if shot.pixels.shape == (side, side, 3):
+        if shot.own:
+            _about(shot, side)
         return shot.pixels
     left, right = st.columns([1, 2])
     with right:
@@ -134,11 +136,7 @@ def frame(shot: Shot, side: int) -> np.ndarray:
         )
         box = _box(shot) if cut == "box" else None
         image = uploads.frame(shot.pixels, side, cut, box)
-        height, width = shot.pixels.shape[:2]
-        notes = "".join(f", {note}" for note in shot.notes)
-        st.caption(f"{shot.name}: {width}×{height} pixels{notes}. {side}×{side} are read.")
-        if shot.own:
-            st.button("Forget this image", icon=":material/delete:", on_click=album.drop, args=(shot.key,), key=f"drop-{shot.key}")
+        _about(shot, side)
     with left:
         tiles = [
             ("yours", "The image with what is read in a frame", panels.uri(preview(shot.pixels, uploads.square(shot.pixels, cut, box)), 1)),
@@ -146,6 +144,15 @@ def frame(shot: Shot, side: int) -> np.ndarray:
         ]
         st.html(gallery(tiles))
     return image
+
+
+def _about(shot: Shot, side: int) -> None:
+    """What an image is, what was done to it, and a button that lets it go."""
+    height, width = shot.pixels.shape[:2]
+    notes = "".join(f", {note}" for note in shot.notes)
+    st.caption(f"{shot.name}: {width}×{height} pixels{notes}. {side}×{side} are read.")
+    if shot.own:
+        st.button("Forget this image", icon=":material/delete:", on_click=album.drop, args=(shot.key,), key=f"drop-{shot.key}")
 
 
 def _box(shot: Shot) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ TOTAL = 5 * uploads.MAX_BYTES  # of a zip
 SHOWN = 5  # files that are named of those left out
 HELP = (
     f"{', '.join(uploads.FORMATS)}; up to {uploads.MAX_BYTES // 1_000_000} MB and {uploads.MAX_PIXELS // 1_000_000} megapixels each. They stay in "
-    "the memory of this machine and end with this tab."
+    "the memory of this machine."
 )
 Box = tuple[str, list[Shot]]
 
@@ -43,7 +43,7 @@ def fill_from_files(side: int) -> None:
     with st.expander("A zip, or a folder, of labelled images", icon=":material/folder_zip:", expanded="set-said" in st.session_state):
         st.caption(
             f"A folder of images for each of two to {lesson.CLASSES} classes, {uploads.MAX_FILES} images in all; the folder's name is the class. They take "
-            "the place of the boxes below. They stay in the memory of this machine and end with this tab."
+            "the place of the boxes below. They stay in the memory of this machine."
         )
         for column, name, several in zip(st.columns(2), ("zip", "folder"), (False, "directory"), strict=True):
             key = f"set-{name}-{turn}"

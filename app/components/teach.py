@@ -10,7 +10,7 @@ import streamlit as st
 from safetensors.numpy import load, save
 
 from analysis import lesson, uploads
-from analysis.errors import NoisescopeError
+from analysis.errors import InvalidData, NoisescopeError
 from analysis.studies import Study
 from analysis.verdict import Verdict, describe
 from app.components import album, asking, bench, boxes, taught
@@ -60,7 +60,11 @@ def _asked(given: Sequence[Box], side: int) -> tuple[list[str], list[album.Shot]
     classes, shots = [name for name, _ in given], [shot for _, members in given for shot in members]
     labels = np.repeat(np.arange(len(given)), [len(members) for _, members in given])
     lesson.check(labels, classes)
-    return classes, shots, np.stack([_framed(shot, side) for shot in shots]), labels
+    framed, first = [_framed(shot, side) for shot in shots], {}
+    for shot, image in zip(shots, framed, strict=True):
+        if (like := first.setdefault(image.tobytes(), shot)) is not shot:  # one would be scored by a probe fitted on the other
+            raise InvalidData(f"{shot.name} and {like.name} are the same picture at {side}×{side} pixels; take one of them out.")
+    return classes, shots, np.stack(framed), labels
 
 
 def _framed(shot: album.Shot, side: int) -> np.ndarray:
@@ -175,7 +179,8 @@ def _method(n: int, labels: Sequence[str]) -> str:
     how = "each left out in turn" if n <= lesson.FEW else f"in {lesson.folds(counts)} folds"
     return (
         f"With so few images none is kept for testing alone: each is scored by probes that were fitted without it ({how}), over {lesson.DRAWS} draws of "
-        "noise. The interval does not count that these probes share images, and the best level was chosen with the same ones."
+        "noise. The interval does not count that these probes share images, and the best level was chosen with the same ones. Where nothing "
+        "can be read, the share falls below guessing: what is left out makes its class the scarcer one."
     )
 
 

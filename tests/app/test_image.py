@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,25 +30,27 @@ from app.components import adding, album, asking, canvas, keeper
 from .test_start import MAIN, texts
 
 Ask = Callable[..., Answer]
+ONE = Lock()
 
 
 @cache
-def answers(root: Path) -> Answers:
-    return Answers(Store(root), "cpu", 0)
+def answers() -> Answers:
+    """What a worker would say, with a store of its own: one for all tests, because to open a model takes seconds."""
+    return Answers(Store(mkdtemp()), "cpu", 0)
 
 
-def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
-    return answers(root)(question, data)
+def worker(_root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+    with ONE:  # as a worker answers: one thread has the model
+        return answers()(question, data)
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "ask", worker)
     monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
-    yield Jobs(tmp_path)
-    answers.cache_clear()
+    return Jobs(tmp_path)
 
 
 def visit(backend: str = "digits-ddpm", dataset: str = "digits", **query: str) -> AppTest:

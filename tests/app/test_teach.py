@@ -18,7 +18,7 @@ from analysis.errors import NoisescopeError
 from analysis.lane import Answer
 from app.components import album, asking
 
-from .test_image import own, png, settle, visit, worker
+from .test_image import answers, own, png, settle, visit, worker
 from .test_start import texts
 
 __all__ = ["own"]  # a fixture of every test here
@@ -253,9 +253,13 @@ def test_no_session_sees_what_another_taught(digits: Dataset) -> None:
 
 def test_nothing_is_written(digits: Dataset, tmp_path: Path) -> None:
     opened()  # looking stores features of the run's own images
-    before = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+    before = _files(tmp_path, answers().store.root)
     press(dropped(digits), "Teach")
-    assert {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert _files(tmp_path, answers().store.root) == before
+
+
+def _files(*folders: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def test_maps_with_the_taught_probe_are_of_its_classes(digits: Dataset) -> None:
