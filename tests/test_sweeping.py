@@ -140,7 +140,6 @@ def test_a_sweep_that_was_killed_goes_on_and_equals_a_whole_one_bit_for_bit(tiny
     assert json.loads(lines[0].splitlines()[-1]) == json.loads(lines[1].splitlines()[-1])
 
 
-@pytest.mark.slow
 def test_two_sweeps_at_once_fill_one_store_and_agree(tiny_folder: Path, store: Store, tmp_path: Path) -> None:
     both = [subprocess.Popen(command(tiny_folder, store), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     lines = [process.communicate()[0].splitlines()[-1] for process in both]

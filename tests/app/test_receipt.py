@@ -36,7 +36,6 @@ def test_the_command_line_makes_the_same_numbers(small_study: Study, tmp_path: P
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again" / "curve.parquet"), small_study.table("curve"))
 
 
-@pytest.mark.slow
 def test_so_it_does_where_every_setting_is_another_one(request_small: SweepRequest, store: Store, tmp_path: Path) -> None:
     changes = {
         "input": "clean",
