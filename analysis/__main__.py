@@ -8,16 +8,26 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from .console import AxisName, InputName, Listable, StoreOption, block_lines, final_line, left_out, listing, progress_bar, summary
-from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
+from .console import (
+    AxisName,
+    InputName,
+    Listable,
+    StoreOption,
+    block_lines,
+    check_out,
+    final_line,
+    left_out,
+    listing,
+    progress_bar,
+    save_table,
+    summary,
+)
+from .errors import InvalidRequest, NoisescopeError
 from .study_commands import study_app
-
-if TYPE_CHECKING:
-    from .studies import Study
 
 app = typer.Typer(
     help="What a diffusion model knows about images, and at which noise level it knows it best.",
@@ -28,28 +38,6 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _save_table(study: Study, path: Path) -> None:
-    """Write the curve as .parquet or .csv. Raises InvalidRequest or StoreUnavailable."""
-    table = study.table("curve")
-    try:
-        if path.suffix == ".csv":
-            table.to_csv(path, index=False)
-        else:
-            table.to_parquet(path, index=False)
-    except OSError as error:
-        raise StoreUnavailable(f"Cannot write {path} ({error.strerror or error}); choose another place for --out.") from error
-
-
-def _check_out(path: Path, *endings: str) -> None:
-    """Before the work, not after it. Raises InvalidRequest."""
-    if path.suffix not in endings:
-        raise InvalidRequest(f"--out is {str(path)!r}; allowed endings: {', '.join(endings)}.")
-    if not path.absolute().parent.is_dir():
-        raise InvalidRequest(f"--out is {str(path)!r}; its folder is not there: make it first.")
-    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise InvalidRequest(f"--out is {str(path)!r}, which cannot be written; choose another place.")
 
 
 def _labels(values: list[str]) -> list[int | str]:
@@ -103,7 +91,7 @@ def sweep(
 ) -> None:
     """Probe a model over its noise levels: make a study, show its peak and its verdict."""
     if out is not None:
-        _check_out(out, ".parquet", ".csv")
+        check_out(out, ".parquet", ".csv")
     request = _request(
         backend=backend,
         dataset=dataset,
@@ -130,7 +118,7 @@ def sweep(
     with progress_bar("Sweep", as_json) as progress:
         study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
-        _save_table(study, out)
+        save_table(study.table("curve"), out)
     for wanted in sigma or []:
         used = min((level["sigma"] for level in study.facts["levels"]), key=lambda level: abs(math.log(level / wanted)))
         if abs(used / wanted - 1) > 0.01:
@@ -190,7 +178,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="The PNG to write: all images on one sheet.")] = Path("samples.png"),
 ) -> None:
     """Make images from noise."""
-    _check_out(out, ".png")
+    check_out(out, ".png")
     from .backends import open_backend
     from .devices import choose_device
     from .sampling import sample as run
@@ -241,6 +229,7 @@ def worker(
     store: StoreOption = None,
 ) -> None:
     """Carry out what the dashboard submits; one a store and device, started when needed."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: beside its crew, one thread beats several
     from .store import default_root
     from .workers import only_worker
 

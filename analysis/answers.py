@@ -10,11 +10,13 @@ from functools import lru_cache
 import torch
 
 from .costs import estimate
+from .crew import Crew
 from .dreams import Dreams
 from .errors import InvalidRequest
 from .explanations import Explanations
 from .features import load_x0
 from .lane import Answer, Question, Steps, Teller
+from .mapped import Mapped
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
@@ -28,8 +30,10 @@ KEPT = 16  # answers that are begun and not ended, of all who ask; the one that 
 class Answers:
     """The questions by name; the last few benches stay open, so that a model is loaded once."""
 
-    def __init__(self, store: Store, device: str, processes: int) -> None:
+    def __init__(self, store: Store, device: str, processes: int, crew: Crew | None = None) -> None:
+        """`processes` is how many a sweep has; `crew` lays out maps beside this process."""
         self.store, self.device, self.processes = store, device, processes
+        self.crew = crew or Crew(1)
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
@@ -38,6 +42,7 @@ class Answers:
             **self.own.answers,
             **Explanations(self.own).answers,
             **Dreams(self.own).answers,
+            **Mapped(self.own, self.crew).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import NoisescopeError
+from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .studies import Study
 
 
@@ -64,6 +67,27 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], 
         yield update
     finally:
         bar.stop()
+
+
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as .parquet or .csv. Raises StoreUnavailable."""
+    try:
+        if path.suffix == ".csv":
+            table.to_csv(path, index=False)
+        else:
+            table.to_parquet(path, index=False)
+    except OSError as error:
+        raise StoreUnavailable(f"Cannot write {path} ({error.strerror or error}); choose another place for --out.") from error
+
+
+def check_out(path: Path, *endings: str) -> None:
+    """Before the work, not after it. Raises InvalidRequest."""
+    if path.suffix not in endings:
+        raise InvalidRequest(f"--out is {str(path)!r}; allowed endings: {', '.join(endings)}.")
+    if not path.absolute().parent.is_dir():
+        raise InvalidRequest(f"--out is {str(path)!r}; its folder is not there: make it first.")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InvalidRequest(f"--out is {str(path)!r}, which cannot be written; choose another place.")
 
 
 def _level(study: Study, sigma: float, axis: AxisName) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from .errors import NoisescopeError
 
 Between = Callable[[], None]
-NOTICE = 0.1  # seconds between two looks at what the caller wants, while the crew works
+NOTICE = 0.03  # seconds between two looks at what the caller wants, while the crew works
 
 
 class Dropped(Exception):
@@ -112,6 +112,13 @@ class Crew:
                 self._turn.value += 1
                 for future in futures:
                     future.cancel()
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have one thing done; whoever asked looks whether it is, and `result()` raises what went wrong.
+
+        A process that ended unexpectedly raises BrokenProcessPool there, and the next start has a new one.
+        """
+        return self._submit(function, arguments)
 
     def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Future[Any]:
         if self._pool is None:

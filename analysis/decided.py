@@ -15,8 +15,9 @@ from .deciding import Reading, Trajectory, Watcher, ask, join
 from .devices import describe_device
 from .errors import InvalidRequest
 from .generated import Progress, model_of
-from .sampling import Sampler, sampled_condition
+from .sampling import Sampler
 from .settling import Settled, settled
+from .steps import finish
 from .studies import DECIDING, Study, write_study
 
 
@@ -36,14 +37,7 @@ def measure(
     errors too. At each level those of `probe_sigma` were asked; `outside` is beyond them all. Raises InvalidRequest for
     fewer than two samples, two studies of one label set, or a study whose probes read other passes than a sampler makes.
     """
-    way = measuring(studies, model, count, seed, sampler, steps)
-    while True:
-        try:
-            done = next(way)
-        except StopIteration as end:
-            return end.value
-        if progress:
-            progress(done, count, "")
+    return finish(measuring(studies, model, count, seed, sampler, steps), lambda done: progress and progress(done, count, ""))
 
 
 def measuring(
@@ -75,7 +69,7 @@ def measuring(
 
 def check(study: Study, model: Backend) -> None:
     """Raises InvalidRequest where the study's probes read other passes than a sampler makes."""
-    request, condition = study.facts["request"], sampled_condition(model)
+    request, condition = study.facts["request"], model.card.unconditional
     if (request["input"], request["condition"]) != ("noisy", condition):
         raise InvalidRequest(
             f"The study {study.key} is of {request['input']} input and condition {request['condition']!r}; "

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .backends.base import Backend
-from .crew import Between, still_wanted
 from .errors import InvalidRequest
 from .features import Taps, capture, pool, pooling_side
 from .intervals import wilson
@@ -80,7 +79,7 @@ class Fork:
 
 @dataclass(frozen=True)
 class Watcher:
-    """How samples are watched: a model, the questions read from its passes, a sampler. `between` comes before every pass.
+    """How samples are watched: a model, the questions read from its passes, a sampler.
 
     Raises InvalidRequest for questions of one name or pictures of latents, UnknownName for a block without probes.
     """
@@ -91,7 +90,6 @@ class Watcher:
     steps: int = 19
     batch: int = 64
     pictures: bool = True
-    between: Between = still_wanted
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.asked]
@@ -151,7 +149,6 @@ class Watcher:
         held: dict[str, dict[str, Tensor]] = {}
 
         def network(x: Tensor, level: Tensor, condition: str) -> Tensor:
-            self.between()
             held.update(taps(x, level, condition))
             assert taps.made is not None
             return taps.made

@@ -10,17 +10,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures import GREY, MARKERS, OKABE_ITO, Levels, curve_traces, noise_axis
+from .figures import GREY, Levels, curve_traces, look, noise_axis
 from .specs import Axis
 
 WHAT = {"agreement": "agree with the end", "settled": "settled from here on"}
 BESIDE = 0.03  # of log10 σ: intervals of one level stand beside each other
 Found = Mapping[str, Any]  # decided.measure's, of one question
-
-
-def look(index: int) -> tuple[str, str]:
-    """Colour and marker of a question, the same in every figure."""
-    return OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)]
 
 
 def _rows(found: Found, what: str) -> pd.DataFrame:

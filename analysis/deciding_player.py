@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .deciding_panels import look
-from .figures import GREY, Levels
+from .figures import GREY, Levels, look
 from .panels import uri
-from .player import slider
+from .player import buttons, slider
 from .specs import Axis
 
 SHOWN = 7  # classes with a bar of their own
@@ -127,24 +126,8 @@ def _way_layout(
     steps = slider(levels, axis, first)
     for step, outside in zip(steps["steps"], beyond, strict=True):
         step["label"] += " · beyond the probes" if outside else ""
-    return layout | {"annotations": titles, "sliders": [steps], "updatemenus": [_buttons()]}
-
-
-def _buttons() -> dict[str, Any]:
-    """Play, always from noise, and stop."""
-    play = {"fromcurrent": False, "mode": "immediate", "frame": {"duration": 500, "redraw": True}, "transition": {"duration": 0}}
-    stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
-    return {
-        "type": "buttons",
-        "direction": "left",
-        "showactive": False,
-        "x": 0,
-        "y": 0.0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "pad": {"t": 112},
-        "buttons": [
-            {"label": "▶ from noise", "method": "animate", "args": [None, play]},
-            {"label": "❚❚", "method": "animate", "args": [[None], stop]},
-        ],
+    return layout | {
+        "annotations": titles,
+        "sliders": [steps],
+        "updatemenus": [buttons("▶ from noise", 500, fromcurrent=False, mode="immediate")],
     }

@@ -18,9 +18,10 @@ from .errors import InvalidRequest
 from .lane import Answer, Question, Steps, Teller
 from .noise import nearest
 from .own import Own, pack
+from .readout import softmax
 from .sampling import to_pixels, visited
+from .steps import relay
 from .studies import Study, find_study
-from .views import softmax
 
 BATCH = 16  # samples that go together: others who ask wait for no more
 SAMPLES, FORKS, STEPS = 1000, 256, 1000  # at most
@@ -113,13 +114,8 @@ class Dreams:
         studies, model = self._studies(question)
         count, steps = _whole(question, "count", SAMPLES, 2, SAMPLES), _whole(question, "steps", 19, 2, STEPS)
         way = measuring(studies, model, count, _seed(question), question.get("sampler", "ddim"), steps, BATCH)
-        while True:
-            try:
-                done = next(way)
-            except StopIteration as end:
-                return {"found": end.value}, b""
-            if done < count:
-                yield {"done": done, "of": count}, b""
+        found = yield from relay(way, lambda done: ({"done": done, "of": count}, b""))
+        return {"found": found}, b""
 
     def pace(self, question: Question, data: bytes) -> Answer:
         """Seconds that one pass of one image takes here, in a batch, probes and all."""

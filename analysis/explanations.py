@@ -21,6 +21,7 @@ from .lane import Answer, Question, Steps, Teller
 from .noise import noise_like
 from .own import Own, pack
 from .probed import ProbedModel, Target
+from .steps import relay
 
 MOST_DRAWS = 32
 
@@ -88,12 +89,8 @@ class Explanations:
         probed = probed.changed(eps=noise_like(x0, [image_id], int(question.get("seed", 0)), 0))
         untrained: Backend = self._untrained(self.own.study(question).facts["request"]["backend"])
         steps = trust.checks(probed, image, str(question["method"]), _settings(question), untrained)
-        while True:
-            try:
-                yield {"done": next(steps), "of": trust.CHECKS}, b""
-            except StopIteration as end:
-                found: trust.Trust = end.value
-                return {"trust": found.to_dict()}, b""
+        found = yield from relay(steps, lambda done: ({"done": done, "of": trust.CHECKS}, b""))
+        return {"trust": found.to_dict()}, b""
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from .encoders.base import Encoder
 from .errors import InvalidData, InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
-from .store import Store
+from .store import Kind, Store
 
 Reduce = Callable[[Tensor], Any]
+Found = TypeVar("Found")
 
 
 class _Stop(Exception):
@@ -157,6 +159,21 @@ def read_features(
     return {name: torch.cat(values).cpu() for name, values in parts.items()}
 
 
+def halving(store: Store, kind: Kind, identity: FeatureIdentity, settings: Mapping[str, Any], attempt: Callable[[int], Found]) -> Found:
+    """What `attempt` gives for the batch size in the settings kept with a kind of results.
+
+    Where the device has too little memory for a batch, half of it is tried and kept. Raises NoisescopeError where one image is too many.
+    """
+    batch = int(store.settings(kind, identity, settings)["batch_size"])
+    while True:
+        try:
+            return attempt(batch)
+        except torch.OutOfMemoryError as error:
+            if batch == 1:
+                raise NoisescopeError("The device has too little memory for one image; choose another device.") from error
+            batch = store.halve_batch(kind, identity)
+
+
 def extract(
     store: Store,
     source: Backend | Encoder,
@@ -172,28 +189,20 @@ def extract(
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
     `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ. `between` is
-    called before every batch; what it raises ends the work. Where a device has too little memory for a batch, half of it
-    is tried and kept in the settings.
+    called before every batch; what it raises ends the work. Batches are halved as in `halving`.
     Raises InvalidData for a feature that is not finite, naming block and σ.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
     if not lacking:
         return 0
-    batch = int(store.settings("features", identity, settings)["batch_size"])
     passes, key = 0, b""
     for sigma, group, part in sorted(lacking, key=lambda item: item[2].tobytes()):
         if part.tobytes() != key:
             key = part.tobytes()
             x0 = load_x0(dataset, part, backend)
             eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        while True:
-            try:
-                values = read_features(source, group, x0, eps, sigma, batch, identity.condition, between)
-                break
-            except torch.OutOfMemoryError as error:
-                if batch == 1:
-                    raise NoisescopeError("The device has too little memory for one image; choose another device.") from error
-                batch = store.halve_batch("features", identity)
+        read = partial(read_features, source, group, x0, eps, sigma, condition=identity.condition, between=between)
+        values = halving(store, "features", identity, settings, read)
         for name, value in values.items():
             if not bool(torch.isfinite(value).all()):
                 raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")

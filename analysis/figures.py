@@ -23,6 +23,11 @@ TITLES = {"timestep": "timestep t of the model", "sigma": "noise level σ", "log
 Levels = Sequence[Mapping[str, float]]
 
 
+def look(index: int) -> tuple[str, str]:
+    """Colour and marker of a class or a question, the same in every figure; 28 differ."""
+    return OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)]
+
+
 def label(level: Mapping[str, float], axis: Axis) -> str:
     """A noise level as the axis says it, short."""
     if axis == "timestep":

@@ -7,7 +7,9 @@ and the same distribution of images it is uniform.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +19,16 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .crew import Between, still_wanted
-from .features import load_x0
+from .datasets.base import Dataset
+from .errors import InvalidData
+from .features import halving, load_x0
 from .noise import add_noise, noise_like
-from .planning import Bench
+from .specs import FeatureIdentity
+from .store import Store
 from .studies import GAUGE, Study
 
-HELD_OUT, BATCH = 200, 64  # images
+HELD_OUT = 200  # images
+NAME = "error"
 BAND = (5, 50, 95)  # percentiles that are drawn
 UNLIKE = 99.0  # percentile above which an image is harder than the held-out ones; below 100 - UNLIKE it is simpler
 FOREIGN = 4.0  # standard deviations: of twelve photographs all lie above for a model of digits, none for one of photographs
@@ -72,23 +78,45 @@ def held_out(study: Study) -> np.ndarray | None:
     return load_file(study.path(GAUGE))["errors"] if GAUGE in study.facts["files"] else None
 
 
-def errors_of(model: Backend, x0: Tensor, ids: np.ndarray, sigma: float, seed: int, condition: str, between: Between) -> np.ndarray:
+def errors_of(
+    model: Backend, x0: Tensor, ids: np.ndarray, sigma: float, seed: int, condition: str, between: Between, batch: int
+) -> np.ndarray:
     """(n,) mean squared errors of x̂_0 at one σ, with each image's own ε of draw 0; `between` is called before each batch."""
     found = []
     with torch.inference_mode():
-        for start in range(0, len(x0), BATCH):
+        for start in range(0, len(x0), batch):
             between()
-            part = x0[start : start + BATCH]
+            part = x0[start : start + batch]
             level = torch.full((len(part),), sigma, dtype=torch.float64)
-            eps = noise_like(part, ids[start : start + BATCH].tolist(), seed, 0).to(part.device)
+            eps = noise_like(part, ids[start : start + batch].tolist(), seed, 0).to(part.device)
             made = model.denoise(add_noise(part, level.to(part.device), eps), level, condition)
             found.append(((made - part) ** 2).mean((1, 2, 3)).cpu().numpy())
     return np.concatenate(found)
 
 
-def measure(bench: Bench, between: Between = still_wanted) -> bytes:
-    """The errors (S, n) of the first 200 test images at every level of a bench, as safetensors."""
-    ids = bench.test[:HELD_OUT]
-    x0, request = load_x0(bench.dataset, ids, bench.model), bench.request
-    rows = [errors_of(bench.model, x0, ids, sigma, request.seed, request.condition, between) for sigma in bench.sigmas]
+def fill(
+    store: Store,
+    model: Backend,
+    dataset: Dataset,
+    identity: FeatureIdentity,
+    sigma: float,
+    ids: np.ndarray,
+    settings: Mapping[str, Any],
+    between: Between = still_wanted,
+) -> int:
+    """Measure the errors at one σ that the store lacks; returns passes of an image. Raises InvalidData for one that is not finite."""
+    passes = 0
+    for _, part in store.missing("errors", identity, sigma, [NAME], ids):
+        measure = partial(errors_of, model, load_x0(dataset, part, model), part, sigma, identity.seed, identity.condition, between)
+        errors = halving(store, "errors", identity, settings, measure)
+        if not np.isfinite(errors).all():
+            raise InvalidData(f"Denoising errors at σ = {sigma:.4g} are not finite; leave the level out or use float32.")
+        store.put("errors", identity, sigma, part, {NAME: errors})
+        passes += len(part)
+    return passes
+
+
+def collect(store: Store, identity: FeatureIdentity, sigmas: Sequence[float], ids: np.ndarray) -> bytes:
+    """The errors (S, n) of images at every level, as safetensors. Raises DamagedFile where the store lacks one."""
+    rows = [store.rows("errors", identity, sigma, NAME, ids) for sigma in sigmas]
     return save({"errors": np.stack(rows).astype(np.float32), "ids": ids})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-from .crew import Between, still_wanted
 from .errors import InvalidRequest
 from .features import extract
 from .planning import Bench
@@ -21,11 +21,12 @@ STEP = 256  # images that are extracted at once, so that others are served in be
 
 @dataclass(frozen=True)
 class Known:
-    """Images (n, h, w, 3) uint8, what each is, and features (n, D) at one block and level."""
+    """What each of n images is, where it stands among `images` (N, h, w, 3) uint8, and features (n, D) at one block and level."""
 
     kind: str  # "training" | "generated"
     names: list[str]
     images: np.ndarray
+    rows: np.ndarray  # (n,)
     features: np.ndarray
 
 
@@ -34,7 +35,14 @@ def trained(bench: Bench, sigma: float, block: str, ids: np.ndarray) -> Known:
     rows = bench.dataset.rows(ids)
     names = [bench.labels.classes[value] for value in bench.labels.values[rows]]
     features = bench.store.cell(bench.features("model", 0), sigma, block, "1", ids)
-    return Known("training", names, bench.dataset.images[rows], features)
+    return Known("training", names, bench.dataset.images, rows, features)
+
+
+def signature(bench: Bench, sigma: float, block: str) -> Hashable:
+    """Equal as long as `stored` and `trained` are."""
+    identity = bench.features("model", 0)
+    units = bench.store.units("features", identity, sigma)
+    return identity.key(), sigma, block, bench.labels.name, bench.train.tobytes(), tuple(unit.path.name for unit in units)
 
 
 def stored(bench: Bench, sigma: float, block: str) -> np.ndarray:
@@ -48,11 +56,11 @@ def wanted(bench: Bench) -> int:
     return min(MANY, len(bench.train))
 
 
-def more(bench: Bench, sigma: float, ids: np.ndarray, between: Between = still_wanted) -> None:
+def more(bench: Bench, sigma: float, ids: np.ndarray) -> None:
     """Extract a few more training images than these at a level, for all blocks: the store keeps them."""
     rest = np.setdiff1d(bench.train, ids)[: min(STEP, wanted(bench) - len(ids))]
     names = [f"{other}/1" for other in bench.request.blocks or ()]
-    extract(bench.store, bench.model, bench.model, bench.dataset, bench.features("model", 0), names, [sigma], rest, bench.settings, between)
+    extract(bench.store, bench.model, bench.model, bench.dataset, bench.features("model", 0), names, [sigma], rest, bench.settings)
 
 
 def generated(study: Study, level: int, block: str) -> Known:
@@ -69,7 +77,8 @@ def generated(study: Study, level: int, block: str) -> Known:
         )
     features = load_file(study.path("generated.safetensors"))[f"{level}/{made['tensor']}"]
     images = pictures(study)
-    return Known("generated", [f"generated {i + 1}" for i in range(len(images))], images, features.astype(np.float32))
+    names = [f"generated {i + 1}" for i in range(len(images))]
+    return Known("generated", names, images, np.arange(len(images)), features.astype(np.float32))
 
 
 def pictures(study: Study) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,11 +20,13 @@ from .lane import Answer, Question, Steps, Teller
 from .planning import Bench
 from .readout import Readout, of_arrays, of_study
 from .specs import SweepRequest
+from .steps import relay
 from .store import Store
 from .studies import Study, find_study
 
-EXAMPLES, DRAWS, VIEWED = 24, 8, 4
+EXAMPLES, DRAWS, VIEWED = 24, 8, 3
 STEP = 0.2  # seconds of teaching between two answers
+AGAIN = 600.0  # seconds after which data that were not there are looked for anew
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -33,7 +35,7 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 class Own:
-    """The answers by name; `share` gives the worker's open bench, whose model and data are used again."""
+    """The answers by name; `like` is the worker's open bench, whose model and data are used again."""
 
     def __init__(self, store: Store, device: str) -> None:
         self.store, self.device = store, device
@@ -42,6 +44,9 @@ class Own:
         self._models = lru_cache(maxsize=2)(lambda name: open_backend(name, device=self.device))
         self._readouts = lru_cache(maxsize=8)(lambda key, version: of_study(find_study(key, store.root)))
         self._benches = lru_cache(maxsize=2)(self._open)
+        self._held_out = lru_cache(maxsize=8)(lambda key, version: gauge.held_out(find_study(key, store.root)))
+        self._known: dict[Hashable, known.Known] = {}  # the images that were last compared with
+        self._absent: dict[str, float] = {}  # until when a request's data are not looked for
         self.answers: dict[str, Teller] = {
             "view": self.view,
             "colours": self.colours,
@@ -68,24 +73,26 @@ class Own:
         own = of_arrays(arrays, question.get("classes", ()), study)
         return own or self._readouts(study.key, study.version)
 
-    def _open(self, request: str) -> Bench | None:
-        """The study's data and model, or None where the data are not on this machine."""
-        try:
-            return Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)
-        except NoisescopeError:
-            return None
+    def _open(self, request: str) -> Bench:
+        return Bench(SweepRequest.model_validate_json(request), self.store, self.device, like=self.like)
 
     def bench(self, study: Study) -> Bench | None:
-        request = SweepRequest.model_validate(study.facts["request"]).model_copy(update={"baselines": False})
-        return self._benches(request.canonical())
+        """The study's data and model, or None where the data cannot be had on this machine; looked for anew after ten minutes."""
+        request = SweepRequest.model_validate(study.facts["request"]).model_copy(update={"baselines": False}).canonical()
+        if time.monotonic() < self._absent.get(request, 0.0):
+            return None
+        try:
+            return self._benches(request)
+        except NoisescopeError:
+            self._absent[request] = time.monotonic() + AGAIN
+            return None
 
     def view(self, question: Question, data: bytes) -> Answer:
         """Everything of one pass over the levels (views.view), and how at home the image is."""
         study = self.study(question)
         arrays = load(data)
         model, readout, image = self.model(study), self.readout(study, question, arrays), arrays["image"]
-        found, features = views.view(model, readout, image, int(question.get("seed", 0)))
-        self._keep(self._name(study, question, image), features)
+        found = self._view(self._name(study, question, image), model, readout, image, question)
         return {"fit": self._fit(study, found["error"])}, pack(found)
 
     def colours(self, question: Question, data: bytes) -> Answer:
@@ -93,21 +100,22 @@ class Own:
         study, image = self.study(question), load(data)["image"]
         name = self._name(study, question, image)
         if name not in self._features:
-            readout = self._readouts(study.key, study.version)
-            self._keep(name, views.view(self.model(study), readout, image, int(question.get("seed", 0)))[1])
+            self._view(name, self.model(study), self._readouts(study.key, study.version), image, question)
         return {}, pack({block: views.colours(value) for block, value in self._features[name].items()})
+
+    def _view(self, name: str, model: Backend, readout: Readout, image: np.ndarray, question: Question) -> dict[str, np.ndarray]:
+        """views.view, with the features kept; the oldest go first, so that their memory serves the pass: new one costs a tenth more."""
+        while len(self._features) >= VIEWED:
+            self._features.pop(next(iter(self._features)))
+        found, self._features[name] = views.view(model, readout, image, int(question.get("seed", 0)))
+        return found
 
     @staticmethod
     def _name(study: Study, question: Question, image: np.ndarray) -> str:
         return f"{study.version}/{int(question.get('seed', 0))}/{image_ids(image[None])[0]}"
 
-    def _keep(self, name: str, features: dict[str, Tensor]) -> None:
-        self._features[name] = features
-        while len(self._features) > VIEWED:
-            self._features.pop(next(iter(self._features)))
-
     def _fit(self, study: Study, errors: np.ndarray) -> dict[str, Any] | None:
-        held_out = gauge.held_out(study)
+        held_out = self._held_out(study.key, study.version)
         return None if held_out is None else gauge.compare(errors, held_out).to_dict()
 
     def draws(self, question: Question, data: bytes) -> Answer:
@@ -119,21 +127,30 @@ class Own:
         return {"pace": (time.perf_counter() - started) / (DRAWS * len(readout.sigmas))}, pack(found)
 
     def neighbours(self, question: Question, data: bytes) -> Steps:
-        """The most similar known images at a block and level; features that are not stored are extracted step by step."""
+        """The most similar known images at a block and level; features that are not stored are extracted step by step.
+
+        Where more than `most` images would have to be, only how many: `lacking`.
+        """
         study = self.study(question)
         level, block = int(question["level"]), str(question["block"])
         sigma, bench = study.facts["levels"][level]["sigma"], self.bench(study)
         if bench is None:
             there = known.generated(study, level, block)
+        elif (read := self._known.get(known.signature(bench, sigma, block))) is not None:
+            there = read
         else:
+            ids, most = known.stored(bench, sigma, block), question.get("most")
+            if most is not None and known.wanted(bench) - len(ids) > most:
+                return {"lacking": known.wanted(bench) - len(ids)}, b""
             while len(ids := known.stored(bench, sigma, block)) < known.wanted(bench):
                 yield {"done": len(ids), "of": known.wanted(bench)}, b""
                 known.more(bench, sigma, ids)
             there = known.trained(bench, sigma, block, ids)
+            self._known = {known.signature(bench, sigma, block): there}
         places, distances = similarity.nearest(there.features, load(data)["feature"], int(question["count"]), question["metric"])
         near = places[0]
-        told = {"kind": there.kind, "of": len(there.images), "names": [there.names[i] for i in near], "distances": distances[0].tolist()}
-        return told, pack({"images": there.images[near]})
+        told = {"kind": there.kind, "of": len(there.rows), "names": [there.names[i] for i in near], "distances": distances[0].tolist()}
+        return told, pack({"images": there.images[there.rows[near]]})
 
     def examples(self, question: Question, data: bytes) -> Answer:
         """Images to begin with: test images, classes in turn, or where the data are not there, generated ones."""
@@ -163,15 +180,6 @@ class Own:
         if block not in like.blocks:
             raise UnknownName("block of this run", block, like.blocks)
         steps = teaching.teach(self.model(study), arrays["images"], arrays["labels"], classes, like, block)
-        since = time.perf_counter()
-        while True:
-            try:
-                done, of = next(steps)
-            except StopIteration as end:
-                taught: teaching.Taught = end.value
-                break
-            if time.perf_counter() - since > STEP:
-                yield {"done": done, "of": of}, b""
-                since = time.perf_counter()
+        taught = yield from relay(steps, lambda step: ({"done": step[0], "of": step[1]}, b""), STEP)
         told = {"curve": [part.tolist() for part in taught.curve], "verdict": taught.verdict.to_dict(), "n": len(arrays["labels"])}
         return told, pack(taught.readout.arrays())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from . import catalog, probing, registry
+from . import catalog, gauge, probing, registry
 from .backends import open_backend
 from .backends.base import Backend
 from .crew import Between, still_wanted
@@ -151,6 +151,16 @@ class Bench:
             draw=0 if clean else eps_draw,
         )
 
+    @property
+    def errors(self) -> FeatureIdentity:
+        """What the denoising errors of held-out images are of."""
+        return self.features("model", 0).model_copy(update={"input": "noisy", "seed": self.request.seed, "draw": 0})
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """The test images (n,) whose denoising errors are kept: none for clean input, whose probes read no noised image."""
+        return self.test[: gauge.HELD_OUT if self.request.input == "noisy" else 0]
+
     def task(self, per_class: int | str, draw: int) -> Task:
         """What the probes of one label draw are fitted and scored on."""
         if (per_class, draw) not in self._tasks:
@@ -177,6 +187,8 @@ class Bench:
             identity, opened = self.features(source, eps_draw), self.sources[source]
             count = extract(self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between)
             passes += 0 if isinstance(opened, Encoder) else count
+        if eps_draw == 0 and sigma != CLEAN:
+            passes += gauge.fill(self.store, self.model, self.dataset, self.errors, sigma, self.held_out, self.settings, between)
         return passes
 
     def wanted(self, sigma: float, eps_draw: int) -> dict[str, tuple[list[str], np.ndarray]]:

@@ -177,9 +177,9 @@ def slider(levels: Levels, axis: Axis, first: int) -> dict[str, Any]:
     }
 
 
-def buttons() -> dict[str, Any]:
-    """Play and stop."""
-    play = {"fromcurrent": True, "frame": {"duration": 700, "redraw": True}, "transition": {"duration": 0}}
+def buttons(name: str = "▶", duration: int = 700, **how: Any) -> dict[str, Any]:
+    """Play, `duration` milliseconds a frame, and stop; from the current frame unless `how` says otherwise."""
+    play = {"fromcurrent": True, "frame": {"duration": duration, "redraw": True}, "transition": {"duration": 0}, **how}
     stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
     return {
         "type": "buttons",
@@ -191,7 +191,7 @@ def buttons() -> dict[str, Any]:
         "yanchor": "top",
         "pad": {"t": 112},
         "buttons": [
-            {"label": "▶", "method": "animate", "args": [None, play]},
+            {"label": name, "method": "animate", "args": [None, play]},
             {"label": "❚❚", "method": "animate", "args": [[None], stop]},
         ],
     }

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from .backends.base import Backend
-from .crew import Between, still_wanted
 from .errors import InvalidRequest
 from .features import capture, pool
 from .noise import add_noise
@@ -57,8 +56,7 @@ class ProbedModel(nn.Module):
     image -> x_0 -> x_σ with the same ε for every image of a batch -> network, as far as the block -> map (B, C, h, w) -> `tap`
     -> pooling to side × side -> probe -> target. Layer methods hang on `tap`. The network's hooks live only as long as a call.
     eps is (1, c, h, w) like x_0, or None for clean input; weight (K, C·side²) and bias (K,) read unscaled features. The level is
-    the schedule's nearest to `sigma`. The loss is -||D(x_σ) - x_0||² / dim and takes the whole pass. `between` is called before
-    every pass; what it raises ends the work.
+    the schedule's nearest to `sigma`. The loss is -||D(x_σ) - x_0||² / dim and takes the whole pass.
     Raises UnknownName for a block, InvalidRequest for a target or a probe that does not fit the model.
     """
 
@@ -73,12 +71,11 @@ class ProbedModel(nn.Module):
         target: Target | None = None,
         side: int = 1,
         condition: str = "none",
-        between: Between = still_wanted,
     ) -> None:
         super().__init__()
         self._given: dict[str, Any] = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.backend, self.block, self.side = backend, backend.block(block), side
-        self.condition, self.between, self.target = condition, between, target or Target()
+        self.condition, self.target = condition, target or Target()
         self.net = backend.net  # among the modules, so that methods that change ReLUs find them
         self.tap = nn.Identity()
         self.sigma = float(backend.schedule.nearest(torch.tensor(sigma, dtype=torch.float64)))
@@ -99,7 +96,6 @@ class ProbedModel(nn.Module):
         return ProbedModel(**(self._given | changes))
 
     def forward(self, images: Tensor) -> Tensor:
-        self.between()
         x0 = self.backend.encode(images)
         level = torch.full((len(x0),), self.sigma, dtype=torch.float64)
         x = x0 if self.eps is None else add_noise(x0, level.to(x0.device), self.eps)

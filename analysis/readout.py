@@ -98,3 +98,9 @@ def _readout(
 ) -> Readout:
     sigmas = tuple(level["sigma"] for level in study.facts["levels"])
     return Readout(classes, sigmas, pooling, study.facts["request"]["condition"], probes)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    raised = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))

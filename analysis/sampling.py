@@ -59,12 +59,6 @@ def visited(schedule: Schedule, sampler: Sampler = "ddim", steps: int = 50) -> n
     return schedule.nearest(torch.stack(sigmas)).numpy()
 
 
-def sampled_condition(backend: Backend) -> str:
-    """What a sample is conditioned on: no class, where the model knows that."""
-    conditions = backend.card.conditions
-    return "null" if "null" in conditions else conditions[0]
-
-
 def first_noise(backend: Backend, ids: range, seed: int) -> Tensor:
     """The ε that samples begin with, (B, c, h, w) float32 on the CPU; sample i's is a function of (seed, i) alone."""
     card = backend.card
@@ -85,7 +79,7 @@ def descend(
     `visited` levels that is nearest in log σ. `network` stands in for the backend's `denoise`. Heun's looks ahead are
     passes of it but no levels. Raises InvalidRequest for an unknown sampler or a number of steps or a σ that cannot be.
     """
-    schedule, network, condition = backend.schedule, network or backend.denoise, sampled_condition(backend)
+    schedule, network, condition = backend.schedule, network or backend.denoise, backend.card.unconditional
     scheduler = _scheduler(schedule, sampler, steps, backend.card.space == "pixel")
     passes, first = _passes(scheduler, sampler), 0
     if sigma is None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
+LAYOUT = 1  # what a stored layout is: epochs, spread, how maps are laid onto each other
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
@@ -62,6 +63,11 @@ class Card(Frozen):
     parameter_bytes: int
     training: dict[str, Any] = Field(default_factory=dict)  # data, split, steps, images seen, seed, loss, seconds, hardware
 
+    @property
+    def unconditional(self) -> str:
+        """The condition of a pass without a class, where the model knows that: a sampler's."""
+        return "null" if "null" in self.conditions else self.conditions[0]
+
 
 class FeatureIdentity(Frozen):
     """What a set of features is of; its key names the folder that holds them."""
@@ -85,6 +91,22 @@ class ProbeIdentity(Frozen):
     labels: str  # hash over the labels themselves
     head: str
     settings: dict[str, Any]  # scaling and the penalties tried
+    protocol: int = PROTOCOL
+
+
+class LayoutIdentity(Frozen):
+    """What the maps of a set of images are of, apart from block and σ; with `dims` 0, of their neighbours alone."""
+
+    features: str  # key of the feature identity
+    images: str  # hash over their ids, in order
+    metric: Literal["cosine", "l2"] = "cosine"
+    neighbours: int = 15
+    dims: Literal[0, 2, 3] = 0
+    engine: Literal["umap-learn", "cuml"] = "umap-learn"
+    chain: str = ""  # hash over which cell follows which
+    seed: int = 0
+    labels: str = ""  # hash over the labels, for what is noted about them; a layout does not know them
+    layout: int = LAYOUT
     protocol: int = PROTOCOL
 
 

@@ -3,6 +3,7 @@
     <root>/<kind>/<key>/identity.json       what the results are of
                         settings.json       batch size, threads, device: written with the first unit, used ever after
                         <σ>/<unit>.safetensors
+                        <σ>/<name>.json         what was found in one cell, where that is not a row an image
     <root>/studies/<key>/                   finished studies (studies.py)
 
 A unit holds tensors of n rows each, one row an image, and the image ids. It is written under a temporary name and
@@ -22,6 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 from uuid import uuid4
 
 import numpy as np
@@ -31,7 +33,7 @@ from safetensors.numpy import save
 from .errors import DamagedFile, StoreUnavailable
 from .specs import Frozen
 
-Kind = Literal["features", "probes"]
+Kind = Literal["features", "probes", "errors", "layouts"]
 FORMAT = 1
 UNIT_IMAGES = 4096
 
@@ -202,6 +204,18 @@ class Store:
             temporary.write_bytes(save(arrays, metadata={"unit": json.dumps(header, sort_keys=True)}))
         return path
 
+    def note(self, kind: Kind, identity: Frozen, sigma: float, name: str, found: Any) -> None:
+        """Keep what was found in one cell, as JSON. Raises StoreUnavailable."""
+        write_json(self._note(kind, identity, sigma, name), found)
+
+    def noted(self, kind: Kind, identity: Frozen, sigma: float, name: str) -> Any | None:
+        """What `note` kept, or None. Raises DamagedFile."""
+        path = self._note(kind, identity, sigma, name)
+        return read_json(path) if path.exists() else None
+
+    def _note(self, kind: Kind, identity: Frozen, sigma: float, name: str) -> Path:
+        return self.folder(kind, identity) / f"{sigma:.9g}" / f"{quote(name, safe='')}.json"
+
     def read(self, unit: Unit, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Tensors of one unit, checked. Raises DamagedFile."""
         try:
@@ -215,14 +229,17 @@ class Store:
         return arrays
 
     def cell(self, identity: Frozen, sigma: float, block: str, pooling: str, ids: np.ndarray) -> np.ndarray:
-        """Features (n, D) of one block at one σ, in the order of `ids` (n,).
+        """Features (n, D) of one block at one σ, as `rows`."""
+        return self.rows("features", identity, sigma, f"{block}/{pooling}", ids)
+
+    def rows(self, kind: Kind, identity: Frozen, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+        """A tensor (n, …) at one σ, in the order of `ids` (n,).
 
         Raises DamagedFile if a unit is damaged or an image is not there.
         """
-        name = f"{block}/{pooling}"
         rows: np.ndarray | None = None
         found = np.zeros(len(ids), dtype=bool)
-        for unit in self.units("features", identity, sigma):
+        for unit in self.units(kind, identity, sigma):
             if name not in unit.names:
                 continue
             order = np.argsort(unit.ids)
@@ -231,7 +248,7 @@ class Store:
             take = (unit.ids[source] == ids) & ~found
             if take.any():
                 values = self.read(unit, [name])[name]
-                rows = np.empty((len(ids), values.shape[1]), values.dtype) if rows is None else rows
+                rows = np.empty((len(ids), *values.shape[1:]), values.dtype) if rows is None else rows
                 rows[take] = values[source[take]]
                 found |= take
         if rows is None or not found.all():

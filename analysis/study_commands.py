@@ -58,6 +58,89 @@ def decide(
         )
 
 
+@study_app.command("look")
+def look(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG, WebP or BMP file.")],
+    cut: Annotated[
+        str, typer.Option(help="The square that is read: crop (the middle), fit (all of it), or LEFT,TOP,EDGE in pixels.")
+    ] = "crop",
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet: a class in a block at a noise level a row.")] = Path(
+        "look.csv"
+    ),
+    store: StoreOption = None,
+) -> None:
+    """Read one image with a study's probes, in every block at every noise level."""
+    from .console import check_out, save_table
+    from .devices import choose_device
+    from .looking import look as run
+    from .looking import read_image
+    from .store import Store
+    from .studies import find_study
+
+    check_out(out, ".csv", ".parquet")
+    kept = Store(store)
+    study = find_study(key, kept.root)
+    table, fit = run(study, read_image(image, study.card.resolution, cut), kept, choose_device(device))
+    save_table(table, out)
+    best = table.loc[table["probability"].idxmax()]
+    typer.echo(
+        f"{image.name} in {study.card.name}: most sure is block {best['block']} at σ = {best['sigma']:.3g}, {best['class']} "
+        f"({100 * best['probability']:.0f} %)."
+    )
+    if fit is not None:
+        typer.echo(f"Its denoising error is above that of {fit['percentile']:.1f} % of {fit['count']} held-out images ({fit['kind']}).")
+
+
+@study_app.command("map")
+def map_(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    block: Annotated[str | None, typer.Option(help="A block; the headline's if none is given.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="A noise level σ: the run's nearest is taken; the best if none is given.")] = None,
+    method: Annotated[str, typer.Option(help="pca or umap.")] = "umap",
+    dims: Annotated[int, typer.Option(help="2 or 3.")] = 2,
+    count: Annotated[int, typer.Option(min=2, help="How many images.")] = 2000,
+    metric: Annotated[str, typer.Option(help="Distance: cosine or l2.")] = "cosine",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the UMAP.")] = 0,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    out: Annotated[
+        Path,
+        typer.Option(help="What to write: .parquet (with pictures and neighbours, for Embedding Atlas and FiftyOne), .csv, .html or .svg."),
+    ] = Path("map.parquet"),
+    store: StoreOption = None,
+) -> None:
+    """Lay out a study's images in one block at one noise level."""
+    from . import map_export
+    from .console import check_out, save_table
+    from .devices import choose_device
+    from .map_table import make
+    from .panels import png
+    from .store import Store, write_bytes
+    from .studies import find_study
+    from .thumbnails import thumbnails
+
+    check_out(out, ".parquet", ".csv", ".html", ".svg")
+    kept = Store(store)
+    study = find_study(key, kept.root)
+    settings = {"method": method, "dims": dims, "count": count, "metric": metric, "seed": seed}
+    with progress_bar("Map", quiet=False) as progress:
+        table, images, near = make(study, kept, choose_device(device), block, sigma, progress, **settings)
+    title = f"{method.upper()} of {len(table):,} images in {study.card.name}"
+    by = next((name for name in ("label", "prediction") if name in table), "id")
+    if out.suffix == ".csv":
+        save_table(table, out)
+    elif out.suffix == ".parquet":
+        write_bytes(out, map_export.parquet(table, [png(image, 1) for image in images], near, list(settings.items())))
+    elif out.suffix == ".html":
+        write_bytes(
+            out, map_export.page(table, thumbnails(images).uris, title, title, list(settings.items()), study.facts["classes"], by).encode()
+        )
+    else:
+        write_bytes(out, map_export.svg(table, study.facts["classes"], title=title, by=by).encode())
+    typer.echo(f"{len(table):,} images of {study.key} are in {out}.")
+
+
 @study_app.command("export")
 def export(
     key: Annotated[str, typer.Argument(help="Key of a study, or its beginning.")],

@@ -71,7 +71,7 @@ def carry_out(
             news(points)
         if progress:
             progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean pixels")
-    extra = {GAUGE: gauge.measure(bench, between)}
+    extra = {GAUGE: gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out)} if len(bench.held_out) else {}
     return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra)
 
 

@@ -21,13 +21,15 @@ from .attribution import METHODS, Settings, attribute, baseline, fitted, seeded
 from .backends.base import Backend
 from .errors import InvalidRequest
 from .probed import ProbedModel, batch_that_fits
+from .steps import finish, relay
 
 # Adebayo et al. set no threshold. Above .8 the two maps share most of their order, and look the same to a person.
 HARDLY = 0.8
-CHECKS = 5
 SQUARES = 32  # perturbations that infidelity averages over
 ADDS_UP = ("integrated_gradients", "input_x_gradient")  # whose map claims to be the change from the baseline, pixel by pixel
 NUDGES = 4  # perturbed images whose maps sensitivity compares
+STEPS, ORDERS = 16, 8  # of deletion and insertion
+CHECKS = 4 + NUDGES + 2 + ORDERS  # steps of `checks`
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Trust:
     curves: Curves
     random_head: float | None  # rank correlation with the map of a random head
     random_network: float | None  # and of a network with random weights
-    hardly_changes: bool  # a map that is nearly the same whatever head or network says nothing of them
+    hardly_changes: tuple[str, ...]  # with which random one, "probe" or "network": a map that is nearly the same says nothing of it
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without NaN."""
@@ -113,14 +115,18 @@ def infidelity(probed: ProbedModel, image: Tensor, attribution: Tensor, base: Te
     return min(1.0, max(0.0, missed / nothing)) if nothing > 0 else 0.0
 
 
-def sensitivity(probed: ProbedModel, image: Tensor, method: str, settings: Settings) -> float:
-    """Greatest change of the map in `NUDGES` images within .02 of this one, over the map's norm. Yeh et al., definition 3.2."""
+def nudged(probed: ProbedModel, image: Tensor, attribution: Tensor, method: str, settings: Settings, turn: int) -> float:
+    """Change of the map in an image within .02 of this one, over the map's norm; `turn` says which of them.
+
+    The greatest of several is the sensitivity of Yeh et al., definition 3.2.
+    """
 
     def explain(images: tuple[Tensor]) -> tuple[Tensor]:  # a tuple, or captum takes the images of a batch for several inputs
-        return (attribute(probed, images[0], method, settings)[None],)
+        same = torch.equal(images[0], image)
+        return ((attribution if same else attribute(probed, images[0], method, settings))[None],)
 
-    with seeded(settings.seed, image):
-        return float(sensitivity_max(explain, image, n_perturb_samples=NUDGES, max_examples_per_batch=1))
+    with seeded(settings.seed + turn, image):
+        return float(sensitivity_max(explain, image, n_perturb_samples=1, max_examples_per_batch=1))
 
 
 def deletion_insertion(
@@ -129,13 +135,13 @@ def deletion_insertion(
     attribution: Tensor,
     base: Tensor,
     batch: int,
-    steps: int = 16,
-    random_orders: int = 8,
+    steps: int = STEPS,
+    random_orders: int = ORDERS,
     seed: int = 0,
-) -> Curves:
-    """Deletion and insertion curves by the signed map, against random orders. Petsiuk et al., arXiv 1806.07421, §4.1.
+) -> Generator[int, None, Curves]:
+    """Deletion and insertion curves by the signed map, against random orders; yields after every order how many are done.
 
-    The target's own value in place of the class's probability. Equal cells come in random order.
+    Petsiuk et al., arXiv 1806.07421, §4.1. The target's own value in place of the class's probability. Equal cells come in random order.
     Raises InvalidRequest for fewer than one step or two random orders.
     """
     if steps < 1 or random_orders < 2:
@@ -146,10 +152,14 @@ def deletion_insertion(
     orders = [shuffles[0][ranks[shuffles[0]].argsort(descending=True, stable=True)], *shuffles[1:]]
     counts = torch.linspace(0, len(ranks), steps + 1).round()
     gone = torch.stack([order.argsort() < counts[:, None] for order in orders])  # (orders, steps + 1, pixels)
-    gone = torch.cat([gone[:1], ~gone[:1], gone[1:]]).reshape(-1, 1, *image.shape[-2:])
-    with torch.no_grad():
-        values = torch.cat([probed(torch.where(masks.to(image.device), base, image)) for masks in torch.split(gone, batch)])
-    deletion, insertion, *random = values.reshape(-1, steps + 1).double().cpu().numpy()
+    gone = torch.cat([gone[:1], ~gone[:1], gone[1:]]).reshape(-1, steps + 1, 1, *image.shape[-2:])
+    values = []
+    for masks in gone:
+        with torch.no_grad():
+            parts = [probed(torch.where(part.to(image.device), base, image)) for part in torch.split(masks, batch)]
+        values.append(torch.cat(parts)[:, 0].double().cpu().numpy())
+        yield len(values)
+    deletion, insertion, *random = values
     areas = np.trapezoid(random, dx=1 / steps)
     return Curves(
         share=tuple((counts / len(ranks)).tolist()),
@@ -190,16 +200,16 @@ def randomised(
     return found[0], found[1]
 
 
-def passes(method: str, settings: Settings, side: int, steps: int = 16, random_orders: int = 8) -> float:
+def passes(method: str, settings: Settings, side: int) -> float:
     """What `examine` costs, in passes of one image: to be said first."""
-    maps = 1 + (NUDGES + 1) + 2
-    return maps * METHODS[method].passes(settings, side) + 2 + 2 * SQUARES + 4 + (2 + random_orders) * (steps + 1)
+    maps = 1 + NUDGES + 2
+    return maps * METHODS[method].passes(settings, side) + 2 + 2 * SQUARES + 4 + (2 + ORDERS) * (STEPS + 1)
 
 
 def checks(
     probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None
 ) -> Generator[int, None, Trust]:
-    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; yields how many of CHECKS are done.
+    """Every check of a method's map of an image (1, 3, H, W), with ε and target of `probed`; yields how many of CHECKS are done, each of two maps or 66 passes at most.
 
     See the checks for what it raises.
     """
@@ -214,27 +224,26 @@ def checks(
     yield 2
     missed = infidelity(probed, image, over_pixels(image, attribution), base, batch, settings.seed)
     yield 3
-    moved = sensitivity(probed, image, method, settings)
-    yield 4
+    moved = []
+    for turn in range(NUDGES):
+        moved.append(nudged(probed, image, attribution, method, settings, turn))
+        yield 4 + turn
+    curves = yield from relay(
+        deletion_insertion(probed, image, attribution, base, batch, seed=settings.seed), lambda done: 3 + NUDGES + done
+    )
     return Trust(
         method=method,
         gap=gap if method in ADDS_UP else None,
         change=change,
         infidelity=missed,
-        sensitivity=moved,
-        curves=deletion_insertion(probed, image, attribution, base, batch, seed=settings.seed),
+        sensitivity=max(moved),
+        curves=curves,
         random_head=head,
         random_network=network,
-        hardly_changes=any(value is not None and value > HARDLY for value in (head, network)),
+        hardly_changes=tuple(name for name, value in (("probe", head), ("network", network)) if value is not None and value > HARDLY),
     )
 
 
 def examine(probed: ProbedModel, image: Tensor, method: str, settings: Settings, untrained: Backend | None = None) -> Trust:
     """All of `checks` at once."""
-    steps = checks(probed, image, method, settings, untrained)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Trust = end.value
-            return found
+    return finish(checks(probed, image, method, settings, untrained))

@@ -16,7 +16,7 @@ from .datasets.base import image_ids
 from .errors import InvalidRequest
 from .features import capture
 from .noise import add_noise, noise_like
-from .readout import Readout
+from .readout import Readout, softmax
 from .sampling import to_pixels
 
 AROUND = 2  # levels on each side that an ensemble takes in (arXiv 2502.05743)
@@ -110,12 +110,6 @@ def read(model: Backend, readout: Readout, image: np.ndarray, seed: int, draws: 
         told = softmax(every)
         found |= {f"mean/{block}": told.mean(0), f"spread/{block}": told.std(0, ddof=1), f"ensemble/{block}": ensemble(every)}
     return found
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    raised = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(raised / raised.sum(-1, keepdims=True))
 
 
 def ensemble(logits: np.ndarray) -> np.ndarray:

@@ -100,3 +100,4 @@ def work(root: Path, device: str, idle: float, processes: int) -> None:
     finally:
         worker.lane.close()
         worker.crew.close()
+        worker.answers.crew.close()

@@ -81,6 +81,17 @@ BENCHMARKS = {
             False,
             "memory",
         ),
+        Benchmark(
+            "aligned-umap",
+            "maps",
+            "CPU seconds of UMAPs of 6,000 images at 12 noise levels, each from the one before, over those of umap-learn's own",
+            0.35,
+            False,
+            "over_noise",
+        ),
+        Benchmark("first-map", "maps", "CPU seconds of a first UMAP of 6,000 images over those of umap-learn's own", 0.8, False, "first"),
+        Benchmark("map-payload", "payload", "megabytes that a map of 10,000 noised CIFAR points with pictures sends", 8.0, False),
+        Benchmark("cka", "alike", "speed of CKA between 20 blocks in batches over a loop over their pairs", 2.0, True),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

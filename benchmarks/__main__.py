@@ -26,7 +26,7 @@ def record(benchmark: Benchmark, measured: Measured) -> dict[str, Any]:
         "control": measured.control,
         "runs": measured.runs,
         "hardware": hardware(),
-        "details": {"promise": benchmark.promise, "met": benchmark.met(measured.ratio)} | measured.details,
+        "details": {"promise": benchmark.promise, "met": measured.holds and benchmark.met(measured.ratio)} | measured.details,
     }
 
 

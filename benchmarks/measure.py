@@ -50,6 +50,7 @@ class Measured:
     control: float | None = None
     runs: list[dict[str, Any]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    holds: bool = True  # what is promised beside the ratio: without it the target is not met
 
 
 def cpu(work: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> Cost:
@@ -130,5 +131,5 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(kilobytes / 2**20, 1) or None,
         "system": platform.system(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "diffusers", "scikit-learn", "streamlit")},
+        "packages": {name: version(name) for name in ("torch", "diffusers", "scikit-learn", "umap-learn", "streamlit")},
     }

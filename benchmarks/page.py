@@ -44,7 +44,7 @@ def page(found: Sequence[dict[str, Any]]) -> str:
 
 def _row(result: dict[str, Any]) -> str:
     benchmark, runs = BENCHMARKS[result["name"]], result["runs"]
-    met = "met" if benchmark.met(result["ratio"]) else "**not met**" if result["ratio"] is not None else "**not measured**"
+    met = "met" if result["details"]["met"] else "**not met**" if result["ratio"] is not None else "**not measured**"
     accepted = f"{sum(run['accepted'] for run in runs)} of {len(runs)}" if runs else "–"
     cells = (result["name"], benchmark.ratio, _number(result["ratio"]), benchmark.promise, met, _number(result["control"]), accepted)
     return f"| {' | '.join(cells)} |"

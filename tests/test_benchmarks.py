@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import cycle
 
+import numpy as np
 import pytest
 
-from benchmarks import BENCHMARKS, __main__, false_unimodal
+from analysis.similarity import cka
+from analysis.thumbnails import thumbnails
+from benchmarks import BENCHMARKS, __main__, alike, false_unimodal, maps, payload
 from benchmarks.__main__ import main
 from benchmarks.measure import Attempt, Measured, attempts, cpu, interleave, measure, summary
 from benchmarks.page import page
@@ -103,6 +106,41 @@ def test_a_target_is_met_on_its_own_side(name: str, ratio: float | None, met: bo
     assert BENCHMARKS[name].met(ratio) is met
 
 
+def test_a_ratio_that_keeps_the_target_does_not_meet_it_where_what_else_is_promised_does_not_hold():
+    found = __main__.record(BENCHMARKS["first-map"], Measured(0.5, 1.0, holds=False))
+    assert found["details"]["met"] is False
+    assert "| 0.500 | at most 0.8 | **not met** |" in page([found])
+
+
+def test_a_first_map_is_one_of_the_chain_and_all_others_follow():
+    assert maps.shared(scripted(5.0), scripted(1.0), levels=4)() == (5 + 3 * 1) / 4
+
+
+def test_maps_that_are_moved_by_their_spread_have_moved_by_one():
+    layout = np.array([[0.0, 0.0], [2.0, 0.0]])  # its spread is 1
+    assert maps.moved([layout, layout]) == 0
+    assert maps.moved([layout, layout + np.array([0, 1])]) == 1
+
+
+def test_maps_are_of_the_same_images_features_at_every_level():
+    low, high = maps.features(8, [0, 11])
+    assert low.shape == high.shape == (8, 80)
+    assert not np.allclose(low, high)
+    np.testing.assert_array_equal(maps.features(8, [11])[0], high)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_loop_over_pairs_finds_the_same_numbers(keep: bool):
+    given = list(alike.batches(512, blocks=4))
+    assert [features.shape[1] for features in given[0]] == [64, 213, 362, 512]
+    np.testing.assert_allclose(alike.by_pairs(given, keep), cka(given), atol=alike.GAP)
+
+
+def test_memory_of_cka_is_that_of_one_batch():
+    alike.peak(alike.BATCH)
+    assert alike.peak(4 * alike.BATCH) <= alike.GROWTH * alike.peak(2 * alike.BATCH)
+
+
 def test_the_verdicts_ratio_is_the_worst_false_rate_over_five_percent(monkeypatch: pytest.MonkeyPatch):
     curves = {"flat": {"unimodal": 0.01}, "falling": {"unimodal": 0.04}, "rise of 4": {"unimodal": 0.9}}
     monkeypatch.setattr(false_unimodal.verdicts, "run", lambda: {"curves": curves})
@@ -118,3 +156,12 @@ def test_the_page_says_met_and_not_met_and_shows_every_attempt():
     assert "| 0.970 | at least 0.95 | met | 1.000 | 1 of 2 |" in text
     assert "| 1.300 | at most 1.1 | **not met** |" in text
     assert "0.970 (1.000), 0.800 (1.200, rejected)" in text
+
+
+def test_a_maps_payload_is_that_of_its_pictures_and_little_more():
+    clean, _ = payload.images(200)
+    quiet, loud = (thumbnails(payload.noised(clean, sigma)) for sigma in (0.0, 1.9))
+    assert clean.shape == (200, 32, 32, 3)
+    for thumbs in (quiet, loud):
+        assert 0 < payload.sent(thumbs) - thumbs.bytes < 200 * payload.POINT + 10 * 2000  # ten tables have a head each
+    assert loud.bytes > quiet.bytes

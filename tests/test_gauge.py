@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load
 
 from analysis import gauge, uploads, views
 from analysis.backends import open_backend
 from analysis.datasets.base import Dataset
+from analysis.errors import NoisescopeError
 from analysis.planning import Bench
 from analysis.readout import of_study
 from analysis.specs import SweepRequest
@@ -40,7 +42,47 @@ def test_a_study_keeps_the_errors_of_its_test_images(small_study: Study, request
     assert found.shape == (3, 80)
     view = views.view(bench.model, of_study(small_study), bench.dataset.images[bench.dataset.rows(bench.test[4:5])][0])[0]
     np.testing.assert_allclose(found[:, 4], view["error"], rtol=1e-4)
-    assert (load(gauge.measure(bench))["errors"] == found).all()
+
+
+def test_a_study_of_clean_input_keeps_none(request_small: SweepRequest, store: Store) -> None:
+    bench = Bench(request_small.model_copy(update={"input": "clean"}), store)
+    assert len(bench.held_out) == 0
+
+
+@pytest.mark.parametrize("fits", [7, 0])
+def test_where_memory_is_short_a_smaller_batch_is_tried_and_kept(
+    request_small: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    bench, sizes = Bench(request_small, store), []
+    real = bench.model.denoise
+
+    def small(x: torch.Tensor, *rest: object) -> torch.Tensor:
+        sizes.append(len(x))
+        if len(x) > fits:
+            raise torch.OutOfMemoryError
+        return real(x, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.model, "denoise", small)
+    asks = (store, bench.model, bench.dataset, bench.errors, bench.sigmas[0], bench.held_out, bench.settings)
+    if not fits:
+        with pytest.raises(NoisescopeError, match="too little memory for one image"):
+            gauge.fill(*asks)
+        return
+    assert gauge.fill(*asks) == 80
+    assert sizes[:4] == [64, 32, 16, 8]
+    assert set(sizes[4:]) == {4}
+    assert (store.folder("errors", bench.errors) / "identity.json").exists()
+
+
+def test_errors_that_are_stored_are_not_measured_again(small_study: Study, request_small: SweepRequest, store: Store) -> None:
+    bench = Bench(request_small, store)
+    assert all(bench.extract(sigma, 0) for sigma in bench.sigmas)
+    assert bench.extract(bench.sigmas[0], 0) == 0
+    for unit in store.units("errors", bench.errors, bench.sigmas[0]):
+        unit.path.unlink()
+    assert bench.extract(bench.sigmas[0], 0) == 80  # they alone
+    again = load(gauge.collect(store, bench.errors, bench.sigmas, bench.held_out))["errors"]
+    assert (again == gauge.held_out(small_study)).all()
 
 
 def test_digits_are_at_home_in_a_model_of_digits_and_noise_is_not(digits: Dataset) -> None:

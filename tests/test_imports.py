@@ -36,9 +36,18 @@ LIGHT = {
     "exhibit",
     "panels",
     "leaflet",
+    "thumbnails",
+    "map_classes",
+    "map_export",
     "deciding_panels",
     "deciding_player",
     "uploads",
+    "looking",
+    "map_panels",
+    "map_charts",
+    "map_points",
+    "map_table",
+    "readout",
     "literature",
     "wall",
 }
@@ -85,6 +94,10 @@ def foreign(path: Path) -> set[str]:
         ("containers", set()),
         ("uploads", {"numpy", "PIL"}),
         ("player", {"pandas", "plotly"}),
+        ("thumbnails", {"numpy", "PIL"}),
+        ("map_classes", {"numpy", "pandas"}),
+        ("map_page", set()),
+        ("map_export", {"numpy", "pandas", "pyarrow"}),
     ],
 )
 def test_a_layer_imports_no_more_than_it_may(module: str, allowed: set[str]) -> None:
@@ -112,6 +125,10 @@ def test_captum_stays_in_its_own_files() -> None:
     knowing = {path.stem for path in (ROOT / "analysis").rglob("*.py") if "captum" in imported(path)}
     assert knowing <= {"attribution", "trust"}
     assert "captum.attr" not in (ROOT / "analysis" / "trust.py").read_text()
+
+
+def test_umap_stays_in_its_own_file() -> None:
+    assert {path.stem for path in (ROOT / "analysis").rglob("*.py") if "umap" in imported(path)} == {"layout"}
 
 
 def test_nothing_else_imports_streamlit() -> None:

@@ -54,8 +54,11 @@ def test_a_sweep_of_such_a_command_makes_as_many_passes(tiny_folder: Path, tmp_p
     words = shlex.split(published("edm-cifar10").again.command)[4:]
     given = get_command(app).commands["sweep"].make_context("sweep", words).params
     labels = {"labels_per_class": ("all",), "baselines": given["baselines"], "eps_draws": given["eps_draws"]}
+    # Besides, the denoising errors of 200 test images, a few in a hundred of all.
     request = SweepRequest(backend=str(tiny_folder), levels=3, blocks=("mid.res1",), **labels)
-    assert sweep(request, Store(tmp_path), processes=0).facts["receipt"]["passes"] == 1797 * 3 * published("edm-cifar10").again.draws
+    assert (
+        sweep(request, Store(tmp_path), processes=0).facts["receipt"]["passes"] == 1797 * 3 * published("edm-cifar10").again.draws + 200 * 3
+    )
 
 
 def test_levels_of_adm_are_its_timesteps_90_to_150() -> None:

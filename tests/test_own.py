@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from analysis import views
+from analysis import known, views
 from analysis.answers import Answers
 from analysis.backends import open_backend
 from analysis.datasets.base import Dataset
@@ -61,6 +61,19 @@ def test_the_nearest_training_image_of_a_training_image_is_itself(own: Answers, 
         assert said["of"] == len(digits.members("train"))
         assert (back["images"][0] == image).all()
         assert said["distances"][0] == pytest.approx(0, abs=1e-3)
+
+
+def test_images_that_are_stored_later_are_compared_with_too(own: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    feature = {"feature": np.ones((1, 64), np.float32)}
+    question = {"level": 3, "block": "mid.res1", "count": 2, "metric": "l2"}
+    monkeypatch.setattr(known, "MANY", 100)
+    assert all_neighbours(own, feature, **question)[0]["of"] == 100
+    bench = own.own.bench(DIGITS)
+    assert bench is not None
+    monkeypatch.setattr(known, "MANY", 300)
+    assert all_neighbours(own, feature, **question)[0]["of"] == 100  # from memory: the store is as it was
+    known.more(bench, DIGITS.facts["levels"][3]["sigma"], known.stored(bench, DIGITS.facts["levels"][3]["sigma"], "mid.res1"))
+    assert all_neighbours(own, feature, **question)[0]["of"] == 300
 
 
 def test_neighbours_of_another_block_at_that_level_need_no_more_passes(own: Answers) -> None:

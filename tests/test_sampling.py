@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from analysis.backends import open_backend
+from analysis.catalog import card
 from analysis.datasets import open_dataset
 from analysis.errors import InvalidRequest
 from analysis.noise import Schedule, noise_like
@@ -25,7 +26,7 @@ FLOW = Schedule.flow_matching(torch.linspace(0.005, 0.995, 400, dtype=torch.floa
 
 def exact(schedule: Schedule) -> Any:
     """A backend of that data, as far as a sampler looks."""
-    card = SimpleNamespace(conditions=("none",), image_channels=1, resolution=4, space="pixel")
+    card = SimpleNamespace(unconditional="none", image_channels=1, resolution=4, space="pixel")
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor, condition: str) -> torch.Tensor:
         return x * (S**2 / (S**2 + sigma**2)).to(x).reshape(-1, 1, 1, 1)
@@ -144,7 +145,7 @@ def test_pixels_are_clipped_and_latents_are_not(sampler: Any, space: str, seen: 
 @pytest.mark.parametrize(("conditions", "asked"), [(("none",), "none"), (("cat", "null", "dog"), "null"), (("cat", "dog"), "cat")])
 def test_a_sample_is_of_no_class_where_the_model_knows_that(conditions: tuple[str, ...], asked: str) -> None:
     backend, seen = exact(DDPM), set()
-    backend.card.conditions = conditions
+    backend.card.unconditional = card("digits-ddpm").model_copy(update={"conditions": conditions}).unconditional
     backend.denoise = lambda x, sigma, condition: seen.add(condition) or x * 0
     sample(backend, 1, 0, "ddim", 2)
     assert seen == {asked}

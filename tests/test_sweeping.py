@@ -107,7 +107,7 @@ def test_the_receipt_counts_every_kind_of_image(small_study: Study, request_smal
     # Four label draws over three draws of ε: the first and the last share one.
     labelled = [np.concatenate([bench.task(10, draw).train for draw in draws]) for draws in ((0, 3), (1,), (2,))]
     images = sum(60 + 80 + len(set(ids)) for ids in labelled)
-    assert receipt["passes"] == images * 3 * 2  # × levels × (model, random weights)
+    assert receipt["passes"] == images * 3 * 2 + 80 * 3  # × levels × (model, random weights), and the errors of test images
 
 
 def test_a_second_sweep_passes_no_image_and_says_the_same(request_small: SweepRequest, store: Store) -> None:
@@ -122,10 +122,13 @@ def test_fewer_labels_pass_no_image_and_more_only_the_new_ones(request_small: Sw
     fewer = sweep(request_small.model_copy(update={"labels_per_class": (5,)}), store, processes=0)
     assert fewer.facts["receipt"]["passes"] == 0
     more = sweep(request_small.model_copy(update={"labels_per_class": (5, "all")}), store, processes=0)
-    assert first.facts["receipt"]["passes"] + more.facts["receipt"]["passes"] == 440 * 3 * 3 * 2  # images × levels × ε × models
+    assert (
+        first.facts["receipt"]["passes"] + more.facts["receipt"]["passes"] == 440 * 3 * 3 * 2 + 80 * 3
+    )  # images × levels × ε × models, and the errors of test images
     assert list(more.facts["results"]) == ["5", "all"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_and_equals_a_whole_one_bit_for_bit(tiny_folder: Path, tmp_path: Path) -> None:
     cut, whole = Store(tmp_path / "cut"), Store(tmp_path / "whole")
     with subprocess.Popen(command(tiny_folder, cut), start_new_session=True, stdout=subprocess.DEVNULL) as running:
@@ -140,6 +143,7 @@ def test_a_sweep_that_was_killed_goes_on_and_equals_a_whole_one_bit_for_bit(tiny
     assert json.loads(lines[0].splitlines()[-1]) == json.loads(lines[1].splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_fill_one_store_and_agree(tiny_folder: Path, store: Store, tmp_path: Path) -> None:
     both = [subprocess.Popen(command(tiny_folder, store), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     lines = [process.communicate()[0].splitlines()[-1] for process in both]

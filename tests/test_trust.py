@@ -14,6 +14,7 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.errors import InvalidRequest
 from analysis.probed import ProbedModel, Target
+from analysis.steps import finish
 
 from .test_attribution import SETTINGS, small
 from .toys import Toy, edges
@@ -31,7 +32,7 @@ def linear(**more: object) -> ProbedModel:
 
 
 def curves(attribution: Tensor, steps: int = 4) -> trust.Curves:
-    return trust.deletion_insertion(linear(), IMAGE, attribution, GREY, batch=3, steps=steps)
+    return finish(trust.deletion_insertion(linear(), IMAGE, attribution, GREY, batch=3, steps=steps))
 
 
 def test_a_map_that_adds_up_has_no_gap() -> None:
@@ -54,7 +55,10 @@ def test_random_orders_start_and_end_where_the_others_do_and_lie_between() -> No
 
 
 def test_a_map_without_contrast_is_a_random_order() -> None:
-    areas = [trust.deletion_insertion(linear(), IMAGE, torch.ones(2, 2), GREY, 64, steps=4, seed=seed).deletion_area for seed in range(200)]
+    areas = [
+        finish(trust.deletion_insertion(linear(), IMAGE, torch.ones(2, 2), GREY, 64, steps=4, seed=seed)).deletion_area
+        for seed in range(200)
+    ]
     assert abs(sum(areas) / 200 - 4) < 0.3  # a random order's mean area is 4, half of 8; its standard deviation about 1.2
 
 
@@ -66,7 +70,7 @@ def test_a_blocks_map_is_enlarged_to_rank_pixels() -> None:
 @pytest.mark.parametrize(("steps", "orders"), [(0, 8), (4, 1)])
 def test_too_few_steps_or_orders_are_refused(steps: int, orders: int) -> None:
     with pytest.raises(InvalidRequest, match="at least 1 and 2"):
-        trust.deletion_insertion(linear(), IMAGE, WORTH, GREY, 4, steps=steps, random_orders=orders)
+        finish(trust.deletion_insertion(linear(), IMAGE, WORTH, GREY, 4, steps=steps, random_orders=orders))
 
 
 @pytest.mark.parametrize(("attribution", "missed"), [(WORTH, 0.0), (5 * WORTH, 0.0), (torch.zeros(2, 2), 1.0)])
@@ -82,12 +86,21 @@ def test_infidelity_tells_a_wrong_map_from_a_right_one(tiny: Backend) -> None:
     assert found[0] < 0.5 * found[1]
 
 
+def most_moved(method: str) -> float:
+    """The sensitivity, and that no two nudges are the same."""
+    probed = linear()
+    known = attribute(probed, IMAGE, method)
+    moved = [trust.nudged(probed, IMAGE, known, method, SETTINGS, turn) for turn in range(trust.NUDGES)]
+    assert len(set(moved)) == (trust.NUDGES if any(moved) else 1)
+    return max(moved)
+
+
 def test_a_map_that_does_not_read_the_image_is_not_sensitive() -> None:
-    assert trust.sensitivity(linear(), IMAGE, "saliency", SETTINGS) == 0
+    assert most_moved("saliency") == 0
 
 
 def test_sensitivity_of_a_linear_map_is_the_nudge_over_the_image() -> None:
-    found = trust.sensitivity(linear(), IMAGE, "input_x_gradient", SETTINGS)
+    found = most_moved("input_x_gradient")
     assert 0 < found <= 0.02 * 2 / 30**0.5  # four pixels nudged by .02 at most, over |(4, 3, -1, 2)|
 
 
@@ -101,7 +114,7 @@ def test_similarity_is_of_the_order_of_magnitudes(other: Tensor, alike: float) -
 def test_a_map_that_ignores_head_or_network_is_marked(tiny: Backend, tiny_folder: object) -> None:
     probed, image = small(tiny)
     blind = trust.examine(probed, image, "layer_activation", SETTINGS, tiny)
-    assert (blind.random_head, blind.random_network, blind.hardly_changes) == (1.0, 1.0, True)
+    assert (blind.random_head, blind.random_network, blind.hardly_changes) == (1.0, 1.0, ("probe", "network"))
     seeing = trust.examine(probed, image, "layer_grad_cam", SETTINGS, open_backend(str(tiny_folder), "random:7"))
     assert seeing.random_head is not None
     assert not seeing.hardly_changes
@@ -127,7 +140,8 @@ def test_what_is_found_is_json_and_touches_no_generator(method: str) -> None:
     found = trust.examine(probed, image, method, SETTINGS, edges()).to_dict()
     assert torch.equal(state, torch.random.get_rng_state())
     assert json.loads(json.dumps(found, allow_nan=False)) == found | {
-        "curves": {k: list(v) if isinstance(v, tuple) else v for k, v in found["curves"].items()}
+        "curves": {k: list(v) if isinstance(v, tuple) else v for k, v in found["curves"].items()},
+        "hardly_changes": list(found["hardly_changes"]),
     }
     assert (found["gap"] is None) == (method not in ("integrated_gradients", "input_x_gradient"))
 

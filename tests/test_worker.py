@@ -15,8 +15,10 @@ from threading import Thread
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from analysis import worker
+from analysis.__main__ import app
 from analysis.datasets.base import Dataset
 from analysis.errors import InvalidRequest, StoreUnavailable
 from analysis.jobs import Job, Jobs, place
@@ -44,7 +46,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def longer(request_small: SweepRequest) -> SweepRequest:
-    return request_small.model_copy(update={"levels": 12, "label_draws": 6})
+    return request_small.model_copy(update={"levels": 8, "label_draws": 6})
 
 
 def work(root: Path, device: str, idle: float, processes: int) -> bool:
@@ -148,6 +150,7 @@ def test_a_cancelled_job_ends_between_two_batches_and_keeps_what_is_done(
     assert len(pd.read_parquet(jobs.folder(job.id) / UNFINISHED)) > 0
 
 
+@pytest.mark.slow
 def test_a_crew_drops_what_is_not_wanted(root: Path, longer: SweepRequest) -> None:
     jobs = Jobs(root)
     job = jobs.submit(longer)
@@ -156,7 +159,7 @@ def test_a_crew_drops_what_is_not_wanted(root: Path, longer: SweepRequest) -> No
     jobs.cancel(job.id)
     other = jobs.submit(longer.model_copy(update={"levels": 3}))
     until(jobs, other.id, lambda job: job.state == "done")
-    assert len({path.parent.name for path in (root / "features").rglob("*.safetensors")}) < 13
+    assert len({path.parent.name for path in (root / "features").rglob("*.safetensors")}) < 9
     assert not list(root.rglob("*.tmp"))
 
 
@@ -235,6 +238,7 @@ def test_a_table_that_is_locked_for_a_moment_does_not_end_a_job(
     assert jobs.get(job.id).state == "done"
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_anew_is_read_anew_by_a_warm_crew(
     root: Path, tiny_folder: Path, request_small: SweepRequest, digits: Dataset, tmp_path: Path
 ) -> None:
@@ -305,3 +309,12 @@ def test_without_the_key_nothing_is_answered(root: Path) -> None:
     with pytest.raises(AuthenticationError):
         Client(("127.0.0.1", address["port"]), authkey=b"guessed")
     running.join(WAIT)
+
+
+def test_a_worker_computes_with_one_thread_beside_its_crew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setattr("analysis.worker.work", lambda *_: seen.append(os.environ["OMP_NUM_THREADS"]))
+    done = CliRunner().invoke(app, ["worker", "--store", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert seen == ["1"]

@@ -10,7 +10,7 @@ from analysis.studies import Study
 from app.components import bench as lab
 from app.components import controls, curve, inputs, link, measure, opening, receipt, watch
 from app.components.controls import BESIDE, CHOSEN
-from app.components.runs import Run, runs, study_of, table
+from app.components.runs import Run, hold, runs, study_of, table
 
 
 def page() -> None:
@@ -19,6 +19,7 @@ def page() -> None:
     try:
         found = runs()
         opening.from_link(found)
+        hold()
         bench = lab.choose(*opening.places(found))
         here = [run for run in found if run.place == (bench.backend, bench.dataset) or not run.request]
         _run_bar(here, bench)

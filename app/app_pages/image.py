@@ -9,7 +9,7 @@ from safetensors.numpy import load, save
 
 from analysis.errors import NoisescopeError
 from analysis.studies import Study
-from app.components import adding, album, asking, leaflet, link, maps, opening, seen, taught, teach
+from app.components import adding, album, asking, image_receipt, leaflet, link, maps, opening, seen, taught, teach
 from app.components import bench as lab
 from app.components.looked import Looked, Probes, waiting
 from app.components.runs import Run, runs
@@ -55,24 +55,34 @@ def _run(known: dict[str, Run], bench: lab.Bench) -> None:
         st.session_state["level"] = wanted
     sigma = lab.level(study.card, study.key, result["verdict"]["peak_sigma"])
     link.put("sigma", f"{sigma:.6g}")
-    block = bench.block or result["headline"].split("/")[1]
+    block, own = bench.block, result["headline"].split("/")[1]
+    if block not in (None, *study.facts["request"]["blocks"]):
+        st.info(f"Block {block} was not measured in this run; the block that validation images chose is shown.")
+        block = None
+    block = block or own
     teaching = teach.switch() == teach.TEACH
     if not teaching:
         adding.controls(study, bench.device)
     given, asked = album.examples(study, bench.device)
     shots = album.mine() | given
-    if not shots or (teaching and not asked.answer):
+    if (not shots or teaching) and asked.answer is None:
         _wait(asked, study)
+        return
+    if not shots and not teaching:
+        st.info(
+            "The data of this run are not on this machine, and no images were generated with it: add an image above.",
+            icon=":material/add_photo_alternate:",
+        )
         return
     if teaching:
         teach.show(study, given, block, axis, bench.device)
         return
     probes = taught.choose(study)
     shot = album.choose(shots)
-    image = adding.frame(shot, study.card.resolution)
+    image, cut = adding.frame(shot, study.card.resolution)
     levels = study.facts["levels"]
     level = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / sigma)))
-    _look(probes, shot, image, block, level, axis, bench.device)
+    _look(probes, shot, image, cut, block, level, axis, bench)
 
 
 def _wait(asked: asking.Asked, study: Study) -> None:
@@ -85,8 +95,10 @@ def _wait(asked: asking.Asked, study: Study) -> None:
         waiting(asked, f"{study.card.name} is being opened. This takes a few seconds, once.")
 
 
-def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis: str, device: str) -> None:  # type: ignore[no-untyped-def]
-    study, data = probes.study, probes.data(image)
+def _look(  # type: ignore[no-untyped-def]
+    probes: Probes, shot: album.Shot, image, cut: str, block: str, level: int, axis: str, bench: lab.Bench
+) -> None:
+    study, data, device = probes.study, probes.data(image), bench.device
     asked = asking.look(probes.question("view"), device, data, patience=1.5)
     if asked.error or asked.answer is None:
         _wait(asked, study)
@@ -126,16 +138,21 @@ def _look(probes: Probes, shot: album.Shot, image, block: str, level: int, axis:
     elif not draws.ended.is_set():
         waiting(draws, "Seven more draws of noise are being read …")
     seen.blocks(looked)
-    seen.neighbours(looked, device)
     pace = draws.answer[0]["pace"] if draws.answer else None
+    seen.neighbours(looked, device, pace)
     if pace is not None:
         st.session_state.setdefault("pace", {})[study.key] = pace
     maps.show(looked, device, pace)
-    receipt = study.facts["receipt"]
-    own = f"taught in this session: {', '.join(probes.classes)}" if probes.arrays else f"{receipt['dataset']}, {study.key}"
-    facts = [("Image", shot.name), ("Model", f"{study.card.name}, {receipt['revision']}"), ("Probes", own)]
-    facts += [("Block", block), ("Noise level", f"σ = {looked.sigma:.4g}"), ("Draws of noise", "8, seed 0")]
-    leaflet.buttons(f"{shot.name} in {study.card.name}", facts)
+    leaflet.buttons(f"{shot.name} in {study.card.name}", image_receipt.facts(looked, shot))
+    state = {
+        "backend": bench.backend,
+        "dataset": bench.dataset,
+        "run": study.key,
+        "block": block,
+        "sigma": f"{looked.sigma:.6g}",
+        "axis": axis,
+    }
+    image_receipt.show(looked, shot, cut, link.link(state))
 
 
 page()

@@ -123,12 +123,15 @@ def _take(files: list[tuple[str, bytes]]) -> None:
     album.add([Shot(name, picture.pixels, album.UPLOADED, picture.notes) for name, picture in pictures.items()])
 
 
-def frame(shot: Shot, side: int) -> np.ndarray:
-    """The part of an image that the model reads, (side, side, 3) uint8, chosen and shown where there is a choice."""
+def frame(shot: Shot, side: int) -> tuple[np.ndarray, str]:
+    """The part of an image that the model reads, (side, side, 3) uint8, chosen and shown where there is a choice.
+
+    With it, the choice as the command line says it: crop, fit or LEFT,TOP,EDGE.
+    """
     if shot.pixels.shape == (side, side, 3):
         if shot.own:
             _about(shot, side)
-        return shot.pixels
+        return shot.pixels, "crop"
     left, right = st.columns([1, 2])
     with right:
         cut = st.segmented_control(
@@ -143,7 +146,7 @@ def frame(shot: Shot, side: int) -> np.ndarray:
             ("read", f"{side}×{side} pixels", panels.uri(image, 128)),
         ]
         st.html(gallery(tiles))
-    return image
+    return image, ",".join(map(str, box)) if box else str(cut)
 
 
 def _about(shot: Shot, side: int) -> None:

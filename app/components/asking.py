@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +19,9 @@ from analysis.store import default_root
 from app.components.runs import jobs
 
 OF_STORE = ("cost", "strip", "neighbours", "examples")  # answers that change when a job has ended
-KEPT = 48  # answers of a session; one about an image has a megabyte
+LEFT = 90.0  # seconds after which a page that nobody draws asks for no further step; a tab in the background is drawn once a minute
+PAUSE, FRESH = 0.05, 30.0  # seconds
+KEPT, HELD = 48, 200_000_000  # answers of a session, and their bytes; one about an image has a megabyte, one about many more
 
 
 @dataclass
@@ -28,11 +32,22 @@ class Asked:
     answer: Answer | None = None
     error: NoisescopeError | None = None
     wanted: bool = True  # no more: the next step is not asked for
+    seen: float = field(default_factory=time.monotonic)  # when a page last looked
     ended: Event = field(default_factory=Event)
 
     @property
-    def share(self) -> float:
-        """How much of the steps is done, from 0 to 1."""
+    def on_screen(self) -> bool:
+        """Whether a page has looked just now: what is let go then would be asked for again, and again."""
+        return time.monotonic() - self.seen < FRESH
+
+    @property
+    def size(self) -> int:
+        """Bytes of the answer."""
+        return len(self.answer[1]) if self.answer else 0
+
+    def look(self) -> float:
+        """How much of the steps is done, from 0 to 1; who looks wants the rest."""
+        self.seen = time.monotonic()
         return float(self.so_far[0]["done"] / self.so_far[0]["of"]) if self.so_far else 0.0
 
 
@@ -43,12 +58,15 @@ def _threads() -> ThreadPoolExecutor:
 
 def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes) -> None:
     try:
-        while asked.wanted:
+        while asked.wanted and time.monotonic() - asked.seen < LEFT:
             found = ask(default_root(), device, question, data=data)
             if "left" not in found[0]:
                 asked.answer = found
                 return
+            if asked.so_far and asked.so_far[0]["done"] == found[0]["done"]:
+                time.sleep(PAUSE)  # nothing new: what it waits for is done elsewhere
             asked.so_far = found
+        asked.wanted = False
     except NoisescopeError as error:
         asked.error = error
     except Exception as error:  # what a thread raises nobody sees: it is said on the page
@@ -63,12 +81,17 @@ def look(question: dict[str, Any], device: str, data: bytes = b"", patience: flo
     ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0) if question["ask"] in OF_STORE else 0.0
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
     if name not in asked or not asked[name].wanted:  # one that was cancelled goes on where the worker stopped
-        while len(asked) >= KEPT:
+        while asked and (
+            len(asked) >= KEPT or (sum(one.size for one in asked.values()) > HELD and not next(iter(asked.values())).on_screen)
+        ):
             asked.pop(next(iter(asked))).wanted = False
         asked[name] = Asked()
+        question = question | {"asker": st.session_state.setdefault("asker", secrets.token_hex(8))}  # no two tabs drive one answer
         _threads().submit(_pursue, asked[name], question, device, data)
-    asked[name].ended.wait(patience)
-    return asked[name]
+    found = asked[name] = asked.pop(name)  # what nobody has looked at for longest goes first
+    found.seen = time.monotonic()
+    found.ended.wait(patience)
+    return found
 
 
 def answer(question: dict[str, Any], device: str) -> Answer | None:

@@ -69,10 +69,11 @@ def _fill(key: str, side: int) -> None:
         with TURN:
             files = [(file.name, file.getvalue()) for file in given] if isinstance(given, list) else uploads.read_zip(given.getvalue())
             found = lesson.of_files(files, side)
-            release(given if isinstance(given, list) else [given])
     except NoisescopeError as error:
         st.session_state["set-said"] = {"wrong": True, "text": str(error)}
         return
+    finally:
+        release(given if isinstance(given, list) else [given])
     while numbers():
         remove(numbers()[0], least=0)
     for name, images in found.classes.items():

@@ -40,10 +40,9 @@ def questions(here: Sequence[Run], chosen: str | None) -> dict[str, Study]:
 
 def _fits(study: Study) -> bool:
     """Whether the study's probes read such passes as a sampler makes."""
-    request, conditions = study.facts["request"], study.card.conditions
-    sampled = "null" if "null" in conditions else conditions[0]
+    request = study.facts["request"]
     linear = study.facts["receipt"]["head"] == "logistic"
-    return linear and study.card.space == "pixel" and (request["input"], request["condition"]) == ("noisy", sampled)
+    return linear and study.card.space == "pixel" and (request["input"], request["condition"]) == ("noisy", study.card.unconditional)
 
 
 def _ships(study: Study) -> bool:
@@ -119,9 +118,9 @@ def probes(members: Mapping[str, Study], found: Mapping[str, Found]) -> dict[str
     return {name: _probe(members[name].version, *cell, members[name]) for name, cell in asked.items()}
 
 
-def right(study: Study, block: str, sigma: float) -> float:
-    """How often the probe of a block that is asked at σ is right on test images."""
-    pooling, labels = study.result()["headline"].rpartition("/")[2], next(iter(study.facts["results"]))
+def right(study: Study, block: str, sigma: float, pooling: str | None = None) -> float:
+    """How often the probe of a block that is asked at σ is right on test images; of the headline's pooling if not of another."""
+    pooling, labels = pooling or study.result()["headline"].rpartition("/")[2], next(iter(study.facts["results"]))
     table = _probe(study.version, block, pooling, labels, study)
     return float(table.accuracy.iloc[int(np.abs(np.log(table.sigma.to_numpy() / sigma)).argmin())])
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 
 
-def start(name: str, allowed: Sequence[str]) -> None:
-    """Start the widget of key `name` at what the link says, else at the first of `allowed`; an unknown value is named."""
+def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warning) -> None:
+    """Start the widget of key `name` at what the link says, else at the first of `allowed`; an unknown value is named.
+
+    On a page that draws itself anew, `say` keeps what is said.
+    """
     given = st.query_params.get(name)
     if given is not None and given not in allowed:
-        st.warning(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(allowed)}. The default is shown.")
+        say(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(allowed)}. The default is shown.")
     if st.session_state.get(name) not in allowed:
         st.session_state[name] = given if given in allowed else allowed[0]
 

@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 from safetensors.numpy import save
 
+from analysis.readout import softmax
 from analysis.studies import Study
 from app.components import asking
 
@@ -73,7 +74,7 @@ class Looked:
         """Class probabilities (S, K) in the block: the mean over draws, of the one draw until that has come."""
         if self.draws is not None:
             return self.draws[f"mean/{self.block}"]
-        return soft(self.view[f"logits/{self.block}"])
+        return softmax(self.view[f"logits/{self.block}"])
 
     def ensemble(self) -> np.ndarray | None:
         return None if self.draws is None else self.draws[f"ensemble/{self.block}"]
@@ -97,11 +98,6 @@ def percent(share: float) -> str:
 def fingerprint(data: bytes) -> str:
     """The same for the same bytes."""
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def soft(logits: np.ndarray) -> np.ndarray:
-    raised = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(raised / raised.sum(-1, keepdims=True))
 
 
 def sentence(looked: Looked) -> str:
@@ -146,16 +142,21 @@ def waiting(asked: asking.Asked, words: str) -> None:
     def poll() -> None:
         if asked.ended.is_set():
             st.rerun()
-        if asked.so_far:
-            st.progress(asked.share, text=words)
+        if share := asked.look():
+            st.progress(share, text=words)
         else:
             st.caption(words)
 
     poll()
 
 
-def following(asked: asking.Asked, what: str, words: str, come: Callable[[Mapping[str, Any]], int]) -> None:
-    """Progress and Cancel; the page is drawn anew when more has come, which `come` tells of what is there so far."""
+def following(
+    asked: asking.Asked, what: str, words: str, come: Callable[[Mapping[str, Any]], int], stop: Callable[[], Any] = lambda: None
+) -> None:
+    """Progress and Cancel; the page is drawn anew when more has come, which `come` tells of what is there so far.
+
+    Cancel forgets `what` of the session, and calls `stop`.
+    """
 
     def so_far() -> int:
         return come(asked.so_far[0]) if asked.so_far else -1
@@ -167,10 +168,11 @@ def following(asked: asking.Asked, what: str, words: str, come: Callable[[Mappin
         if asked.ended.is_set() or so_far() != before:
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(asked.share, text=words)
+            st.progress(asked.look(), text=str(asked.so_far[0].get("doing", words)) if asked.so_far else words)
             if st.button("Cancel", icon=":material/stop:", key=f"stop-{what}"):
                 asked.wanted = False
                 st.session_state.pop(what, None)
+                stop()
                 st.rerun()
 
     follow()

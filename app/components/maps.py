@@ -23,7 +23,6 @@ TARGETS = {
 AROUND = {"five": "Five levels", "all": "Every level"}
 BASELINES = {"grey": "mid-grey", "blurred": "blurred"}
 WITH_BASELINE = ("integrated_gradients", "occlusion")
-ALIKE = 0.8  # as trust.HARDLY
 LEAST = 8  # draws of the two that speak of pixels
 BACKWARD = 1.5  # a pass with its gradient is counted as two; with all its bookkeeping it takes about three
 
@@ -138,7 +137,7 @@ def _maps(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any], 
     shown = [looked.levels[level] for level in levels]
     chosen = levels.index(looked.level) if looked.level in levels else -1
     figure = panels.grid_figure(rows, shown, looked.axis, (None, chosen), bar, side=110)  # type: ignore[arg-type]
-    says = f"{method['label']} of {_target(question, looked)}, block {question['block']}, mean over {question['draws']} draws of noise."
+    says = f"{method['label']} of {_target(question, looked)}, block {question['block']}{_baseline(question)}, mean over {question['draws']} draws of noise."
     sure = np.mean([arrays[f"sure/{level}"].mean() for level in levels])
     gaps = found[0].get("gaps") or {}
     told = f" Completeness gap {max(gaps.values()):.2g} at most." if gaps else ""
@@ -158,6 +157,12 @@ def _target(question: Mapping[str, Any], looked: Looked) -> str:
     return f"channel {target['index']}" if target["kind"] == "channel" else "the denoising loss"
 
 
+def _baseline(question: Mapping[str, Any]) -> str:
+    """What stands for nothing, where the method has such a thing."""
+    kind = question["settings"].get("baseline")
+    return f", baseline {BASELINES[kind]}" if kind else ""
+
+
 def _levels_in(told: Mapping[str, Any]) -> int:
     return int(told.get("drawn", {}).get("level", -1))
 
@@ -173,10 +178,10 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
     told = asked.answer[0]["trust"]
     label, sigma = methods[question["method"]]["label"], looked.levels[question["level"]]["sigma"]
     with st.container(border=True, key="checks"):
-        st.markdown(f"**Should you believe {label} of {_target(question, looked)} at σ = {sigma:.2g}?**")
+        asks = f"Should you believe {label} of {_target(question, looked)}, block {question['block']}{_baseline(question)}, at σ = {sigma:.2g}?"
+        st.markdown(f"**{asks}**")
         st.caption("One draw of noise is checked, the first of those that the maps above are the mean of.")
-        kept = [what for what, key in (("probe", "random_head"), ("network", "random_network")) if (told[key] or 0) > ALIKE]
-        if kept:
+        if kept := told["hardly_changes"]:
             st.warning(
                 f"This map hardly changes when the {' or the '.join(kept)} is replaced by a random one: it says little of what that does.",
                 icon=":material/warning:",
@@ -189,7 +194,7 @@ def _checks(looked: Looked, question: dict[str, Any], methods: Mapping[str, Any]
             f"Pixels taken out in the map's order: the answer's mean is {curves['deletion_area']:.2f}; put in: {curves['insertion_area']:.2f}; "
             f"taken out in random orders: {curves['random_area']:.2f} ± {curves['random_area_spread']:.2f}."
         )
-        leaflet.note("heading", f"Should you believe {label} at σ = {sigma:.2g}?")
+        leaflet.note("heading", asks)
         leaflet.note("table", [(name, value) for name, value, _ in _numbers(told)])
         means = "A map that finds what matters falls below the random orders when it takes out, and stands above them when it puts in."
         leaflet.chart(panels.deletion_figure(curves), "deletion", says, f"{says} {means}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import streamlit as st
@@ -89,8 +90,8 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
     )
 
 
-PAPERS = """@software{noisescope, title = {Noisescope}, year = {2026}, version = {0.3.0}}
-@misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
+TOOL = "@software{{noisescope, title = {{Noisescope}}, year = {{2026}}, version = {{{}}}}}"
+PAPERS = """@misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
 @misc{ho2020, title = {Denoising Diffusion Probabilistic Models}, eprint = {2006.11239}, archivePrefix = {arXiv}}"""
 DATA = {
     "digits": "@misc{digits, author = {Alpaydin, E. and Kaynak, C.}, title = {Optical Recognition of Handwritten Digits}, howpublished = {UCI Machine Learning Repository}, year = {1998}, doi = {10.24432/C50P49}}",
@@ -101,7 +102,7 @@ DATA = {
 def bibtex(study: Study) -> str:
     """What to cite: tool, papers and, where it is known, the data."""
     name = study.facts["receipt"]["dataset"].rpartition("/")[2]
-    return "\n".join([PAPERS, *([DATA[name]] if name in DATA else [])])
+    return "\n".join([TOOL.format(version("noisescope")), PAPERS, *([DATA[name]] if name in DATA else [])])
 
 
 def show(study: Study, labels: str, result: Mapping[str, Any], link: str, axis: str) -> None:

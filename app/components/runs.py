@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from analysis.studies import Study, open_study, studies
 from analysis.workers import start_worker
 from app.components.words import duration
 
+SETTLES = 3.0  # seconds after which a browser knows what a button has set
 SAID = {
     "submitted": "waiting",
     "running": "at work",
@@ -139,7 +141,18 @@ def submit(request: SweepRequest, device: str = "cpu") -> None:
     """Ask for a run, and show it next."""
     job = jobs().submit(request, device)
     start_worker(default_root(), device)
-    st.session_state.update(run=job.id, measuring=False, backend=request.backend, dataset=request.dataset)
+    st.session_state["submitted"] = (
+        time.monotonic(),
+        {"run": job.id, "measuring": False, "backend": request.backend, "dataset": request.dataset},
+    )
+    hold()
+
+
+def hold() -> None:
+    """Show what was submitted, also where a redraw that was on its way then brings the widgets' old values back."""
+    at, wanted = st.session_state.get("submitted", (-SETTLES, {}))
+    if time.monotonic() - at < SETTLES:
+        st.session_state.update(wanted)
 
 
 def asked(run: Run) -> SweepRequest:

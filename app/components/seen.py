@@ -9,10 +9,13 @@ import streamlit as st
 from safetensors.numpy import load
 
 from analysis import panels
+from analysis.looking import READ_WITH
 from app.components import asking, leaflet
 from app.components.decided import right
 from app.components.looked import Looked, chosen_class, gallery, percent, plain, rank, sentence, waiting
+from app.components.words import duration
 
+MANY, MOMENT = 2000, 10.0  # known images that are read without being asked, if that takes fewer seconds
 GRIDS = {"map": "Class activation", "colour": "Colours of the features"}
 
 
@@ -76,7 +79,7 @@ def reliable(looked: Looked) -> None:
         st.caption("Read with a probe taught here: see Teach for how often it is right.")
         return
     labels = next(iter(looked.study.facts["results"]))
-    share, chance = right(looked.study, looked.block, looked.sigma), 1 / len(looked.classes)
+    share, chance = right(looked.study, looked.block, looked.sigma, READ_WITH), 1 / len(looked.classes)
     budget = "all labels" if labels == "all" else f"{labels} labels a class"
     says = f"This probe, fitted with {budget}, is right on {percent(share)} of test images at this level; guessing is right on {percent(chance)}."
     st.caption(says)
@@ -166,6 +169,7 @@ def blocks(looked: Looked) -> None:
         rows = {block: looked.colours[block] for block in looked.blocks}
         about = "Features of each block in colour: the first three principal components of its places, one basis for all levels of a block."
     chosen = (looked.block, looked.level)
+    leaflet.sheet(GRIDS[what], rows)
     figure = panels.grid_figure(
         rows, looked.levels, looked.axis, chosen, panels.Bar("evidence", ("against", "for")) if what == "map" else None, side=40
     )  # type: ignore[arg-type]
@@ -173,8 +177,8 @@ def blocks(looked: Looked) -> None:
     _clickable(figure, f"blocks-{what}", alt, f"{about} A click chooses block and level.", list(rows), looked)
 
 
-def neighbours(looked: Looked, device: str) -> None:
-    """The known images that are most alike in the block at the level."""
+def neighbours(looked: Looked, device: str, pace: float | None) -> None:
+    """The known images that are most alike in the block at the level; what takes longer than a moment is offered first."""
     from safetensors.numpy import save
 
     st.subheader("Most alike to the model", anchor=False)
@@ -188,9 +192,12 @@ def neighbours(looked: Looked, device: str) -> None:
     )
     feature = looked.view[f"feature/{looked.block}"][looked.level : looked.level + 1]
     question = {"ask": "neighbours", "study": looked.study.key, "level": looked.level, "block": looked.block, "count": 8, "metric": metric}
+    wanted, here = st.session_state.setdefault("alike-wanted", set()), (looked.study.key, looked.level)
+    quick = pace is not None and pace * MANY < MOMENT
+    question["most"] = None if quick or here in wanted else 0
     asked = asking.look(question, device, save({"feature": np.ascontiguousarray(feature)}), patience=0.6)
     before, st.session_state["alike"] = st.session_state.get("alike"), asked
-    if before is not None and before is not asked:  # a level that was left
+    if before is not None and before is not asked and not before.ended.is_set():  # a level that was left
         before.wanted = False
     if asked.error:
         st.info(str(asked.error), icon=":material/image_search:")
@@ -199,6 +206,11 @@ def neighbours(looked: Looked, device: str) -> None:
         waiting(asked, f"Reading known images in every block at σ = {looked.sigma:.2g}, once for this level …")
         return
     said, data = asked.answer
+    if lacking := said.get("lacking"):
+        long = "" if pace is None else f", about {duration(max(1, lacking * pace))}"
+        st.caption(f"{lacking:,} known images are to be read at this noise level first, in every block, once{long}.")
+        st.button("Read them", icon=":material/image_search:", on_click=wanted.add, args=(here,))
+        return
     images = load(data)["images"]
     tiles = [
         (f"{name} · {distance:.3g}", "", panels.uri(image, 96))

@@ -19,6 +19,14 @@ STYLE = """<style>
 .tiles figure { margin: 0; max-width: 240px; }
 .tiles img { height: 128px; max-width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
 .tiles figcaption { font-size: .8rem; opacity: .8; max-width: 128px; white-space: pre-line; }
+.st-key-clump .tiles { gap: .4rem; }
+.st-key-clump .tiles.small img { height: 56px; }
+.st-key-clump .tiles figcaption { max-width: 64px; font-size: .72rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.bars { display: grid; gap: .15rem; max-width: 420px; margin-bottom: .5rem; }
+.bar { display: grid; grid-template-columns: 8rem 1fr 2.5rem; gap: .5rem; align-items: center; font-size: .85rem; }
+.bar span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.bar i { height: .6rem; background: #0072B2; border-radius: 2px; display: block; }
+.bar b { font-weight: 600; text-align: right; }
 [class*="st-key-wide-"] { overflow-x: auto; }
 [class*="st-key-wide-"] > div { min-width: 640px; }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }

@@ -163,6 +163,24 @@ def test_the_cost_stands_there_before_run_is_pressed_and_running_makes_one_job(o
     assert "Waiting for its turn" in progress(page)
 
 
+def test_a_redraw_that_was_on_its_way_does_not_take_back_what_run_has_set(own: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = digits()
+    next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
+    button(page, "Run").click().run()
+
+    def stale() -> AppTest:
+        page.selectbox(key="run").set_value(DIGITS.key)
+        next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True)
+        return page.run()
+
+    (job,) = own.list()
+    assert stale().session_state["run"] == job.id
+    assert "Waiting for its turn" in progress(page)
+    assert not page.session_state["measuring"]
+    monkeypatch.setattr(runs, "SETTLES", 0.0)  # a while later a person chooses
+    assert stale().session_state["run"] == DIGITS.key
+
+
 def test_too_little_memory_or_disk_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "answer", lambda *_: (COST | {"free_disk": 10**6, "free_memory": 10**6}, b""))
     page = digits()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,20 +14,25 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit as st
 from PIL import Image
+from safetensors.numpy import load
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
+from analysis.__main__ import app as command_line
 from analysis.answers import Answers
 from analysis.datasets.base import Dataset
 from analysis.errors import NoisescopeError
 from analysis.jobs import Jobs
 from analysis.lane import Answer
+from analysis.looking import table
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import find_study
-from app.components import adding, album, asking, canvas, keeper
+from app.components import adding, album, asking, canvas, keeper, seen
 
 from .test_start import MAIN, texts
 
@@ -163,6 +170,12 @@ def test_the_part_that_is_read_can_be_chosen(cut: str) -> None:
     assert len(page.slider) == (4 if cut == "box" else 1)
 
 
+def test_what_can_be_composed_is_what_the_data_are_made_of() -> None:
+    from analysis.datasets.shapes import HUES, SHAPES, TEXTURES
+
+    assert {name: tuple(classes) for name, classes in adding.PARTS.items()} == {"shape": SHAPES, "texture": TEXTURES, "hue": HUES}
+
+
 def test_a_shape_is_composed_and_its_labels_are_known() -> None:
     page = visit("shapes-ddpm", "shapes", run=find_study("shapes-hue").key)
     page.session_state["way"] = "compose"
@@ -244,7 +257,7 @@ def test_maps_are_made_on_a_click_and_say_what_they_are() -> None:
     assert "mean over 8 draws" not in captions(page)
     page = press(page, "Explain")
     assert not page.exception
-    assert "Integrated Gradients of “0”, block up1.res0, mean over 8 draws of noise" in captions(page)
+    assert "Integrated Gradients of “0”, block up1.res0, baseline mid-grey, mean over 8 draws of noise" in captions(page)
     assert "Completeness gap" in captions(page)
 
 
@@ -292,7 +305,7 @@ def test_what_is_on_the_page_is_noted_for_the_report() -> None:
     kinds = [part.kind for part in page.session_state["leaflet"]]
     assert kinds.count("figure") == 4
     assert kinds.count("html") == 2
-    assert list(page.session_state["sheets"]) == ["Strip"]
+    assert list(page.session_state["sheets"]) == ["Strip", "Class activation"]
 
 
 @pytest.mark.parametrize("what", ["methods", "draws", "neighbours"])
@@ -341,3 +354,70 @@ def test_the_album_lets_the_oldest_go() -> None:
     finally:
         album.MAX_HELD = before
     assert [shot.name for shot in page.session_state["album"].values()] == ["second.png"]
+
+
+@pytest.mark.parametrize("cut", ["crop", "fit", "box"])
+def test_the_receipts_command_reads_what_the_page_reads(tmp_path: Path, cut: str) -> None:
+    page = drop(visit(), ("my photo.png", png(NOISE), "image/png"))
+    page.session_state[f"cut-{page.session_state['image-key']}"] = cut
+    page = settle(page.run())
+    words = shlex.split(next(block.value for block in page.code if "study look" in block.value))
+    (tmp_path / "my photo.png").write_bytes(png(NOISE))
+    words[words.index("my photo.png")], out = str(tmp_path / "my photo.png"), tmp_path / "look.parquet"
+    words[words.index("look.csv")] = str(out)
+    assert words[:3] == ["python", "-m", "analysis"]
+    done = CliRunner().invoke(command_line, [*words[3:], "--store", str(tmp_path / "store")])
+    assert done.exit_code == 0, done.output
+    (*_, draws) = [found.answer for found in page.session_state["asked"].values() if found.answer and "pace" in found.answer[0]]
+    study = find_study("digits")
+    pd.testing.assert_frame_equal(pd.read_parquet(out), table(study, study.facts["classes"], load(draws[1])), check_dtype=False)
+
+
+def test_a_receipt_says_what_is_not_in_its_link() -> None:
+    page = visit()
+    assert "are not in it" in captions(page)
+    assert any("noisescope-" in block.value and "study look" in block.value for block in page.code)  # an example is saved first
+    link = next(block.value for block in page.code if block.value.startswith("http"))
+    assert {"backend", "dataset", "run", "block", "sigma", "axis"} == {part.partition("=")[0] for part in link.partition("?")[2].split("&")}
+
+
+def test_what_takes_longer_than_a_moment_is_read_on_a_button(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "MOMENT", 0.0)
+    page = visit(run=find_study("digits").key, sigma="3.0")  # a level that no other test reads
+    assert "known images are to be read at this noise level first" in captions(page)
+    assert "The nearest of" not in captions(page)
+    page = press(page, "Read them")
+    assert "The nearest of 898 training images" in captions(page)
+
+
+def test_a_page_that_nobody_draws_any_more_asks_for_no_further_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def endless(_root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        asked.append(question["asker"])
+        time.sleep(0.02)
+        return {"done": 1, "of": 2, "left": 1}, b""
+
+    monkeypatch.setattr(asking, "ask", endless)
+    monkeypatch.setattr(asking, "LEFT", 0.3)
+    left = asking.Asked()
+    asking._pursue(left, {"ask": "explain", "asker": "a"}, "cpu", b"")
+    assert not left.wanted
+    assert left.ended.is_set()
+    assert 1 < len(asked) < 20
+
+
+def test_two_tabs_do_not_drive_one_answer() -> None:
+    one, other = visit(), visit()
+    assert one.session_state["asker"] != other.session_state["asker"]
+
+
+def test_of_many_answers_the_one_that_was_looked_at_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "KEPT", 12)
+    page = visit()
+    first = {name for name in page.session_state["asked"] if "'view'" in name}
+    for level in range(14):
+        page.session_state["level"] = 20 * level
+        page = settle(page.run())
+    assert first <= set(page.session_state["asked"])
+    assert len(page.session_state["asked"]) <= 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study, find_study, open_study
 from analysis.sweeping import sweep
-from app.components.receipt import command
+from app.components.receipt import bibtex, command
 
 
 def run_again(study: Study, folder: Path) -> Study:
@@ -36,6 +37,7 @@ def test_the_command_line_makes_the_same_numbers(small_study: Study, tmp_path: P
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again" / "curve.parquet"), small_study.table("curve"))
 
 
+@pytest.mark.slow
 def test_so_it_does_where_every_setting_is_another_one(request_small: SweepRequest, store: Store, tmp_path: Path) -> None:
     changes = {
         "input": "clean",
@@ -58,3 +60,10 @@ def test_the_command_of_a_study_that_ships_asks_for_its_request(name: str) -> No
     given = [value for option, value in pairwise(words) if option == "--sigma"]
     assert [float(value) for value in given] == study.facts["request"]["sigmas"]
     assert ("--dataset", study.facts["request"]["dataset"]) in set(pairwise(words))
+
+
+def test_what_is_cited_is_this_version() -> None:
+    root = Path(__file__).resolve().parents[2]
+    said = f"version = {{{tomllib.loads((root / 'pyproject.toml').read_text())['project']['version']}}}"
+    assert said in bibtex(find_study("digits"))
+    assert said in (root / "README.md").read_text()

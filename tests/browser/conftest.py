@@ -49,10 +49,15 @@ def calm(page: Page) -> Page:
     return page
 
 
-def serious(page: Page) -> list[tuple[str, str, str]]:
-    """What axe-core calls serious or critical on a calm page; what is being drawn anew stands there faded, so it is looked at again."""
+def serious(page: Page, moving: bool = False) -> list[tuple[str, str, str]]:
+    """What axe-core calls serious or critical on a calm page, or on one that draws itself anew again and again.
+
+    What is being drawn anew stands there faded, so it is looked at again; on a moving page nothing fades.
+    """
+    if moving:
+        page.add_style_tag(content="[data-stale] { opacity: 1 !important; transition: none !important }")
     for _ in range(3):
-        violations = Axe().run(calm(page), options={"resultTypes": ["violations"]}).response["violations"]
+        violations = Axe().run(page if moving else calm(page), options={"resultTypes": ["violations"]}).response["violations"]
         found = [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in violations if v["impact"] in GRAVE]
         if not found:
             break

@@ -19,7 +19,7 @@ def test_headline_sketch_and_chart_appear_and_the_console_is_quiet(page: Page, a
     page.wait_for_selector("h1:has-text('What does this model know, and when?')")
     page.wait_for_selector(".st-key-sketch img", state="attached")
     page.wait_for_selector(CHART)
-    assert page.evaluate("getComputedStyle(document.querySelector('.st-key-sketch')).visibility") == "hidden"
+    page.wait_for_function("getComputedStyle(document.querySelector('.st-key-sketch')).visibility === 'hidden'")
     assert said == []
 
 
@@ -43,7 +43,9 @@ def test_the_finding_is_the_alternative_text_of_sketch_and_chart(page: Page, add
 def test_it_opens_on_three_curves_and_the_other_studies_are_one_click_away(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(CHART)
-    assert page.locator(".legendtext").all_text_contents()[:1] != []
+    page.wait_for_selector(".legendtext")
+    named = {text.partition(" (block ")[0] for text in page.locator(".legendtext").all_text_contents()}
+    assert named == {"texture", "shape", "hue"}
     page.get_by_role("radio", name="digits").click()
     page.wait_for_selector(f"text={find_study('digits').result()['sentence'][:60]}")
     page.wait_for_url("**study=**")

@@ -1,0 +1,152 @@
+"""Which blocks, levels and models see alike: CKA and mutual neighbours, and two maps side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from safetensors.numpy import load
+
+from analysis import figures
+from analysis.studies import Study
+from app.components import onemap
+from app.components.atlas import METHODS, Drawn, View, made
+from app.components.curve import toolbar
+from app.components.panes import cells
+
+OVER = {"blocks": "Blocks at this level", "levels": "Levels of this block"}
+ITSELF, RANDOM = "itself", "random"
+Cells = dict[str, tuple[str, int]]
+
+
+def comparable(study: Study, other: Study) -> bool:
+    """Whether another run is of another model on the same images."""
+    mine, theirs = study.facts["receipt"], other.facts["receipt"]
+    return bool(mine["dataset_identity"] == theirs["dataset_identity"] and mine["revision"] != theirs["revision"])
+
+
+def of_other(view: View, other: Study, over: str) -> Cells:
+    """The cells of another model beside those of this: its blocks at the nearest level, or the levels of its block of that name."""
+    levels, blocks = other.facts["levels"], list(other.facts["request"]["blocks"])
+    if over == "blocks":
+        level = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / view.sigma)))
+        return {block: (block, level) for block in blocks}
+    block = view.block if view.block in blocks else other.result()["headline"].split("/")[1]
+    return {f"σ = {figures.label(level, 'sigma')}": (block, place) for place, level in enumerate(levels)}
+
+
+def show(view: View, others: Sequence[Study]) -> None:
+    """Draw the matrices; a click on a cell, or a choice of two, shows their maps side by side."""
+    models = {study.key: f"{study.card.name}, run {study.key[:6]}" for study in others}
+    names = {ITSELF: "itself", RANDOM: "the same network, untrained", **models}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        over = st.segmented_control("Compare", list(OVER), required=True, default="blocks", format_func=OVER.__getitem__, key="over")
+        beside = st.selectbox("With", list(names), key="beside", format_func=names.__getitem__, width=280)
+    other = next((study for study in others if study.key == beside), view.study)
+    rows = cells(view, over)
+    columns = rows if other is view.study else of_other(view, other, over)
+    question = view.question("alike", dims=2, seed=0, cells=list(rows.values()), other=list(columns.values()))
+    if beside != ITSELF:
+        question["beside"] = beside
+    found = made(
+        question, view.device, f"alike-{over}", f"Images are to be read for {len(rows)} cells, and for those they are compared with."
+    )
+    if found is None:
+        return
+    pair = _pair(list(rows), list(columns), f"pair-{over}-{beside}")
+    _matrices(load(found[1]), (list(rows), list(columns)), pair, f"{over}-{beside}", beside == ITSELF)
+    if other is not view.study:
+        sigma = other.facts["levels"][next(iter(columns.values()))[1]]["sigma"]
+        st.caption(
+            f"Rows: {view.study.card.name}; columns: {other.card.name}"
+            + (f" at its nearest level, σ = {sigma:.2g}." if over == "blocks" else ".")
+        )
+    if pair is None:
+        return
+    if beside == RANDOM:
+        st.caption("Both maps are of the trained network: an untrained one has none.")
+    _side_by_side(view, other, (rows[pair[0]], columns[pair[1]]), pair)
+
+
+def _pair(rows: list[str], columns: list[str], key: str) -> tuple[str, str] | None:
+    """Draw the choice of two cells, which a click on a matrix makes too."""
+    taken = st.session_state.pop(f"{key}-clicked", None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = []
+        for side, names in (("Map of", rows), ("beside that of", columns)):
+            name = f"{key}-{side}"
+            if taken:
+                st.session_state[name] = (rows, columns)[len(chosen)][taken[len(chosen)]]
+            if st.session_state.get(name) not in [None, *names]:
+                st.session_state[name] = None
+            chosen.append(st.selectbox(side, names, index=None, key=name, placeholder="none", width=200))
+    return (chosen[0], chosen[1]) if chosen[0] and chosen[1] else None
+
+
+def _matrices(arrays: Any, names: tuple[list[str], list[str]], pair: tuple[str, str] | None, key: str, same: bool) -> None:
+    from analysis import map_panels
+
+    titles = {
+        "cka": ("Linear CKA", "CKA", "1 where the features are the same up to rotation and scale, 0 where they share nothing; unbiased."),
+        "mutual": ("Mutual neighbours", "share", "Share of the 15 nearest that both have in common."),
+    }
+    for column, (name, (title, bar, about)) in zip(st.columns(2), titles.items(), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            says = _sentence(arrays[name], *names, same)
+            figure = map_panels.heat(arrays[name], *names, bar, pair)
+            event: Any = st.plotly_chart(
+                figure,
+                key=f"{name}-{key}",
+                alt=f"{title}: {says}",
+                config=toolbar(),
+                on_select="rerun",
+                selection_mode="points",
+                height=440,
+            )
+            _taken(event, f"{name}-{key}", f"pair-{key}-clicked")
+            st.caption(f"{about} {says} A click on a cell shows its two maps.")
+
+
+def _taken(event: Any, name: str, target: str) -> None:
+    points = event.selection.points if event else []
+    if not points:
+        return
+    pair = (int(points[0]["y"]), int(points[0]["x"]))
+    if st.session_state.get(f"taken-{name}") != pair:
+        st.session_state[f"taken-{name}"] = st.session_state[target] = pair
+        st.rerun()
+
+
+def _sentence(matrix: np.ndarray, rows: list[str], columns: list[str], same: bool) -> str:
+    """The pair that is most alike and least, in words."""
+    known = np.where(np.isfinite(matrix), matrix, np.nan)
+    if same:
+        known = np.where(np.eye(len(rows), dtype=bool), np.nan, known)
+    if not np.isfinite(known).any():
+        return "There is nothing to compare: one cell alone, or features that do not vary."
+    high, low = (np.unravel_index(find(known), known.shape) for find in (np.nanargmax, np.nanargmin))
+    most, least = (f"{rows[at[0]]} and {columns[at[1]]} ({known[at]:.2f})" for at in (high, low))
+    return f"Most alike are {most}, least {least}."
+
+
+def _side_by_side(view: View, other: Study, pair: tuple[tuple[str, int], tuple[str, int]], names: tuple[str, str]) -> None:
+    """Two maps of the same images; what is selected on one is ringed on the other."""
+    for side, (column, study, (block, level), name) in enumerate(zip(st.columns(2), (view.study, other), pair, names, strict=True)):
+        with column:
+            there = replace(view, study=study, block=block, level=level)
+            question = there.question("map", dims=2, method=view.method, **there.cell)
+            found = made(question, view.device, f"side-{side}", f"The map of {name} is to be made.")
+            if found is None:
+                continue
+            arrays = load(found[1])
+            drawn = Drawn(view.method, arrays["layout"], found[0]["classes"], arrays)
+            points = onemap.points_of(there, drawn, str(st.session_state.get("colour", "")), None)
+            alt = f"{METHODS[view.method]} of {view.what} in block {block} at σ = {there.sigma:.2g}."
+            st.markdown(f"**{name}**")
+            onemap.flat(there, points, f"side-{side}", None, alt, height=420)
+            st.caption(alt)

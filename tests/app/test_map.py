@@ -1,0 +1,318 @@
+"""The Map page, without a browser; what a worker would answer is answered in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+from streamlit.testing.v1 import AppTest
+
+from analysis.answers import Answers
+from analysis.errors import NoisescopeError
+from analysis.lane import Answer
+from analysis.store import Store
+from analysis.studies import find_study
+from app.components import album, alike, asking, atlas, keeper, onemap
+from tests.toys import AtOnce
+
+from .test_generate import undecided
+from .test_start import MAIN, texts
+
+DIGITS, CIFAR, ONE = find_study("digits"), find_study("cifar10"), Lock()
+SELECTED = f"selected:test:{DIGITS.facts['receipt']['dataset_identity']}"
+BLOCK = DIGITS.result()["headline"].split("/")[1]
+
+
+@cache
+def answers(root: Path) -> Answers:
+    return Answers(Store(root), "cpu", 0, AtOnce())
+
+
+def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+    with ONE:  # as a worker answers: one thread has the model
+        return answers(root)(question, data)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")  # what one test has laid out serves the next
+
+
+@pytest.fixture(autouse=True)
+def own(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(shared))
+    monkeypatch.setattr(asking, "ask", worker)
+    monkeypatch.setattr(keeper, "tend", lambda _: None)
+    monkeypatch.setitem(atlas.CHOICES, "images", ("60", "40"))
+    return shared
+
+
+def visit(backend: str = "digits-ddpm", dataset: str = "digits", **query: str) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for name, value in {"backend": backend, "dataset": dataset, **query}.items():
+        page.query_params[name] = value
+    page.run()
+    return settle(page.switch_page("app_pages/map.py").run())
+
+
+def settle(page: AppTest) -> AppTest:
+    """Draw until nothing new has been asked for."""
+    for _ in range(30):
+        before = list(page.session_state["asked"].values())
+        assert all(asked.ended.wait(120) for asked in before)
+        page.run()
+        if list(page.session_state["asked"].values()) == before:
+            return page
+    raise AssertionError("answers keep coming")
+
+
+def select(page: AppTest, label: str) -> Any:
+    return next(box for box in page.selectbox if box.label == label)
+
+
+def test_a_map_is_there_with_how_far_to_trust_it() -> None:
+    page = visit()
+    assert not page.exception
+    assert f"UMAP of 60 test images in block {BLOCK} at σ = 0.13, coloured by digit." in texts(page)
+    numbers = {metric.label: metric.value for metric in page.metric}
+    assert set(numbers) == {"Class purity, space", "Class purity, map", "Trustworthiness", "Continuity", "Intrinsic dimension"}
+    assert 0.9 < float(numbers["Trustworthiness"]) <= 1
+    assert "distances between clumps, their sizes and their order do not" in texts(page)
+    assert page.get("echarts_chart")
+
+
+def test_a_pca_says_what_it_shows() -> None:
+    page = visit(layout="pca")
+    assert f"PCA of 60 test images in block {BLOCK}" in texts(page)
+    assert "directions show" in texts(page)
+
+
+def test_a_class_is_selected_by_its_name_and_stays_over_levels_and_pages() -> None:
+    page = visit()
+    select(page, "Find a class").set_value(3).run()
+    page = settle(page)
+    count = len(page.session_state[SELECTED])
+    assert f"**{count} selected**" in texts(page)
+    assert "Nearest to them, not selected" in texts(page)
+    page = settle(page.slider(key="level").set_value(60).run())
+    assert f"**{count} selected**" in texts(page)
+    page.switch_page("app_pages/curve.py").run()
+    page = settle(page.switch_page("app_pages/map.py").run())
+    assert f"**{count} selected**" in texts(page)
+    next(button for button in page.button if button.label == "Clear").click()
+    assert "Draw around points" in texts(settle(page.run()))
+
+
+def test_what_was_selected_and_is_not_shown_any_more_is_said() -> None:
+    page = visit()
+    select(page, "Find a class").set_value(0).run()
+    page = settle(page)
+    page.session_state[SELECTED] = page.session_state[SELECTED] | {12345}
+    page = settle(page.run())
+    assert "1 selected image is not among the 60 that are shown now." in texts(page)
+    page.session_state[SELECTED] = {12345}
+    assert "1 selected image is not among the 60" in texts(settle(page.run()))
+
+
+@pytest.mark.parametrize("view", ["blocks", "levels", "noise", "trust", "alike", "content"])
+def test_every_view_is_drawn_or_says_what_it_takes(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas, "MOMENT", 1000.0)
+    page = visit(maps=view)
+    assert not page.exception
+    assert not page.error
+    expected = {
+        "blocks": "in every block, first to last, at σ = 0.13",
+        "levels": f"in block {BLOCK} at every noise level",
+        "noise": "moving over 16 noise levels",
+        "trust": "Neighbours share their class most at",
+        "alike": "Most alike are",
+        "content": f"In block **{BLOCK}** a linear probe tells a place's row",
+    }
+    assert expected[view] in texts(page)
+
+
+def test_what_takes_long_is_offered_first_with_what_it_costs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))  # nothing is there yet
+    monkeypatch.setattr(atlas, "MOMENT", 0.0)
+    page = visit(images="40", layout="pca")
+    assert "40 images are to be read at σ = 0.13. This takes 40 passes of an image, about 1 seconds, once" in page.info[0].value
+    assert "PCA of 40 test images" not in texts(page)
+    next(button for button in page.button if button.label == "Make it").click()
+    assert "PCA of 40 test images" in texts(settle(page.run()))
+
+
+def test_what_is_cancelled_is_not_asked_for_again_until_it_is_wanted() -> None:
+    page = visit()
+    asked = page.session_state["asked"]
+    name = next(name for name in asked if "'umap'" in name and "'map'" in name)
+    question = {
+        "ask": "map",
+        "study": DIGITS.key,
+        "count": 60,
+        "dims": 2,
+        "metric": "cosine",
+        "seed": 0,
+        "method": "umap",
+        "block": BLOCK,
+        "level": 5,
+    }
+    page.session_state["map-wanted"] = {f"umap:{sorted(question.items())}": False}  # what Cancel leaves
+    page = settle(page.run())
+    assert name in page.session_state["asked"]
+    assert "It was cancelled; what is done is kept." in page.info[0].value
+    assert "PCA of 60 test images" in texts(page)
+    next(button for button in page.button if button.label == "Make it").click()
+    assert "UMAP of 60 test images" in texts(settle(page.run()))
+
+
+def test_a_selection_on_the_map_is_of_the_groups_that_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another colouring or layout is another chart: what was chosen by place in one means other images in the next."""
+    keys: list[str] = []
+    real = onemap.st.echarts_chart
+    monkeypatch.setattr(onemap.st, "echarts_chart", lambda option, key, **more: (keys.append(key), real(option, key=key, **more))[1])
+    page = visit(layout="pca")
+    for name, value in (("colour", "prediction"), ("layout", "umap")):
+        page.session_state[name] = value
+        page = settle(page.run())
+    assert "UMAP of 60 test images" in texts(page)
+    assert "coloured by prediction" in texts(page)
+    assert len(dict.fromkeys(keys)) == 3
+
+
+def test_where_the_data_are_not_there_what_the_model_made_is_shown(own: Path) -> None:
+    undecided(CIFAR, own)
+    page = visit("cifar10-ddpm", "elsewhere", run="0123456789abcdef", block="mid.res0")
+    assert not page.exception
+    assert "60 images that the model generated, because the data are not here" in texts(page)
+    assert "There is no map of block mid.res0" in texts(page)
+    assert {metric.label for metric in page.metric} == {"Trustworthiness", "Continuity", "Intrinsic dimension"}
+    assert "coloured by prediction" in texts(page)
+    expected = {"blocks": "in every block", "levels": "at every noise level", "noise": "moving over 9 noise levels"}
+    expected |= {
+        "trust": "one class alone, so purity is not known",
+        "alike": "one cell alone",
+        "content": "In block **up1.res0** a linear probe",
+    }
+    for view, words in expected.items():
+        page.session_state["maps"] = view
+        page = settle(page.run())
+        assert not page.exception, view
+        assert not page.error, view
+        assert words in texts(page), view
+
+
+def test_large_answers_on_screen_are_not_let_go_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counting(root: Path, device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        asked.append(f"{question['ask']}/{question.get('method')}")
+        return worker(root, device, question, data)
+
+    monkeypatch.setattr(asking, "HELD", 1)
+    monkeypatch.setattr(asking, "ask", counting)
+    visit(layout="pca")
+    assert len(asked) == len(set(asked))
+
+
+def test_why_there_are_no_pictures_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(root: Path, device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        if question["ask"] == "noised":
+            raise NoisescopeError("The device has too little memory.")
+        return worker(root, device, question, data)
+
+    monkeypatch.setattr(asking, "ask", wrong)
+    page = visit(layout="pca")
+    assert "The points have no pictures: The device has too little memory." in page.info[0].value
+    assert "PCA of 60 test images" in texts(page)
+
+
+def test_ones_own_image_is_placed_with_its_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = visit()
+    found = load(worker(Path(asking.default_root()), "cpu", {"ask": "shown", "study": DIGITS.key, "count": 60})[1])
+    shot = album.Shot("mine", found["images"][4].copy(), album.UPLOADED)
+    page.session_state["album"] = {shot.key: shot}
+    page = settle(page.run())
+    assert not page.exception
+    assert "**Nearest to mine**" in texts(page)
+    assert "is approximate" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"layout": "tsne"}, "The link asks for layout = 'tsne'"),
+        ({"maps": "globe"}, "The link asks for maps = 'globe'"),
+        ({"images": "7"}, "The link asks for images = '7'"),
+        ({"block": "up9"}, "block = 'up9'"),
+        ({"map-seed": "-3"}, "map-seed = '-3'; allowed: 0 to 9999"),
+        ({"colour": "taste"}, "colour = 'taste'"),
+    ],
+)
+def test_a_link_that_asks_for_what_is_not_there_is_named(query: dict[str, str], words: str) -> None:
+    page = visit(run=DIGITS.key, **query)
+    assert not page.exception
+    assert any(words in warning.value for warning in page.warning)
+
+
+def test_without_a_run_the_page_says_what_to_do() -> None:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.query_params["backend"], page.query_params["dataset"] = "digits-ddpm", "shapes"
+    page.run()
+    page.switch_page("app_pages/map.py").run()
+    assert "Measure it on the Curve page first" in page.info[0].value
+
+
+def test_what_the_worker_says_is_wrong_stands_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(root: Path, device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        if question["ask"] == "map":
+            raise NoisescopeError("The features are not finite, so that images have no distance; choose another block or level.")
+        return worker(root, device, question, data)
+
+    monkeypatch.setattr(asking, "ask", wrong)
+    page = visit()
+    assert not page.exception
+    assert "not finite" in page.error[0].value
+    assert any(button.label == "Try again" for button in page.button)
+
+
+def test_three_dimensions_are_drawn_by_plotly() -> None:
+    page = visit(dims="3", layout="pca")
+    assert not page.exception
+    assert "In three dimensions a map is for looking around" in texts(page)
+    assert np.isfinite(float(page.metric[-1].value))
+
+
+def test_a_link_brings_the_view_back() -> None:
+    page = visit(layout="pca", colour="prediction", distance="l2", **{"map-seed": "3"})
+    assert not page.warning
+    assert "coloured by prediction" in texts(page)
+    (shared,) = [one.value for one in page.code if one.value.startswith("http")]
+    for part in ("layout=pca", "colour=prediction", "distance=l2", "map-seed=3", f"block={BLOCK}", "maps=map"):
+        assert part in shared, part
+
+
+def test_the_receipt_has_a_link_and_a_command() -> None:
+    page = visit(layout="pca")
+    code = [one.value for one in page.code]
+    assert any("layout=pca" in line and "images=60" in line for line in code)
+    assert any(line.startswith("python -m analysis study map") and "--method pca" in line and "--count 60" in line for line in code)
+
+
+def test_another_model_is_compared_at_its_own_nearest_level() -> None:
+    shapes = find_study("shapes-shape")
+    assert not alike.comparable(find_study("shapes-hue"), shapes)  # one model
+    assert not alike.comparable(DIGITS, shapes)  # other images
+    assert alike.comparable(DIGITS, replace(DIGITS, facts={**DIGITS.facts, "receipt": {**DIGITS.facts["receipt"], "revision": "other"}}))
+    view = SimpleNamespace(sigma=0.25, block="mid.res0")
+    found = alike.of_other(view, CIFAR, "blocks")  # type: ignore[arg-type]
+    assert set(found) == {block.name for block in CIFAR.card.blocks}
+    assert [CIFAR.facts["levels"][level]["sigma"] for _, level in found.values()] == pytest.approx([0.2947] * len(found), abs=1e-3)
+    assert [level for _, level in alike.of_other(view, CIFAR, "levels").values()] == list(range(9))  # type: ignore[arg-type]

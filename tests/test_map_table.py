@@ -1,0 +1,85 @@
+"""A map as a table, and the command that makes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from analysis import crew
+from analysis.__main__ import app
+from analysis.errors import NoisescopeError
+from analysis.map_table import table
+from tests.toys import AtOnce
+
+CLASSES = ("cat", "dog")
+LABELS = {"label": (CLASSES, np.array([0, 1, -1])), "hue": (("red",), np.array([0, -1, 0]))}
+READ = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+
+
+def test_a_row_an_image_with_what_is_known_of_it() -> None:
+    found = table(np.array([1, 2, 2**63], np.uint64), np.arange(9.0).reshape(3, 3), "label", LABELS, CLASSES, READ)
+    assert found.id.tolist() == [f"{1:016x}", f"{2:016x}", "8000000000000000"]
+    assert found[["x", "y", "z"]].to_numpy().tolist() == np.arange(9.0).reshape(3, 3).tolist()
+    known = [[None if pd.isna(value) else value for value in found[name]] for name in ("label", "hue")]
+    assert known == [["cat", "dog", None], ["red", None, "red"]]
+    assert found.prediction.tolist() == ["cat", "cat", "dog"]
+    assert found.confidence.tolist() == [0.9, 0.6, 0.8]
+    assert found.correct.tolist() == [True, False, None]
+
+
+def test_a_label_set_that_is_called_as_a_column_is_gets_a_name_of_its_own() -> None:
+    labels = {"fine": (CLASSES, np.array([0, 1])), "label": (("a", "b"), np.array([1, 1])), "x": (("c",), np.array([0, 0]))}
+    found = table(np.array([1, 2], np.uint64), np.zeros((2, 2)), "fine", labels, (), None)
+    assert found.label.tolist() == ["cat", "dog"]
+    assert found.label_label.tolist() == ["b", "b"]
+    assert found.label_x.tolist() == ["c", "c"]
+    assert found.x.tolist() == [0, 0]
+
+
+def test_without_labels_and_probes_there_are_places_alone() -> None:
+    assert list(table(np.array([1], np.uint64), np.zeros((1, 2)), None, {}, (), None).columns) == ["id", "x", "y"]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "Crew", lambda count: AtOnce())
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "html", "svg"])
+def test_a_map_is_written_from_the_command_line(tmp_path_factory: pytest.TempPathFactory, at_once: None, ending: str) -> None:
+    folder = tmp_path_factory.getbasetemp() / "maps"
+    folder.mkdir(exist_ok=True)
+    out = folder / f"map.{ending}"
+    words = ["study", "map", "digits", "--count", "40", "--method", "umap", "--out", str(out), "--store", str(folder / "store")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "40 images of" in done.output
+    if ending in ("parquet", "csv"):
+        found = pd.read_parquet(out) if ending == "parquet" else pd.read_csv(out)
+        assert len(found) == 40
+        assert found.prediction.eq(found.label).mean() > 0.6
+        assert ending != "parquet" or len(found.neighbors[0]["ids"]) == 15
+    else:
+        assert "digits-ddpm" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "map.png"), "allowed endings: .parquet, .csv, .html, .svg"),
+        (("--method", "tsne"), "method is 'tsne'; allowed: 'pca' and 'umap'"),
+        (("--block", "up9"), "up9"),
+        (("--dims", "4"), "dims is 4"),
+        (("--sigma", "0"), "sigma is 0.0; allowed: a noise level above 0"),
+    ],
+)
+def test_what_cannot_be_mapped_is_one_sentence(tmp_path: Path, at_once: None, words: tuple[str, str], said: str) -> None:
+    given = [*(("--out", str(tmp_path / "map.csv")) if words[0] != "--out" else ()), *words]
+    done = CliRunner().invoke(app, ["study", "map", "digits", "--count", "20", "--store", str(tmp_path / "store"), *given])
+    assert isinstance(done.exception, NoisescopeError)
+    assert said in str(done.exception)
+    assert Path("map.png").exists() is False
