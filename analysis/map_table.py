@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load
 
+from . import map_numbers, map_words
 from .errors import InvalidRequest
 from .store import Store
-from .studies import Study
+from .studies import Study, find_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TAKEN = ("id", "x", "y", "z", "label", "prediction", "confidence", "correct", "selected", "image", "neighbors")  # names of columns
 Labels = Mapping[str, tuple[Sequence[str], np.ndarray]]
-Table = tuple["pd.DataFrame", np.ndarray, tuple[np.ndarray, np.ndarray]]
+VIEWS = ("blocks", "levels", "trust", "alike", "content")
+Ask = Callable[..., tuple[Mapping[str, Any], dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Map:
+    """One cell's map of n images."""
+
+    table: pd.DataFrame
+    images: np.ndarray  # (n, h, w, 3) uint8
+    neighbours: tuple[np.ndarray, np.ndarray]  # of each in the full space: places and distances (n, k)
+    trust: list[str]  # what may be read off it, in sentences
 
 
 def table(
@@ -56,36 +69,96 @@ def make(
     sigma: float | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     **settings: Any,
-) -> Table:
-    """The table of one cell's map, the images (n, h, w, 3) uint8, and each one's nearest: places and distances (n, k).
+) -> Map:
+    """One cell's map. Without block or σ, of the headline's best cell; settings are those of the worker's questions: method, dims, count, metric, seed.
 
-    Without block or σ, of the headline's best cell; settings are those of the worker's questions: method, dims, count, metric, seed.
     Raises what the answers raise.
     """
+    with _asking(study, store, device, progress, settings) as ask:
+        told, shown = ask("shown")
+        block, level = _cell(study, told, block, sigma)
+        cell = {"block": block, "level": level}
+        said, found = ask("map", **cell)
+        _, near = ask("near", rows=list(range(len(shown["ids"]))), **cell)
+        own = _own(study, told)
+        trusted, _ = ask("trust", cells=[[block, level]], label_set=own)
+    labels = {name: (classes, shown[f"labels/{name}"]) for name, classes in told["classes"].items()}
+    made = table(shown["ids"], found["layout"], own, labels, said["classes"], found.get("probabilities"))
+    words = map_words.caution(settings["method"], settings, said.get("shows"), said.get("plain"))
+    return Map(made, shown["images"], (near["places"], near["distances"]), [words, *map_words.trusted(trusted["trust"][0])])
+
+
+def numbers(
+    show: str,
+    study: Study,
+    store: Store,
+    device: str,
+    block: str | None = None,
+    sigma: float | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    over: str = "blocks",
+    other: str | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """The table behind one of VIEWS, which map_numbers describes; `other` is what is alike: "random", or the key of a study of the same images.
+
+    Raises InvalidRequest and what the answers raise.
+    """
+    if show not in VIEWS:
+        raise InvalidRequest(f"show is {show!r}; allowed: map, {', '.join(VIEWS)}.")
+    if over not in ("blocks", "levels"):
+        raise InvalidRequest(f"over is {over!r}; allowed: blocks and levels.")
+    levels = study.facts["levels"]
+    with _asking(study, store, device, progress, settings) as ask:
+        told, shown = ask("shown")
+        block, level = _cell(study, told, block, sigma)
+        across = {"blocks": [(name, level) for name in told["blocks"]], "levels": [(block, place) for place in range(len(levels))]}
+        if show in across:
+            _, found = ask("maps", dims=2, cells=across[show])
+            return map_numbers.layouts(shown["ids"], {(name, place): found[f"{name}/{place}"] for name, place in across[show]}, levels)
+        if show == "trust":
+            cells = across["levels"] + across["blocks"]
+            ask("maps", cells=cells)
+            return map_numbers.trust(cells, ask("trust", cells=cells, label_set=_own(study, told))[0]["trust"], levels)
+        if show == "content":
+            return map_numbers.content(ask("diagnose", level=level)[0], levels[level]["sigma"])
+        theirs = study if other in (None, "random") else find_study(str(other), store.root)
+        columns = across[over] if theirs is study else map_numbers.beside(theirs, over, block, levels[level]["sigma"])
+        question = {"dims": 2, "seed": 0, "cells": across[over], "other": columns}
+        _, found = ask("alike", **question, **({} if other is None else {"beside": other if theirs is study else theirs.key}))
+        return map_numbers.alike(across[over], columns, found, levels, theirs.facts["levels"])
+
+
+@contextmanager
+def _asking(
+    study: Study, store: Store, device: str, progress: Callable[[int, int, str], None] | None, settings: Mapping[str, Any]
+) -> Iterator[Ask]:
+    """The worker's answers, in this process."""
     from .crew import Crew
     from .mapped import Mapped
     from .own import Own
+    from .steps import finish
 
-    if sigma is not None and sigma <= 0:
-        raise InvalidRequest(f"sigma is {sigma}; allowed: a noise level above 0.")
     with Crew(1) as crew:
         answers = Mapped(Own(store, device), crew).answers
 
         def ask(what: str, **more: Any) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
-            from .steps import finish
-
             found = answers[what]({"ask": what, "study": study.key, **settings, **more}, b"")
             if not isinstance(found, tuple):
                 found = finish(found, lambda step: progress(step[0]["done"], step[0]["of"], step[0]["doing"]) if progress else None)
-            return found[0], load(found[1])
+            return found[0], load(found[1]) if found[1] else {}
 
-        told, shown = ask("shown")
-        levels = [float(level["sigma"]) for level in study.facts["levels"]]
-        level = told["root"][1] if sigma is None else min(range(len(levels)), key=lambda i: abs(math.log(levels[i] / sigma)))
-        cell = {"block": block or told["root"][0], "level": level}
-        said, found = ask("map", **cell)
-        _, near = ask("near", rows=list(range(len(shown["ids"]))), **cell)
-    labels = {name: (classes, shown[f"labels/{name}"]) for name, classes in told["classes"].items()}
-    own = study.facts["receipt"]["label_set"]
-    made = table(shown["ids"], found["layout"], own if own in labels else None, labels, said["classes"], found.get("probabilities"))
-    return made, shown["images"], (near["places"], near["distances"])
+        yield ask
+
+
+def _cell(study: Study, told: Mapping[str, Any], block: str | None, sigma: float | None) -> tuple[str, int]:
+    """The cell that is asked for, or the headline's best."""
+    if sigma is not None and sigma <= 0:
+        raise InvalidRequest(f"sigma is {sigma}; allowed: a noise level above 0.")
+    return block or str(told["root"][0]), int(told["root"][1]) if sigma is None else map_numbers.nearest(study.facts["levels"], sigma)
+
+
+def _own(study: Study, told: Mapping[str, Any]) -> str | None:
+    """The study's label set, where its labels are known of the images."""
+    own = str(study.facts["receipt"]["label_set"])
+    return own if own in told["classes"] else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -108,36 +108,46 @@ def map_(
         Path,
         typer.Option(help="What to write: .parquet (with pictures and neighbours, for Embedding Atlas and FiftyOne), .csv, .html or .svg."),
     ] = Path("map.parquet"),
+    show: Annotated[
+        str, typer.Option(help="map, or the numbers behind another view as a table: blocks, levels, trust, alike or content.")
+    ] = "map",
+    over: Annotated[str, typer.Option(help="Of alike: blocks at the level, or levels of the block.")] = "blocks",
+    beside: Annotated[str | None, typer.Option("--with", help="Of alike: random, or the key of a study of the same images.")] = None,
     store: StoreOption = None,
 ) -> None:
-    """Lay out a study's images in one block at one noise level."""
-    from . import map_export
+    """Lay out a study's images in one block at one noise level, or write the numbers behind another view of its maps."""
+    from . import map_export, map_table
     from .console import check_out, save_table
     from .devices import choose_device
-    from .map_table import make
     from .panels import png
     from .store import Store, write_bytes
     from .studies import find_study
     from .thumbnails import thumbnails
 
-    check_out(out, ".parquet", ".csv", ".html", ".svg")
+    check_out(out, ".parquet", ".csv", *([".html", ".svg"] if show == "map" else []))
     kept = Store(store)
     study = find_study(key, kept.root)
-    settings = {"method": method, "dims": dims, "count": count, "metric": metric, "seed": seed}
+    settings: dict[str, Any] = {"method": method, "dims": dims, "count": count, "metric": metric, "seed": seed}
     with progress_bar("Map", quiet=False) as progress:
-        table, images, near = make(study, kept, choose_device(device), block, sigma, progress, **settings)
+        if show != "map":
+            found = map_table.numbers(show, study, kept, choose_device(device), block, sigma, progress, over, beside, **settings)
+            save_table(found, out)
+            typer.echo(f"{len(found):,} rows of {study.key} are in {out}.")
+            return
+        made = map_table.make(study, kept, choose_device(device), block, sigma, progress, **settings)
+    table, says = made.table, " ".join(made.trust)
     title = f"{method.upper()} of {len(table):,} images in {study.card.name}"
+    facts = [*settings.items(), ("trust", says)]
     by = next((name for name in ("label", "prediction") if name in table), "id")
     if out.suffix == ".csv":
         save_table(table, out)
     elif out.suffix == ".parquet":
-        write_bytes(out, map_export.parquet(table, [png(image, 1) for image in images], near, list(settings.items())))
+        write_bytes(out, map_export.parquet(table, [png(image, 1) for image in made.images], made.neighbours, facts))
     elif out.suffix == ".html":
-        write_bytes(
-            out, map_export.page(table, thumbnails(images).uris, title, title, list(settings.items()), study.facts["classes"], by).encode()
-        )
+        uris, classes = thumbnails(made.images).uris, study.facts["classes"]
+        write_bytes(out, map_export.page(table, uris, title, says, list(settings.items()), classes, by).encode())
     else:
-        write_bytes(out, map_export.svg(table, study.facts["classes"], title=title, by=by).encode())
+        write_bytes(out, map_export.svg(table, study.facts["classes"], title=title, caption=says, by=by).encode())
     typer.echo(f"{len(table):,} images of {study.key} are in {out}.")
 
 

@@ -38,6 +38,8 @@ LIGHT = {
     "leaflet",
     "thumbnails",
     "map_classes",
+    "map_numbers",
+    "map_words",
     "map_export",
     "deciding_panels",
     "deciding_player",

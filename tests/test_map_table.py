@@ -68,8 +68,25 @@ def test_a_map_is_written_from_the_command_line(tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize(
+    ("show", "rows"),
+    [("blocks", 15 * 40), ("trust", 16 + 15 - 1), ("alike --over levels", 16 * 16), ("content", 2 * 15)],
+)
+def test_so_are_the_numbers_behind_other_views(tmp_path_factory: pytest.TempPathFactory, at_once: None, show: str, rows: int) -> None:
+    folder = tmp_path_factory.getbasetemp() / "maps"
+    folder.mkdir(exist_ok=True)
+    out = folder / "numbers.csv"
+    words = ["study", "map", "digits", "--count", "40", "--method", "pca", "--out", str(out), "--store", str(folder / "store")]
+    done = CliRunner().invoke(app, [*words, "--show", *show.split()])
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_csv(out)) == rows
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--show", "clouds"), "show is 'clouds'; allowed: map, blocks"),
+        (("--over", "images", "--show", "alike"), "over is 'images'; allowed: blocks and levels"),
+        (("--show", "trust", "--out", "map.html"), "allowed endings: .parquet, .csv"),
         (("--out", "map.png"), "allowed endings: .parquet, .csv, .html, .svg"),
         (("--method", "tsne"), "method is 'tsne'; allowed: 'pca' and 'umap'"),
         (("--block", "up9"), "up9"),
@@ -77,8 +94,8 @@ def test_a_map_is_written_from_the_command_line(tmp_path_factory: pytest.TempPat
         (("--sigma", "0"), "sigma is 0.0; allowed: a noise level above 0"),
     ],
 )
-def test_what_cannot_be_mapped_is_one_sentence(tmp_path: Path, at_once: None, words: tuple[str, str], said: str) -> None:
-    given = [*(("--out", str(tmp_path / "map.csv")) if words[0] != "--out" else ()), *words]
+def test_what_cannot_be_mapped_is_one_sentence(tmp_path: Path, at_once: None, words: tuple[str, ...], said: str) -> None:
+    given = [*(("--out", str(tmp_path / "map.csv")) if "--out" not in words else ()), *words]
     done = CliRunner().invoke(app, ["study", "map", "digits", "--count", "20", "--store", str(tmp_path / "store"), *given])
     assert isinstance(done.exception, NoisescopeError)
     assert said in str(done.exception)

@@ -71,29 +71,30 @@ def _run(found: list[Run], known: dict[str, Run], bench: lab.Bench) -> None:
 
 
 def _view(view: atlas.View, found: list[Run], state: dict[str, str]) -> None:
-    """What is asked of the maps."""
+    """What is asked of the maps, and how to take it along."""
     what = st.session_state["maps"]
+    if what != "alike":
+        for name in alike.LINKED:
+            link.put(name, None)
+    drawn, trust, taken = None, None, None
     if what == "map":
-        if (drawn := onemap.show(view)) is not None:
-            trusting.line(view, drawn)
-            taking.show(
-                view,
-                drawn,
-                state
-                | {
-                    name: str(st.session_state[name]) for name in (*atlas.CHOICES, "maps", atlas.SEED, "colour") if name in st.session_state
-                },
-            )
+        drawn = onemap.show(view)
+        trust = trusting.line(view, drawn) if drawn is not None else None
     elif what in ("blocks", "levels"):
-        panes.multiples(view, what)
+        taken = panes.multiples(view, what)
     elif what == "noise":
-        panes.over_noise(view)
+        taken = panes.over_noise(view)
     elif what == "trust":
-        trusting.curves(view)
+        taken = trusting.curves(view)
     elif what == "alike":
-        alike.show(view, [run.study for run in found if run.study and alike.comparable(view.study, run.study)])
+        taken = alike.show(view, [run.study for run in found if run.study and alike.comparable(view.study, run.study)])
     else:
-        content.show(view)
+        taken = content.show(view)
+    state |= {name: str(st.session_state[name]) for name in (*atlas.CHOICES, "maps", atlas.SEED, "colour") if name in st.session_state}
+    if drawn is not None:
+        taking.one(view, drawn, trust, state)
+    elif taken is not None:
+        taking.many(view, what, taken, state)
 
 
 page()

@@ -12,7 +12,7 @@ from analysis.errors import NoisescopeError
 from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
-from app.components import receipt, watch
+from app.components import files, receipt, watch
 from app.components.runs import SAID, Run, jobs, progress, runs, trying
 from app.components.words import ago, size
 
@@ -87,13 +87,14 @@ def _actions(run: Run) -> None:
         if run.job and not run.study:
             (watch.cancel if run.job.active else watch.again)(run.job)
         if run.study:
-            st.download_button(
+            files.offer(
                 "Export",
                 lambda: _zip(run),
-                file_name=f"noisescope-{run.key}.zip",
-                mime="application/zip",
-                icon=":material/download:",
-                on_click="ignore",
+                f"noisescope-{run.key}.zip",
+                "application/zip",
+                run.study.version,
+                key=f"export-{run.key}",
+                icon=":material/folder_zip:",
             )
             st.toggle("Keep on top", run.mark.pinned, key=f"pin-{run.key}", on_change=trying, args=(_mark, run))
             st.text_input(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,15 +10,16 @@ import numpy as np
 import streamlit as st
 from safetensors.numpy import load
 
-from analysis import figures
+from analysis import figures, map_numbers
 from analysis.studies import Study
-from app.components import onemap
-from app.components.atlas import METHODS, Drawn, View, made
+from app.components import link, onemap, opening
+from app.components.atlas import METHODS, Drawn, Taken, View, made
 from app.components.curve import toolbar
 from app.components.panes import cells
 
 OVER = {"blocks": "Blocks at this level", "levels": "Levels of this block"}
 ITSELF, RANDOM = "itself", "random"
+LINKED = ("over", "with", "pair")  # what a link says of this view
 Cells = dict[str, tuple[str, int]]
 
 
@@ -30,22 +30,21 @@ def comparable(study: Study, other: Study) -> bool:
 
 
 def of_other(view: View, other: Study, over: str) -> Cells:
-    """The cells of another model beside those of this: its blocks at the nearest level, or the levels of its block of that name."""
-    levels, blocks = other.facts["levels"], list(other.facts["request"]["blocks"])
-    if over == "blocks":
-        level = min(range(len(levels)), key=lambda i: abs(math.log(levels[i]["sigma"] / view.sigma)))
-        return {block: (block, level) for block in blocks}
-    block = view.block if view.block in blocks else other.result()["headline"].split("/")[1]
-    return {f"σ = {figures.label(level, 'sigma')}": (block, place) for place, level in enumerate(levels)}
+    """The cells of another model that stand beside those of this, by what stands above them."""
+    found, levels = map_numbers.beside(other, over, view.block, view.sigma), other.facts["levels"]
+    return {block if over == "blocks" else f"σ = {figures.label(levels[level], 'sigma')}": (block, level) for block, level in found}
 
 
-def show(view: View, others: Sequence[Study]) -> None:
+def show(view: View, others: Sequence[Study]) -> Taken | None:
     """Draw the matrices; a click on a cell, or a choice of two, shows their maps side by side."""
     models = {study.key: f"{study.card.name}, run {study.key[:6]}" for study in others}
     names = {ITSELF: "itself", RANDOM: "the same network, untrained", **models}
+    link.start("over", list(OVER), say=opening.note)
+    link.start("with", list(names), say=opening.note)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        over = st.segmented_control("Compare", list(OVER), required=True, default="blocks", format_func=OVER.__getitem__, key="over")
-        beside = st.selectbox("With", list(names), key="beside", format_func=names.__getitem__, width=280)
+        st.segmented_control("Compare", list(OVER), required=True, format_func=OVER.__getitem__, key="over", persist_state="session")
+        st.selectbox("With", list(names), key="with", format_func=names.__getitem__, width=280, persist_state="session")
+    over, beside = link.keep("over", list(OVER)), link.keep("with", list(names))
     other = next((study for study in others if study.key == beside), view.study)
     rows = cells(view, over)
     columns = rows if other is view.study else of_other(view, other, over)
@@ -56,25 +55,34 @@ def show(view: View, others: Sequence[Study]) -> None:
         question, view.device, f"alike-{over}", f"Images are to be read for {len(rows)} cells, and for those they are compared with."
     )
     if found is None:
-        return
-    pair = _pair(list(rows), list(columns), f"pair-{over}-{beside}")
-    _matrices(load(found[1]), (list(rows), list(columns)), pair, f"{over}-{beside}", beside == ITSELF)
+        return None
+    pair, arrays = _pair(list(rows), list(columns), f"pair-{over}-{beside}"), load(found[1])
+    _matrices(arrays, (list(rows), list(columns)), pair, f"{over}-{beside}", beside == ITSELF)
     if other is not view.study:
         sigma = other.facts["levels"][next(iter(columns.values()))[1]]["sigma"]
         st.caption(
             f"Rows: {view.study.card.name}; columns: {other.card.name}"
             + (f" at its nearest level, σ = {sigma:.2g}." if over == "blocks" else ".")
         )
-    if pair is None:
-        return
-    if beside == RANDOM:
-        st.caption("Both maps are of the trained network: an untrained one has none.")
-    _side_by_side(view, other, (rows[pair[0]], columns[pair[1]]), pair)
+    if pair is not None:
+        if beside == RANDOM:
+            st.caption("Both maps are of the trained network: an untrained one has none.")
+        _side_by_side(view, other, (rows[pair[0]], columns[pair[1]]), pair)
+    both = list(rows.values()), list(columns.values())
+    return Taken(
+        lambda: map_numbers.alike(*both, arrays, view.levels, other.facts["levels"]),
+        {"over": over, "with": beside, **({"pair": st.query_params["pair"]} if pair else {})},
+        ("--over", over, *(() if beside == ITSELF else ("--with", beside))),
+    )
 
 
 def _pair(rows: list[str], columns: list[str], key: str) -> tuple[str, str] | None:
-    """Draw the choice of two cells, which a click on a matrix makes too."""
+    """Draw the choice of two cells, which a click on a matrix makes too; a link names them by their places, from 0."""
     taken = st.session_state.pop(f"{key}-clicked", None)
+    given = [int(place) for place in st.query_params.get("pair", "").split(",") if place.isdecimal()]
+    if taken is None and key not in st.session_state and len(given) == 2 and given[0] < len(rows) and given[1] < len(columns):
+        taken = given
+    st.session_state[key] = True  # what the link says is read once
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = []
         for side, names in (("Map of", rows), ("beside that of", columns)):
@@ -84,7 +92,9 @@ def _pair(rows: list[str], columns: list[str], key: str) -> tuple[str, str] | No
             if st.session_state.get(name) not in [None, *names]:
                 st.session_state[name] = None
             chosen.append(st.selectbox(side, names, index=None, key=name, placeholder="none", width=200))
-    return (chosen[0], chosen[1]) if chosen[0] and chosen[1] else None
+    pair = (chosen[0], chosen[1]) if chosen[0] and chosen[1] else None
+    link.put("pair", f"{rows.index(pair[0])},{columns.index(pair[1])}" if pair else None)
+    return pair
 
 
 def _matrices(arrays: Any, names: tuple[list[str], list[str]], pair: tuple[str, str] | None, key: str, same: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
@@ -99,6 +99,18 @@ def answer(question: dict[str, Any], device: str) -> Answer | None:
     asked = look(question, device)
     if asked.error:
         raise asked.error
+    return asked.answer
+
+
+def finished(question: dict[str, Any], device: str, say: Callable[[float], Any]) -> Answer:
+    """The worker's answer, waited for: `say` is told how much is done, from 0 to 1. Raises what the worker says is wrong."""
+    asked = look(question, device)
+    while not asked.ended.wait(0.3):
+        say(asked.look())
+    if asked.error:
+        raise asked.error
+    if asked.answer is None:
+        raise NoisescopeError("It was not waited for. Ask again.")
     return asked.answer
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,15 @@ class Drawn:
     def probabilities(self) -> np.ndarray | None:
         """(n, K), of `classes`."""
         return self.arrays.get("probabilities")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a view of many maps offers to take along: its numbers, and what a link and the command line say of it besides."""
+
+    table: Callable[[], pd.DataFrame]
+    link: Mapping[str, str] = field(default_factory=dict)
+    words: Sequence[str] = ()
 
 
 def table(view: View, found: Drawn) -> pd.DataFrame:

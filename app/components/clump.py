@@ -32,7 +32,7 @@ def show(view: View, found: Drawn) -> None:
         rows_of = table(view, found).iloc[rows]
         st.download_button(
             "CSV",
-            lambda: rows_of.to_csv(index=False),
+            rows_of.to_csv(index=False),
             f"selected-{view.block}.csv",
             "text/csv",
             on_click="ignore",

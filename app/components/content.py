@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from analysis import panels
-from app.components.atlas import View, made
+from analysis import map_numbers, panels
+from app.components.atlas import Taken, View, made
 from app.components.curve import toolbar
 from app.components.looked import gallery
 
 FEW = 5  # places a channel: with fewer the position's R² comes out too low
 
 
-def show(view: View) -> None:
+def show(view: View) -> Taken | None:
     """Draw the diagnosis of every block at the level, and the images that show the block's."""
     from analysis import map_panels
 
@@ -27,7 +27,7 @@ def show(view: View) -> None:
         "Every block is being looked through.",
     )
     if found is None:
-        return
+        return None
     model, untrained = found[0]["model"], found[0]["random"]
     says = sentence(model, view.block)
     st.markdown(says)
@@ -40,6 +40,7 @@ def show(view: View) -> None:
         "0 is guessing. Even shares of five channels would be 5 over the number of channels."
     )
     _block(view, model[view.block])
+    return Taken(lambda: map_numbers.content({"model": model, "random": untrained}, view.sigma))
 
 
 def sentence(model: Mapping[str, Any], block: str) -> str:

@@ -6,11 +6,13 @@ import shlex
 from functools import partial
 
 import streamlit as st
+from safetensors.numpy import save
 
 from analysis.looking import READ_WITH, table
 from analysis.uploads import encode
+from app.components import files
 from app.components.album import UPLOADED, Shot
-from app.components.looked import Arrays, Looked
+from app.components.looked import Arrays, Looked, fingerprint
 from app.components.receipt import bibtex
 
 
@@ -80,11 +82,19 @@ def show(looked: Looked, shot: Shot, cut: str, address: str) -> None:
         st.code(methods(looked), language=None, wrap_lines=True)
         st.code(bibtex(looked.study), language="latex", wrap_lines=True)
         with st.container(horizontal=True):
-            png = partial(encode, looked.image)
-            st.download_button("The image as read", png, _file(looked), "image/png", icon=":material/image:", on_click="ignore")
+            st.download_button(
+                "The image as read", encode(looked.image), _file(looked), "image/png", icon=":material/image:", on_click="ignore"
+            )
             if looked.draws is not None:
-                csv, name = partial(_csv, looked, looked.draws), f"noisescope-{looked.study.key}-image.csv"
-                st.download_button("What was read, as CSV", csv, name, "text/csv", icon=":material/download:", on_click="ignore")
+                files.offer(
+                    "What was read, as CSV",
+                    partial(_csv, looked, looked.draws),
+                    f"noisescope-{looked.study.key}-image.csv",
+                    "text/csv",
+                    (*looked.classes, fingerprint(save(dict(looked.draws)))),
+                    key="image-csv",
+                    icon=":material/table:",
+                )
 
 
 def _file(looked: Looked) -> str:

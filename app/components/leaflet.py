@@ -12,7 +12,9 @@ import streamlit as st
 from analysis import panels
 from analysis.leaflet import Part, compose
 from analysis.uploads import encode
+from app.components import files
 from app.components.curve import toolbar
+from app.components.looked import fingerprint
 
 SIDE = 96  # pixels of a tile
 
@@ -51,23 +53,26 @@ def buttons(title: str, facts: list[tuple[str, Any]]) -> None:
     """What can be taken along."""
     parts = [Part("table", facts), *st.session_state["leaflet"]]
     name = "".join(letter if letter.isalnum() else "-" for letter in title.lower()).strip("-") or "image"
+    sheets = {what: (rows, fingerprint(b"".join(map(np.ndarray.tobytes, rows)))) for what, rows in st.session_state["sheets"].items()}
+    said = tuple((part.caption, part.content if isinstance(part.content, str) else "") for part in parts)
     with st.container(horizontal=True, key="taking"):
-        st.download_button(
+        files.offer(
             "Report (HTML)",
             lambda: compose(title, parts),
             f"{name}.html",
             "text/html",
+            (title, repr(facts), said, *(mark for _, mark in sheets.values())),
+            key="report",
             icon=":material/description:",
             help="All of the above in one file that works offline, five megabytes. It holds the image.",
-            on_click="ignore",
         )
-        for what, rows in st.session_state["sheets"].items():
-            st.download_button(
+        for what, (rows, mark) in sheets.items():
+            files.offer(
                 f"{what} (PNG)",
-                lambda rows=rows: encode(panels.sheet(rows, SIDE)),
+                lambda rows=rows: encode(panels.sheet(rows, SIDE)),  # type: ignore[misc]
                 f"{name}-{what.lower().replace(' ', '-')}.png",
                 "image/png",
-                icon=":material/image:",
+                mark,
                 key=f"png-{what}",
-                on_click="ignore",
+                icon=":material/image:",
             )

@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 from safetensors.numpy import load
 
-from analysis import figures, map_charts, map_points
+from analysis import figures, map_charts, map_numbers, map_points
 from app.components import chosen, onemap
-from app.components.atlas import METHODS, Drawn, View, made
+from app.components.atlas import METHODS, Drawn, Taken, View, made
 
 COLUMNS, TRAILS = 5, 12
 MOST = 40_000  # points of all maps of a row together
@@ -55,14 +55,15 @@ def _points(view: View, point: int | None) -> map_points.Points | None:
     return onemap.points_of(view, drawn, onemap.colour_by(view, drawn.probabilities, drawn.classes), point)
 
 
-def multiples(view: View, over: str) -> None:
+def multiples(view: View, over: str) -> Taken | None:
     """Every block at the level, or every level of the block; a click on a map opens it."""
     points = _points(view, None)
     found = layouts(view, over) if points is not None else None
     if points is None or found is None:
-        return
+        return None
     method, every = found
     where = cells(view, over)
+    taken = _taken(view, over, method, {where[name]: layout for name, layout in every.items()})
     if (some := MOST // len(every)) < len(points.layout):
         rows = np.unique(np.concatenate([np.linspace(0, len(points.layout) - 1, some).round().astype(int), points.selected]))
         points, every = points.take(rows), {name: layout[rows] for name, layout in every.items()}
@@ -87,6 +88,11 @@ def multiples(view: View, over: str) -> None:
         else "Axes are the first two components of each"
     )
     st.caption(f"{alt} A click on a point of a map opens that map. {follow}; maps have no common unit.{sampled}")
+    return taken
+
+
+def _taken(view: View, over: str, method: str, every: dict[tuple[str, int], np.ndarray]) -> Taken:
+    return Taken(lambda: map_numbers.layouts(view.ids, every, view.levels), words=("--show", over, "--method", method))
 
 
 def _open(view: View, cell: tuple[str, int]) -> None:
@@ -97,12 +103,12 @@ def _open(view: View, cell: tuple[str, int]) -> None:
     st.session_state["maps"] = "map"
 
 
-def over_noise(view: View) -> None:
+def over_noise(view: View) -> Taken | None:
     """Points that move from level to level in the browser, with the ways of selected images."""
     points = _points(view, onemap.POINT + BESIDE * len(view.levels))
     found = layouts(view, "levels") if points is not None else None
     if points is None or found is None:
-        return
+        return None
     method, every = found
     rows = chosen.rows(view)
     option = map_charts.player(points, every, view.level, [int(row) for row in rows[:TRAILS]])
@@ -121,3 +127,5 @@ def over_noise(view: View) -> None:
         else "Axes are the first two components of each level."
     )
     st.caption(f"{alt} {follows} {trails} {pictured}")
+    where = cells(view, "levels")
+    return _taken(view, "levels", method, {where[name]: layout for name, layout in every.items()})

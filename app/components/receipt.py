@@ -119,8 +119,13 @@ def show(study: Study, labels: str, result: Mapping[str, Any], link: str, axis: 
         _downloads(study)
 
 
+@st.cache_data(show_spinner=False, max_entries=8)
+def _csv(version: str, _study: Study) -> str:
+    return str(_study.table("curve").to_csv(index=False))
+
+
 def _downloads(study: Study) -> None:
-    table, parquet = (lambda: study.table("curve").to_csv(index=False)), (lambda: study.path("curve.parquet").read_bytes())
+    table, parquet = _csv(study.version, study), study.path("curve.parquet").read_bytes()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for name, ending, mime, data in (
             ("CSV", "csv", "text/csv", table),

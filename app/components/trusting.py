@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
+from analysis import map_numbers, map_words
+from analysis.map_words import percent
 from app.components import asking
-from app.components.atlas import METHODS, Drawn, View, made
+from app.components.atlas import METHODS, Drawn, Taken, View, made
 from app.components.curve import toolbar
 from app.components.looked import waiting
 
 
-def question(view: View, method: str, cells: list[list[Any]]) -> dict[str, Any]:
+def question(view: View, method: str, cells: Sequence[Sequence[Any]]) -> dict[str, Any]:
     return view.question("trust", method=method, cells=cells, label_set=view.label_set)
 
 
-def line(view: View, found: Drawn) -> None:
-    """One cell's trust in a few words; where the map looks purer than its space, plainly."""
+def caution(view: View, found: Drawn) -> str:
+    """What may and may not be read off a map."""
+    return map_words.caution(found.method, view.settings, found.shows, found.plain)
+
+
+def line(view: View, found: Drawn) -> Mapping[str, Any] | None:
+    """One cell's trust in a few words; where the map looks purer than its space, plainly. None until it is known."""
     asked = asking.look(question(view, found.method, [[view.block, view.level]]), view.device, patience=1.5)
     told = asked.answer[0]["trust"][0] if asked.answer else None
     if asked.error:
@@ -26,11 +33,10 @@ def line(view: View, found: Drawn) -> None:
     if told is None:
         if not asked.ended.is_set():
             waiting(asked, "How far to trust this map is being worked out …")
-        return
+        return None
     if told["purer"]:
         st.warning(
-            f"**This map looks purer than its space.** Neighbours share their class in {percent(told['purity_map'])} on the map and in "
-            f"{percent(told['purity_space'])} in the full space: some of the order is the layout's doing.",
+            f"**This map looks purer than its space.** {map_words.purer(told)}",
             icon=":material/rule:",
         )
     with st.container(horizontal=True, gap="medium"):
@@ -53,49 +59,29 @@ def line(view: View, found: Drawn) -> None:
             st.metric(
                 "Intrinsic dimension", f"{told['dimension']:.1f}", help="Of the features, by each image's two nearest (Facco et al. 2017)."
             )
-    st.caption(words(view, found))
+    st.caption(caution(view, found))
+    return dict(told)
 
 
-def words(view: View, found: Drawn) -> str:
-    """What may and may not be read off a map."""
-    method, shows = found.method, found.shows
-    if found.plain:
-        why = "all images have the same features here" if found.plain == "alike" else "there are too few images for a UMAP"
-        return f"This is no UMAP but a PCA, because {why}."
-    if method == "pca":
-        much = f" These {view.settings['dims']} directions show {percent(shows)} of the variance." if shows is not None else ""
-        return f"PCA is linear: distances on it are real where it shows enough.{much}"
-    return (
-        "On a UMAP only who is next to whom means something: distances between clumps, their sizes and their order do not. It was made "
-        f"with seed {view.settings['seed']}, so that it comes out the same again, which costs the speed of several threads; another seed (More) gives another map, "
-        "and what changes with it is not in the features."
-    )
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def curves(view: View) -> None:
+def curves(view: View) -> Taken | None:
     """Trust over the levels of the block, and over the blocks at the level."""
     from analysis import map_panels
 
     over = {
-        "noise": ([[view.block, level] for level in range(len(view.levels))], f"Block {view.block} over noise"),
-        "depth": ([[block, view.level] for block in view.blocks], f"Every block at σ = {view.sigma:.2g}, first to last"),
+        "noise": ([(view.block, level) for level in range(len(view.levels))], f"Block {view.block} over noise"),
+        "depth": ([(block, view.level) for block in view.blocks], f"Every block at σ = {view.sigma:.2g}, first to last"),
     }
+    every: dict[str, list[Mapping[str, Any] | None]] = {}
     for name, (cells, title) in over.items():
         st.subheader(title, anchor=False)
         words = f"{METHODS[view.method]} maps of {len(cells)} cells are needed."
-        if (
-            made(view.question("maps", dims=view.settings["dims"], method=view.method, cells=cells), view.device, f"trust-{name}", words)
-            is None
-        ):
+        maps = view.question("maps", dims=view.settings["dims"], method=view.method, cells=cells)
+        if made(maps, view.device, f"trust-{name}", words) is None:
             continue
         found = made(question(view, view.method, cells), view.device, f"trusts-{name}", "How far to trust them is being worked out.")
         if found is None:
             continue
-        told = found[0]["trust"]
+        told = every[name] = found[0]["trust"]
         if name == "noise":
             figure = map_panels.trust_over_noise(told, view.levels, view.axis, view.level)  # type: ignore[arg-type]
         else:
@@ -103,6 +89,10 @@ def curves(view: View) -> None:
         says = sentence(told, [f"σ = {one['sigma']:.2g}" for one in view.levels] if name == "noise" else list(view.blocks))
         st.plotly_chart(figure, key=f"trust-{name}", alt=f"{title}. {says}", config=toolbar())
         st.caption(f"{says} Neighbours are the 15 nearest; trustworthiness, continuity and silhouette are of at most 2,000 images.")
+    if len(every) < len(over):
+        return None
+    both = [cell for name in over for cell in over[name][0]]
+    return Taken(lambda: map_numbers.trust(both, every["noise"] + every["depth"], view.levels))
 
 
 def sentence(told: list[Mapping[str, Any] | None], names: list[str]) -> str:

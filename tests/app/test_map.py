@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
+from analysis import crew
+from analysis.__main__ import app as command_line
 from analysis.answers import Answers
 from analysis.errors import NoisescopeError
 from analysis.lane import Answer
 from analysis.store import Store
 from analysis.studies import find_study
-from app.components import album, alike, asking, atlas, keeper, onemap
+from app.components import album, alike, asking, atlas, files, keeper, onemap
 from tests.toys import AtOnce
 
 from .test_generate import undecided
@@ -316,3 +323,64 @@ def test_another_model_is_compared_at_its_own_nearest_level() -> None:
     assert set(found) == {block.name for block in CIFAR.card.blocks}
     assert [CIFAR.facts["levels"][level]["sigma"] for _, level in found.values()] == pytest.approx([0.2947] * len(found), abs=1e-3)
     assert [level for _, level in alike.of_other(view, CIFAR, "levels").values()] == list(range(9))  # type: ignore[arg-type]
+
+
+def taken(page: AppTest, key: str) -> bytes:
+    """What a button makes to be saved."""
+    made = settle(page.button(key=key).click().run())
+    assert not made.exception
+    return bytes(made.session_state[files.MADE][2])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"maps": "levels"}, {"maps": "trust"}, {"maps": "alike", "with": "random"}, {"maps": "content"}],
+    ids=lambda query: query["maps"],
+)
+def test_the_command_line_of_a_view_writes_the_numbers_that_its_receipt_saves(
+    query: dict[str, str], shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(atlas, "MOMENT", 1000.0)
+    page = visit(layout="pca", **query)
+    found = pd.read_csv(BytesIO(taken(page, "many-csv")))
+    (words,) = [shlex.split(one.value) for one in page.code if one.value.startswith("python")]
+    assert words[:5] == ["python", "-m", "analysis", "study", "map"]
+    monkeypatch.setattr(crew, "Crew", lambda count: AtOnce())
+    out = tmp_path / words[-1]
+    done = CliRunner().invoke(command_line, [*words[3:-1], str(out), "--store", str(shared)])
+    assert done.exit_code == 0, done.output
+    pd.testing.assert_frame_equal(pd.read_csv(out), found)
+    (link,) = [one.value for one in page.code if one.value.startswith("http")]
+    assert all(f"{name}={value}" in link for name, value in query.items())
+
+
+def test_two_maps_side_by_side_come_back_by_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas, "MOMENT", 1000.0)
+    page = visit(layout="pca", maps="alike", over="levels", pair="2,5")
+    assert [select(page, name).value for name in ("Map of", "beside that of")] == [
+        select(page, "Map of").options[2],
+        select(page, "Map of").options[5],
+    ]
+    sigmas = [level["sigma"] for level in DIGITS.facts["levels"]]
+    for level in (2, 5):
+        assert f"PCA of 60 test images in block {BLOCK} at σ = {sigmas[level]:.2g}." in texts(page)
+    (link,) = [one.value for one in page.code if one.value.startswith("http")]
+    assert "pair=2%2C5" in link
+    assert "over=levels" in link
+    page = settle(select(page, "Map of").set_value(None).run())
+    assert "pair" not in page.query_params
+    assert "pair" not in visit(layout="pca", maps="alike", pair="2,500").query_params
+
+
+def test_a_file_has_the_colours_of_the_screen_and_says_how_far_to_trust_it() -> None:
+    page = visit(layout="pca", colour="right or wrong")
+    said = taken(page, "map-html").decode()
+    assert '<span class="name">right</span>' in said
+    assert "PCA is linear" in said
+    assert "share its class in the full space" in said
+    svg = taken(page, "map-svg").decode()
+    assert "Coloured by right or wrong." in svg
+    assert "Trustworthiness" in svg
+    table = pq.read_table(BytesIO(taken(page, "map-parquet")))
+    assert "Trustworthiness" in table.schema.metadata[b"noisescope"].decode()
+    assert len(table["neighbors"][0]["ids"]) == 15

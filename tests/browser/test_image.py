@@ -44,12 +44,14 @@ def test_an_image_is_dropped_seen_explained_and_taken_along(
     page.get_by_role("button", name="Explain", exact=True).click()
     page.wait_for_selector("text=One colour scale for all levels", timeout=LONG)
     page.get_by_role("progressbar").wait_for(state="detached", timeout=LONG)
+    page.get_by_role("button", name="Report (HTML)", exact=True).click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Report (HTML)").click()
+        page.get_by_role("button", name="Save Report (HTML)").click(timeout=LONG)
     report = tmp_path / "report.html"
     download.value.save_as(report)
+    page.get_by_role("button", name="Strip (PNG)", exact=True).click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Strip (PNG)").click()
+        page.get_by_role("button", name="Save Strip (PNG)").click(timeout=LONG)
     download.value.save_as(tmp_path / "strip.png")
     assert Image.open(tmp_path / "strip.png").size == (16 * 98, 2 * 98)
 

@@ -160,8 +160,9 @@ def test_a_map_is_saved_as_a_table_a_page_and_a_picture(page: Page, served: Serv
     opened(page, served, layout="pca")
     page.get_by_text("Receipt and export").click()
     for name, begins in (("Parquet", b"PAR1"), ("Page (HTML)", b"<!doctype html>"), ("Picture (SVG)", b"<svg")):
+        page.get_by_role("button", name=name, exact=True).click()
         with page.expect_download(timeout=LONG) as taken:
-            page.get_by_role("button", name=name).click()
+            page.get_by_role("button", name=f"Save {name}").click(timeout=LONG)
         assert taken.value.path().read_bytes().lower().startswith(begins.lower()), name
 
 

@@ -1,0 +1,44 @@
+"""Files to take along that take a moment to make: one click makes the file, the next saves it.
+
+Streamlit can make a file while it is being downloaded, but lets it go when the page, or a part that follows a job, is drawn again
+in that moment. A file that is part of the page stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import streamlit as st
+
+from analysis.errors import NoisescopeError
+from app.components.words import size
+
+MADE = "file-made"  # one a session: its key, what it is of, and its bytes
+
+
+def offer(
+    label: str, make: Callable[[], bytes | str], file: str, mime: str, of: Hashable, *, key: str, icon: str, help: str | None = None
+) -> None:
+    """Draw the button that makes a file, or, when it is made and still of what is shown (`of`), the one that saves it."""
+    made = st.session_state.get(MADE)
+    if made is None or made[:2] != (key, of):
+        if not st.button(label, key=key, icon=icon, help=help):
+            return
+        try:
+            with st.spinner(f"{label} …"):
+                data = make()
+        except NoisescopeError as error:
+            st.error(str(error), icon=":material/broken_image:")
+            return
+        st.session_state[MADE] = (key, of, data.encode() if isinstance(data, str) else data)
+        st.rerun()
+    st.download_button(
+        f"Save {label}, {size(len(made[2]))}",
+        made[2],
+        file,
+        mime,
+        key=f"{key}-save",
+        on_click="ignore",
+        icon=":material/download:",
+        type="primary",
+    )
