@@ -7,6 +7,7 @@ import math
 import streamlit as st
 
 from analysis.errors import NoisescopeError
+from analysis.studies import Study
 from app.components import alike, atlas, content, link, onemap, opening, panes, taking, trusting
 from app.components import bench as lab
 from app.components.runs import Run, runs
@@ -36,6 +37,7 @@ def page() -> None:
                 "Measure it on the Curve page first.",
                 icon=":material/science:",
             )
+            st.page_link("app_pages/curve.py", label="To the Curve page", icon=":material/show_chart:")
             return
         _run(found, known, bench)
     except NoisescopeError as error:
@@ -49,9 +51,12 @@ def _run(found: list[Run], known: dict[str, Run], bench: lab.Bench) -> None:
         st.selectbox("Images and probes of run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
     link.start("maps", list(VIEWS), say=opening.note)
     atlas.from_link()
-    opening.notes()
     study = known[st.session_state["run"]].study
     assert study is not None
+    others = [run.study for run in found if run.study and alike.comparable(study, run.study)]
+    if st.session_state["maps"] == "alike":
+        alike.from_link(others)
+    opening.notes()
     axis = lab.axis()
     link.keep("axis", list(lab.AXES))
     result = study.result()
@@ -67,10 +72,10 @@ def _run(found: list[Run], known: dict[str, Run], bench: lab.Bench) -> None:
     st.segmented_control("Show", list(VIEWS), required=True, format_func=VIEWS.__getitem__, key="maps", persist_state="session")
     view = atlas.view(study, block, level, axis, bench.device, link.keep("maps", list(VIEWS)))
     if view is not None:
-        _view(view, found, state | {"axis": axis})
+        _view(view, others, state | {"axis": axis})
 
 
-def _view(view: atlas.View, found: list[Run], state: dict[str, str]) -> None:
+def _view(view: atlas.View, others: list[Study], state: dict[str, str]) -> None:
     """What is asked of the maps, and how to take it along."""
     what = st.session_state["maps"]
     if what != "alike":
@@ -87,7 +92,7 @@ def _view(view: atlas.View, found: list[Run], state: dict[str, str]) -> None:
     elif what == "trust":
         taken = trusting.curves(view)
     elif what == "alike":
-        taken = alike.show(view, [run.study for run in found if run.study and alike.comparable(view.study, run.study)])
+        taken = alike.show(view, others)
     else:
         taken = content.show(view)
     state |= {name: str(st.session_state[name]) for name in (*atlas.CHOICES, "maps", atlas.SEED, "colour") if name in st.session_state}

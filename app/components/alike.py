@@ -35,12 +35,21 @@ def of_other(view: View, other: Study, over: str) -> Cells:
     return {block if over == "blocks" else f"σ = {figures.label(levels[level], 'sigma')}": (block, level) for block, level in found}
 
 
+def _names(others: Sequence[Study]) -> dict[str, str]:
+    """With what a model is compared, in words."""
+    models = {study.key: f"{study.card.name}, run {study.key[:6]}" for study in others}
+    return {ITSELF: "itself", RANDOM: "the same network, untrained", **models}
+
+
+def from_link(others: Sequence[Study]) -> None:
+    """What the link asks to compare; what is not there is said."""
+    link.start("over", list(OVER), say=opening.note)
+    link.start("with", list(_names(others)), say=opening.note)
+
+
 def show(view: View, others: Sequence[Study]) -> Taken | None:
     """Draw the matrices; a click on a cell, or a choice of two, shows their maps side by side."""
-    models = {study.key: f"{study.card.name}, run {study.key[:6]}" for study in others}
-    names = {ITSELF: "itself", RANDOM: "the same network, untrained", **models}
-    link.start("over", list(OVER), say=opening.note)
-    link.start("with", list(names), say=opening.note)
+    names = _names(others)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("Compare", list(OVER), required=True, format_func=OVER.__getitem__, key="over", persist_state="session")
         st.selectbox("With", list(names), key="with", format_func=names.__getitem__, width=280, persist_state="session")

@@ -87,7 +87,7 @@ def many(view: View, what: str, taken: Taken, state: Mapping[str, str]) -> None:
         show = taken.words if "--show" in taken.words else ("--show", what, *taken.words)
         words = f"{_words(view, view.method, show)} --out {what}.csv"
         _ways({**state, **taken.link}, words, "these numbers")
-        st.caption("The numbers behind this view. Figures are saved by the camera above each.")
+        st.caption("The numbers behind this view. A figure is saved as a picture by the buttons above it.")
         name = f"maps-{view.study.card.name}-{what}"
         of = (words, tuple(taken.link.items()), sha256(view.ids.tobytes()).hexdigest())
         files.offer(
@@ -142,7 +142,7 @@ def _save(view: View, found: Drawn, told: Facts, trust: list[str]) -> None:
         return map_export.svg(rows, classes, title=title, caption=f"Coloured by {by}. {says}", by=by).encode()
 
     st.caption(
-        "Save the map: for Embedding Atlas and FiftyOne, as a page that works offline, or as a picture. PNG: the camera above the map."
+        "Save the map: for Embedding Atlas and FiftyOne, as a page that works offline, or as a picture. PNG: the arrow above the map."
     )
     of = (found.layout.tobytes(), str(st.session_state.get("colour")), chosen.rows(view).tobytes(), says)
     with st.container(horizontal=True):

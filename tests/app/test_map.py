@@ -369,7 +369,9 @@ def test_two_maps_side_by_side_come_back_by_a_link(monkeypatch: pytest.MonkeyPat
     assert "over=levels" in link
     page = settle(select(page, "Map of").set_value(None).run())
     assert "pair" not in page.query_params
-    assert "pair" not in visit(layout="pca", maps="alike", pair="2,500").query_params
+    page = visit(layout="pca", maps="alike", pair="2,500", **{"with": "nobody"})
+    assert "pair" not in page.query_params
+    assert "The link asks for with = 'nobody', which is not there; allowed: itself, random" in page.warning[0].value
 
 
 def test_a_file_has_the_colours_of_the_screen_and_says_how_far_to_trust_it() -> None:
