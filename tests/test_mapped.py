@@ -20,7 +20,8 @@ from analysis.atlas import Atlas, Cell
 from analysis.backends import open_backend
 from analysis.crew import Crew
 from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, StoreUnavailable, UnknownName
-from analysis.layout import onto
+from analysis.geometry import trust
+from analysis.layout import chain, onto
 from analysis.readout import of_study, softmax
 from analysis.similarity import space
 from analysis.store import Store
@@ -160,6 +161,23 @@ def test_what_takes_longer_than_is_allowed_is_only_said(store: Store) -> None:
     assert said["seconds"] > 0
     ask(answers, "map", method="pca", block="mid.res0", level=5, most=1000.0)
     assert "seconds" not in ask(answers, "map", method="pca", block="mid.res0", level=5, most=0.0)[0]
+
+
+def test_real_features_are_as_mixed_on_the_noisiest_map_as_in_their_space_from_whichever_end_it_is_followed(answers: Answers) -> None:
+    levels = range(len(DIGITS.facts["levels"]))
+    ends = [Cell(BLOCK, levels[0]), Cell(BLOCK, levels[-1])]
+    ask(answers, "maps", method="umap", cells=ends, count=500)
+    for level in levels:  # those on the way know their neighbours already
+        ask(answers, "near", block=BLOCK, level=level, rows=[], count=500)
+    atlas = atlas_of(answers, count=500)
+    labels = atlas.shown.labels["digit"][1]
+    clouds = [given for level in levels if (given := atlas.cloud(Cell(BLOCK, level)))]
+    back = list(chain(clouds[::-1]))[::-1]
+    from_root = [trust(clouds[cell.level], atlas.layout(cell), labels) for cell in ends]
+    assert from_root[1].purity_map == pytest.approx(from_root[1].purity_space, abs=0.03)
+    assert [trust(clouds[cell.level], back[cell.level], labels).purity_map for cell in ends] == pytest.approx(
+        [told.purity_map for told in from_root], abs=0.03
+    )
 
 
 def test_the_axes_of_pcas_point_the_same_way_at_neighbouring_levels(answers: Answers) -> None:
