@@ -221,20 +221,20 @@ class Atlas:
         tensors = {f"places/{cell.block}": found.places, f"distances/{cell.block}": found.distances}
         self.store.put("layouts", self.neighbours_of, self.sigmas[cell.level], self.shown.ids, tensors)
 
-    def x0(self, count: int | None = None) -> torch.Tensor:
-        """x_0 of the images, or of the first `count`, (n, c, h, w)."""
+    def x0(self, rows: slice = slice(None)) -> torch.Tensor:
+        """x_0 of the images, or of some of them, (n, c, h, w)."""
         if self.bench is not None:
-            return load_x0(self.bench.dataset, self.shown.ids[:count], self.model)
-        pixels = torch.from_numpy(self.shown.images[:count].copy()).permute(0, 3, 1, 2)
+            return load_x0(self.bench.dataset, self.shown.ids[rows], self.model)
+        pixels = torch.from_numpy(self.shown.images[rows].copy()).permute(0, 3, 1, 2)
         return self.model.encode(pixels.to(self.model.device).float() / 127.5 - 1)
 
-    def noised(self, level: int) -> np.ndarray:
-        """The images as the network sees them at a level, (n, h, w, 3) uint8."""
-        x0, identity = self.x0(), self.features_of
+    def noised(self, level: int, rows: slice = slice(None)) -> np.ndarray:
+        """The images, or some of them, as the network sees them at a level, (n, h, w, 3) uint8; each is the same among any others."""
+        x0, identity = self.x0(rows), self.features_of
         if identity.input == "clean":
             return to_pixels(x0.cpu())
         levels = torch.full((len(x0),), self.sigmas[level], dtype=torch.float64)
-        eps = noise_like(x0, self.shown.ids.tolist(), identity.seed, identity.draw).to(x0.device)
+        eps = noise_like(x0, self.shown.ids[rows].tolist(), identity.seed, identity.draw).to(x0.device)
         scale = self.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
         return to_pixels((add_noise(x0, levels.to(x0.device), eps) * scale).cpu())
 

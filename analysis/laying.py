@@ -59,7 +59,7 @@ class Laying:
     def pace(self, atlas: Atlas) -> float:
         """Seconds that a pass takes up to the last of the atlas's blocks, measured once."""
         if (name := f"{atlas.model.card.identity}/{atlas.blocks}") not in self._paces:
-            x0 = atlas.x0(SAMPLE)
+            x0 = atlas.x0(slice(SAMPLE))
             for _ in range(2):  # the first warms up
                 began = time.perf_counter()
                 read_features(

@@ -165,7 +165,7 @@ def _field(column: pd.Series, first: bool) -> dict[str, Any]:
     if column.name == "confidence":
         texts = column.map(lambda share: "" if pd.isna(share) else f"{100 * share:.0f} %")
     elif pd.api.types.is_bool_dtype(column):
-        texts = column.map({True: "yes", False: "no"})
+        texts = column.astype(object).map({True: "yes", False: "no"}).fillna("")
     else:
         texts = column.astype(object).where(column.notna(), "").map(said)
     codes, names = pd.factorize(texts.to_numpy(object))

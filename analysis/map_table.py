@@ -40,6 +40,7 @@ def table(
     """Columns id (16 hexadecimal digits), x, y (and z), label, prediction, confidence, correct, and every other label set by its name (with label_ before it where that is taken).
 
     `labels` are n values each, -1 for none; `probabilities` (n, K) are of `classes`, or None where nothing read the images.
+    `correct` is pandas' "boolean", missing where the label is.
     """
     import pandas as pd
 
@@ -52,7 +53,7 @@ def table(
         columns |= {"prediction": _named(classes, read), "confidence": probabilities.max(1)}
         if label_set:
             truth = labels[label_set][1]
-            columns["correct"] = np.where(truth < 0, None, read == truth)
+            columns["correct"] = pd.arrays.BooleanArray(read == truth, truth < 0)
     others = {f"label_{name}" if name in TAKEN else name: _named(*known) for name, known in labels.items() if name != label_set}
     return pd.DataFrame(columns | others)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from .backends import open_backend
 from .backends.base import Backend
 from .crew import Crew
 from .datasets.base import image_ids
-from .errors import InvalidRequest
+from .errors import InvalidRequest, StoreUnavailable
 from .features import reader
 from .lane import Answer, Question, Steps, Teller
 from .laying import LOOK, Laying, Said, saying
@@ -29,6 +31,7 @@ from .views import noised
 RANDOM = "random"
 DIAGNOSED = 256  # images
 KEPT = 8
+SLAB = 1 << 22  # numbers of images that are noised until others are served
 
 
 class Mapped:
@@ -79,10 +82,16 @@ class Mapped:
         }
         return told, pack({"ids": shown.ids, "images": shown.images} | arrays)
 
-    def noised(self, question: Question, data: bytes) -> Answer:
+    def noised(self, question: Question, data: bytes) -> Steps:
         """The images as the network sees them at a level."""
         atlas = self.atlas(question)
-        return {}, pack({"images": atlas.noised(atlas.cell(atlas.blocks[0], int(question["level"])).level)})
+        level, images, found = atlas.cell(atlas.blocks[0], int(question["level"])).level, atlas.shown.images, []
+        step = max(1, SLAB // images[0].size)
+        for start in range(0, len(images), step):
+            if start:
+                yield saying(start, len(images), "Adding noise to the images")()
+            found.append(atlas.noised(level, slice(start, start + step)))
+        return {}, pack({"images": np.concatenate(found)})
 
     def map(self, question: Question, data: bytes) -> Steps:
         """One cell: PCA or UMAP, and what the probes of that cell read. Where it would take over `most` seconds, only what it costs."""
@@ -201,13 +210,20 @@ class Mapped:
         for side, cells in sides:
             yield from self.laying.fill(side, cells, "pca")
         wanted = list(dict.fromkeys((side is other and side is not atlas, cell) for side, cells in sides for cell in cells))
-        clouds, features = [], []
-        for place, (second, cell) in enumerate(wanted):
-            side = other if second else atlas
-            clouds.append((yield from self.laying.cloud(side, cell, saying(place, len(wanted), "neighbours"))))
-            features.append(side.features(cell))
-        future = self.crew.start(similarity.compare, features, [given.places[:, 1:] for given in clouds])
-        cka, mutual = yield from self.laying.awaited(future, saying(len(wanted), len(wanted) + 1, "what is alike"))
+        places, files = [], []
+        with TemporaryDirectory(prefix="noisescope-", ignore_cleanup_errors=True) as folder:  # features of all cells may be gigabytes
+            for place, (second, cell) in enumerate(wanted):
+                side = other if second else atlas
+                given = yield from self.laying.cloud(side, cell, saying(place, len(wanted), "neighbours"))
+                places.append(given.places[:, 1:])
+                files.append(Path(folder, f"{place}.npy"))
+                try:
+                    np.save(files[-1], side.features(cell))
+                except OSError as error:
+                    why = error.strerror or error
+                    raise StoreUnavailable(f"Cannot write {folder}: {why}; free the place or set TMPDIR to another folder.") from error
+            future = self.crew.start(similarity.compare_stored, files, places)
+            cka, mutual = yield from self.laying.awaited(future, saying(len(wanted), len(wanted) + 1, "what is alike"))
         rows, columns = ([wanted.index((side is other and side is not atlas, cell)) for cell in cells] for side, cells in sides)
         return {}, pack({"cka": cka[np.ix_(rows, columns)], "mutual": mutual[np.ix_(rows, columns)]})
 
@@ -231,7 +247,7 @@ class Mapped:
         for place, (name, model) in enumerate((("model", atlas.model), ("random", untrained))):
             steps = diagnosis.diagnose(
                 model,
-                atlas.x0(DIAGNOSED),
+                atlas.x0(slice(DIAGNOSED)),
                 atlas.shown.ids[:DIAGNOSED],
                 atlas.sigmas[level],
                 atlas.features_of.condition,

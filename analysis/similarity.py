@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -124,3 +125,8 @@ def compare(features: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> tup
         for j in range(i):
             shared[i, j] = shared[j, i] = mutual(places[i], places[j])
     return found, shared
+
+
+def compare_stored(features: Sequence[Path], places: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """`compare` of features in `.npy` files, of which memory holds a batch."""
+    return compare([np.load(path, mmap_mode="r") for path in features], places)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Features
@@ -80,6 +81,19 @@ def test_the_hub_sees_pictures_and_plain_text_in_parquet() -> None:
     assert isinstance(found["image"], HubImage)
     assert {found[name].dtype for name in ("id", "label", "prediction")} == {"string"}
     assert found["writer"].dtype == "int64"
+
+
+@pytest.mark.parametrize("right", [[True, False, None], [None, None, None]])
+def test_whether_a_reading_is_right_may_be_unknown(right: list[bool | None]) -> None:
+    given = table(3).assign(correct=pd.array(right, "boolean"))
+    data = parquet(given)
+    assert pq.read_schema(io.BytesIO(data)).field("correct").type == pa.bool_()
+    assert pq.read_table(io.BytesIO(data))["correct"].to_pylist() == right
+    assert Features.from_arrow_schema(pq.read_schema(io.BytesIO(data)))["correct"].dtype == "bool"
+    (field,) = (field for field in data_of(page(given, None, "map", ""))["fields"] if field["title"] == "correct")
+    assert [field["names"][row] for row in field["rows"]] == [{True: "yes", False: "no", None: ""}[one] for one in right]
+    texts = [text.text for text in ElementTree.fromstring(svg(given, by="correct")).findall(f"{SVG}text")]
+    assert texts == (["False", "1", "True", "1", "no label", "1"] if True in right else ["no label", "3"])
 
 
 def test_embedding_atlas_reads_parquet(tmp_path) -> None:

@@ -28,7 +28,15 @@ def test_a_row_an_image_with_what_is_known_of_it() -> None:
     assert known == [["cat", "dog", None], ["red", None, "red"]]
     assert found.prediction.tolist() == ["cat", "cat", "dog"]
     assert found.confidence.tolist() == [0.9, 0.6, 0.8]
-    assert found.correct.tolist() == [True, False, None]
+    assert found.correct.tolist() == [True, False, pd.NA]
+    assert found.correct.dtype == "boolean"
+    assert [line.split(",")[-2] for line in found.to_csv(index=False).splitlines()] == ["correct", "True", "False", ""]
+
+
+def test_where_no_label_is_known_nothing_is_right_or_wrong_and_the_column_is_of_that_type_all_the_same() -> None:
+    found = table(np.array([1, 2, 3], np.uint64), np.zeros((3, 2)), "label", {"label": (CLASSES, np.full(3, -1))}, CLASSES, READ)
+    assert found.correct.isna().all()
+    assert found.correct.dtype == "boolean"
 
 
 def test_a_label_set_that_is_called_as_a_column_is_gets_a_name_of_its_own() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +14,14 @@ import pytest
 from safetensors.numpy import load, save
 from sklearn.neighbors import NearestNeighbors
 
-from analysis import laying
+from analysis import laying, mapped, similarity
 from analysis.answers import Answers
 from analysis.atlas import Atlas, Cell
 from analysis.backends import open_backend
 from analysis.crew import Crew
-from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, UnknownName
-from analysis.layout import onto
+from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, StoreUnavailable, UnknownName
+from analysis.geometry import trust
+from analysis.layout import chain, onto
 from analysis.readout import of_study, softmax
 from analysis.similarity import space
 from analysis.store import Store
@@ -41,6 +46,10 @@ def ask(
         said, back = answers(asked, save(dict(data or {})))
         if "left" not in said:
             return said, load(back) if back else {}
+
+
+def atlas_of(answers: Answers, **question: Any) -> Atlas:
+    return answers.known["map"].__self__.atlas({"study": DIGITS.key, "count": COUNT, **question})  # type: ignore[attr-defined]
 
 
 def test_test_images_are_shown_with_their_labels_and_fewer_are_some_of_more(answers: Answers) -> None:
@@ -77,10 +86,31 @@ def test_images_are_noised_as_the_network_sees_them(answers: Answers) -> None:
     assert abs(np.corrcoef(loud.ravel(), clean.ravel())[0, 1]) < 0.2
 
 
+@pytest.mark.parametrize("kept", ["data", "generated", "clean"])
+def test_images_are_noised_in_steps_as_they_are_all_at_once(answers: Answers, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    study = CIFAR if kept == "generated" else DIGITS
+    if kept == "generated":
+        monkeypatch.setattr(answers.own, "bench", lambda study: None)
+    atlas = atlas_of(answers, study=study.key)
+    if kept == "clean":
+        monkeypatch.setitem(atlas.__dict__, "features_of", atlas.features_of.model_copy(update={"input": "clean"}))
+    monkeypatch.setattr(mapped, "SLAB", 7 * atlas.shown.images[0].size)
+    question = {"ask": "noised", "study": study.key, "count": COUNT, "level": 3, "asker": kept}
+    told = []
+    while "left" in (answer := answers(question))[0]:
+        told.append(answer[0])
+    assert [(one["done"], one["of"]) for one in told] == [(done, COUNT) for done in range(7, COUNT, 7)]
+    np.testing.assert_array_equal(load(answer[1])["images"], atlas.noised(3))
+
+
+def test_few_images_are_noised_in_one_step(answers: Answers) -> None:
+    assert "left" not in answers({"ask": "noised", "study": DIGITS.key, "count": COUNT, "level": 3})[0]
+
+
 def test_a_map_comes_with_what_the_probes_of_its_cell_read(answers: Answers) -> None:
     said, found = ask(answers, "map", method="umap", block=BLOCK, level=LEVEL)
     assert found["layout"].shape == (COUNT, 2)
-    atlas = answers.known["map"].__self__.atlas({"study": DIGITS.key, "count": COUNT})  # type: ignore[attr-defined]
+    atlas = atlas_of(answers)
     features = atlas.features(Cell(BLOCK, LEVEL))
     np.testing.assert_array_equal(found["probabilities"], softmax(of_study(DIGITS).logits(LEVEL, BLOCK, features)))
     labels = ask(answers, "shown")[1]["labels/digit"]
@@ -114,7 +144,7 @@ def test_maps_that_follow_each_other_lie_on_each_other_and_are_kept(answers: Ans
 
 
 def test_the_way_to_a_cell_goes_over_the_blocks_first_and_then_over_the_levels(answers: Answers) -> None:
-    atlas = answers.known["map"].__self__.atlas({"study": DIGITS.key, "count": COUNT})  # type: ignore[attr-defined]
+    atlas = atlas_of(answers)
     assert atlas.path(Cell(BLOCK, LEVEL)) == [Cell(BLOCK, LEVEL)]
     names = atlas.blocks[8 : atlas.blocks.index(BLOCK)][::-1]
     path = [Cell(BLOCK, 5), *(Cell(name, 5) for name in names), *(Cell(atlas.blocks[8], level) for level in (4, 3))]
@@ -131,6 +161,23 @@ def test_what_takes_longer_than_is_allowed_is_only_said(store: Store) -> None:
     assert said["seconds"] > 0
     ask(answers, "map", method="pca", block="mid.res0", level=5, most=1000.0)
     assert "seconds" not in ask(answers, "map", method="pca", block="mid.res0", level=5, most=0.0)[0]
+
+
+def test_real_features_are_as_mixed_on_the_noisiest_map_as_in_their_space_from_whichever_end_it_is_followed(answers: Answers) -> None:
+    levels = range(len(DIGITS.facts["levels"]))
+    ends = [Cell(BLOCK, levels[0]), Cell(BLOCK, levels[-1])]
+    ask(answers, "maps", method="umap", cells=ends, count=500)
+    for level in levels:  # those on the way know their neighbours already
+        ask(answers, "near", block=BLOCK, level=level, rows=[], count=500)
+    atlas = atlas_of(answers, count=500)
+    labels = atlas.shown.labels["digit"][1]
+    clouds = [given for level in levels if (given := atlas.cloud(Cell(BLOCK, level)))]
+    back = list(chain(clouds[::-1]))[::-1]
+    from_root = [trust(clouds[cell.level], atlas.layout(cell), labels) for cell in ends]
+    assert from_root[1].purity_map == pytest.approx(from_root[1].purity_space, abs=0.03)
+    assert [trust(clouds[cell.level], back[cell.level], labels).purity_map for cell in ends] == pytest.approx(
+        [told.purity_map for told in from_root], abs=0.03
+    )
 
 
 def test_the_axes_of_pcas_point_the_same_way_at_neighbouring_levels(answers: Answers) -> None:
@@ -156,7 +203,7 @@ def test_trust_is_told_of_every_cell_that_has_a_map(answers: Answers) -> None:
 
 def test_neighbours_are_scikit_learns_in_the_full_space(answers: Answers) -> None:
     _, found = ask(answers, "near", block=BLOCK, level=5, rows=[3, 40])
-    atlas = answers.known["map"].__self__.atlas({"study": DIGITS.key, "count": COUNT})  # type: ignore[attr-defined]
+    atlas = atlas_of(answers)
     features = atlas.features(Cell(BLOCK, 5))
     points = space(features, "cosine")(features)
     expected = NearestNeighbors(n_neighbors=16, algorithm="brute").fit(points).kneighbors(points[[3, 40]])[1][:, 1:]
@@ -173,7 +220,7 @@ def test_too_few_images_for_a_umap_have_a_pca_and_that_is_said(answers: Answers)
 
 def test_generated_images_are_what_the_study_made_them(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers.own, "bench", lambda study: None)
-    atlas = answers.known["map"].__self__.atlas({"study": CIFAR.key, "count": COUNT})  # type: ignore[attr-defined]
+    atlas = atlas_of(answers, study=CIFAR.key)
     asked, identity = CIFAR.facts["request"], atlas.features_of
     assert (identity.condition, identity.input, identity.seed) == (asked["condition"], asked["input"], CIFAR.facts["receipt"]["seed"])
 
@@ -198,6 +245,57 @@ def test_a_network_is_like_itself_and_less_like_one_with_random_weights(answers:
     assert (np.diag(random["cka"]) < 0.999).all()
     with pytest.raises(InvalidRequest, match="3 images"):
         ask(answers, "alike", cells=cells, other=cells, count=3)
+
+
+class Withheld(AtOnce):
+    """A crew that never ends a comparison."""
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        if function is not similarity.compare_stored:
+            return super().start(function, *arguments)
+        self.given = arguments
+        return Future()
+
+
+CELLS = [[BLOCK, 5], ["mid.res0", 5], ["down0.res0", 5]]
+
+
+def test_what_is_alike_is_said_of_the_stored_features_and_leaves_no_file(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _, found = ask(answers, "alike", cells=CELLS, other=CELLS)
+    atlas = atlas_of(answers)
+    np.testing.assert_array_equal(found["cka"], similarity.cka([[atlas.features(Cell(*cell)) for cell in CELLS]]))
+    near = [ask(answers, "near", block=block, level=level, rows=list(range(COUNT)))[1]["places"] for block, level in CELLS]
+    np.testing.assert_array_equal(found["mutual"], [[similarity.mutual(a, b) for b in near] for a in near])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_that_are_compared_go_by_their_files_which_are_gone_when_nobody_asks_any_more(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fresh = Answers(answers.store, "cpu", 0, crew := Withheld())
+    question = {"ask": "alike", "study": DIGITS.key, "count": COUNT, "cells": CELLS, "other": CELLS}
+    steps = fresh.known["alike"](question, b"")
+    while next(steps)[0]["doing"] != "what is alike":  # type: ignore[call-overload, index]
+        pass
+    (folder,) = tmp_path.iterdir()
+    files, _ = crew.given
+    assert len(files) == len(CELLS)
+    assert set(files) == set(folder.iterdir())
+    steps.close()  # type: ignore[union-attr]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_features_cannot_be_put_down_to_be_compared_is_said(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(StoreUnavailable, match="No space left on device; free the place or set TMPDIR"):
+        ask(answers, "alike", cells=CELLS, other=CELLS)
 
 
 @pytest.mark.parametrize(
