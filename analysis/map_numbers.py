@@ -59,7 +59,7 @@ def trust(cells: Sequence[Place], told: Sequence[Mapping[str, Any] | None], leve
 
 
 def alike(rows: Sequence[Place], columns: Sequence[Place], found: Mapping[str, np.ndarray], levels: Levels, others: Levels) -> pd.DataFrame:
-    """A row a pair of cells: block, sigma, other_block, other_sigma, and every matrix (B, B') of `found` by its name."""
+    """A row a pair of cells: block, sigma, other_block, other_sigma, and every matrix (B, B') of `found` by its name, in their order."""
     import pandas as pd
 
     pairs = [
@@ -68,7 +68,7 @@ def alike(rows: Sequence[Place], columns: Sequence[Place], found: Mapping[str, n
             "sigma": levels[level]["sigma"],
             "other_block": other,
             "other_sigma": others[there]["sigma"],
-            **{name: float(matrix[i, j]) for name, matrix in found.items()},
+            **{name: float(found[name][i, j]) for name in sorted(found)},
         }
         for i, (block, level) in enumerate(rows)
         for j, (other, there) in enumerate(columns)
