@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from .specs import FeatureIdentity, LayoutIdentity
 from .store import Store
 from .studies import Study
 
+SLAB = 4096  # images whose features of a cell are read at once
 MANY = 2000  # images of a map, unless another number is asked for
 
 
@@ -47,6 +49,25 @@ class Shown:
     ids: np.ndarray  # (n,) uint64
     images: np.ndarray  # (n, h, w, 3) uint8
     labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]]  # by label set: classes, and values (n,) with -1 for none
+
+
+class Stored:
+    """Features (n, D) of images in one cell, read from the store a slab at a time, in whatever process."""
+
+    def __init__(self, root: Path, identity: FeatureIdentity, sigma: float, block: str, ids: np.ndarray) -> None:
+        self.root, self.identity, self.sigma, self.block, self.ids = root, identity, sigma, block, ids
+        self._slab: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Rows start to stop. Raises DamagedFile."""
+        start, stop, _ = rows.indices(len(self))
+        if self._slab is None or not self._slab[0] <= start <= stop <= self._slab[0] + len(self._slab[1]):
+            ids = self.ids[start : max(stop, start + SLAB)]
+            self._slab = start, Store(self.root).cell(self.identity, self.sigma, self.block, "1", ids)
+        return self._slab[1][start - self._slab[0] : stop - self._slab[0]]
 
 
 class Atlas:
@@ -179,6 +200,12 @@ class Atlas:
         if self.bench is None:
             return self._made[f"{cell.level}/{self._tensor}"][: len(self.shown.ids)].astype(np.float32)
         return self.store.cell(self.features_of, self.sigmas[cell.level], cell.block, "1", self.shown.ids)
+
+    def source(self, cell: Cell) -> Stored | np.ndarray:
+        """Features (n, D) to be read elsewhere."""
+        if self.bench is None:
+            return self.features(cell)
+        return Stored(self.store.root, self.features_of, self.sigmas[cell.level], cell.block, self.shown.ids)
 
     def stored(self, cell: Cell) -> bool:
         """Whether a cell's layout is stored."""

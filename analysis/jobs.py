@@ -112,7 +112,15 @@ class Jobs:
 
     @staticmethod
     def _make(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:  # another is making it just now; SQLite itself does not wait here
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # another process may have been first
             for statement in TABLES.split(";"):

@@ -20,7 +20,7 @@ import html
 import io
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -191,6 +191,7 @@ def svg(
     title: str = "",
     caption: str = "",
     by: str = "label",
+    legend: bool = True,
 ) -> str:
     """The map as an SVG of width × height pixels: one path for each class, the legend with counts, title and caption as text.
 
@@ -200,24 +201,47 @@ def svg(
     groups, of = grouped(table[kept], by, classes)
     notes = remarks(table, kept) if len(at) else [NOTHING]
     lines = textwrap.wrap(" ".join([said(caption), *notes]), max(20, int(width / 6.2)))
-    top, right, bottom = 38 if title else 10, 190, 16 * len(lines) + 18
+    top, right, bottom = 38 if title else 10, 190 if legend else 0, 16 * len(lines) + 18
     room = np.array([width - right - 20, height - top - bottom])
-    size = 4.0 if len(at) <= 1000 else 3.0 if len(at) <= 5000 else 2.0
+    size = (4.0 if len(at) <= 1000 else 3.0 if len(at) <= 5000 else 2.0) * min(1.0, width / 480)
     most = at.max(0, initial=0)
     drawn = np.array([10, top]) + room / 2 + (at - most / 2) * (0.95 * room / np.maximum(most, 1e-9)).min() * (1, -1)
-    parts = [f'<rect width="{width}" height="{height}" fill="#fff"/>']
-    parts += [f'<rect x="10" y="{top}" width="{room[0]}" height="{room[1]}" fill="none" stroke="#d0d7de"/>']
+    parts = [f'<rect x="10" y="{top}" width="{room[0]}" height="{room[1]}" fill="none" stroke="#d0d7de"/>']
     for place in sorted(range(len(groups)), key=lambda place: -groups[place].count):
         path = "".join(f"M{x:.2f},{y:.2f}{groups[place].outline}" for x, y in drawn[of == place] / size)
         parts.append(f'<path transform="scale({size})" fill="{groups[place].colour}" fill-opacity=".8" d="{path}"/>')
-    step = min(17.0, room[1] / max(1, len(groups)))
-    for place, group in enumerate(groups):
-        y, name = top + 8 + step * place, group.name if len(group.name) <= 24 else group.name[:23] + "…"
-        parts.append(f'<path transform="translate({width - right + 8} {y:.1f}) scale(5)" fill="{group.colour}" d="M0,0{group.outline}"/>')
-        parts.append(f'<text x="{width - right + 20}" y="{y + 4:.1f}">{html.escape(name)}</text>')
-        parts.append(f'<text x="{width - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#57606a">{group.count:,}</text>')
+    parts += _legend(groups, width - right + 8, top + 8, room[1]) if legend else []
     parts += [f'<text x="10" y="{height - bottom + 22 + 16 * row}">{html.escape(line)}</text>' for row, line in enumerate(lines)]
     parts += [f'<text x="10" y="25" font-size="17" font-weight="bold">{html.escape(said(title))}</text>'] if title else []
+    return _svg(width, height, said(title) or said(caption), " ".join(lines), parts)
+
+
+def sheet(
+    tables: Mapping[str, pd.DataFrame], classes: Sequence[object] | None, columns: int, title: str, by: str = "label", edge: int = 240
+) -> str:
+    """Maps of the same images side by side as one SVG, each `edge` pixels wide with its name above, with one legend."""
+    high, wide = 50 + -(-len(tables) // columns) * edge, columns * edge + 190
+    parts = [f'<text x="10" y="30" font-size="17" font-weight="bold">{html.escape(said(title))}</text>']
+    for place, (name, table) in enumerate(tables.items()):
+        at = f'x="{place % columns * edge}" y="{50 + place // columns * edge}"'
+        parts.append(svg(table, classes, edge, edge, name, by=by, legend=False).replace("<svg ", f"<svg {at} ", 1))
+    groups, _ = grouped(next(iter(tables.values())), by, classes)
+    parts += _legend(groups, columns * edge + 8, 58, high - 60)
+    return _svg(wide, high, said(title), "", parts)
+
+
+def _legend(groups: Sequence[Group], x: float, y: float, room: float) -> list[str]:
+    """Marker, name and count of every group, 180 pixels wide."""
+    step, parts = min(17.0, room / max(1, len(groups))), []
+    for place, group in enumerate(groups):
+        at, name = y + step * place, group.name if len(group.name) <= 24 else group.name[:23] + "…"
+        parts.append(f'<path transform="translate({x} {at:.1f}) scale(5)" fill="{group.colour}" d="M0,0{group.outline}"/>')
+        parts.append(f'<text x="{x + 12}" y="{at + 4:.1f}">{html.escape(name)}</text>')
+        parts.append(f'<text x="{x + 174}" y="{at + 4:.1f}" text-anchor="end" fill="#57606a">{group.count:,}</text>')
+    return parts
+
+
+def _svg(width: int, height: int, title: str, about: str, parts: Sequence[str]) -> str:
     head = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="#1f2328"'
-    about = f"<title>{html.escape(said(title) or said(caption))}</title><desc>{html.escape(' '.join(lines))}</desc>"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {head}>{about}{"".join(parts)}</svg>'
+    told = f'<title>{html.escape(title)}</title><desc>{html.escape(about)}</desc><rect width="{width}" height="{height}" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {head}>{told}{"".join(parts)}</svg>'

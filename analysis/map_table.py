@@ -31,7 +31,9 @@ class Map:
     table: pd.DataFrame
     images: np.ndarray  # (n, h, w, 3) uint8
     neighbours: tuple[np.ndarray, np.ndarray]  # of each in the full space: places and distances (n, k)
-    trust: list[str]  # what may be read off it, in sentences
+    facts: map_words.Facts  # how it came about
+    title: str
+    trust: str  # what may be read off it
 
 
 def table(
@@ -54,8 +56,13 @@ def table(
         if label_set:
             truth = labels[label_set][1]
             columns["correct"] = pd.arrays.BooleanArray(read == truth, truth < 0)
-    others = {f"label_{name}" if name in TAKEN else name: _named(*known) for name, known in labels.items() if name != label_set}
+    others = {column(name, label_set): _named(*known) for name, known in labels.items() if name != label_set}
     return pd.DataFrame(columns | others)
+
+
+def column(name: str, label_set: str | None) -> str:
+    """What the table calls a label set."""
+    return "label" if name == label_set else f"label_{name}" if name in TAKEN else name
 
 
 def _named(classes: Sequence[str], values: np.ndarray) -> np.ndarray:
@@ -85,8 +92,13 @@ def make(
         trusted, _ = ask("trust", cells=[[block, level]], label_set=own)
     labels = {name: (classes, shown[f"labels/{name}"]) for name, classes in told["classes"].items()}
     made = table(shown["ids"], found["layout"], own, labels, said["classes"], found.get("probabilities"))
-    words = map_words.caution(settings["method"], settings, said.get("shows"), said.get("plain"))
-    return Map(made, shown["images"], (near["places"], near["distances"]), [words, *map_words.trusted(trusted["trust"][0])])
+    images, plain = map_words.images(len(made), told["kind"]), said.get("plain")
+    root = f"block {told['root'][0]} at σ = {study.facts['levels'][told['root'][1]]['sigma']:.3g}"
+    facts = [*map_words.facts(study, images, block, level), *map_words.laid(settings["method"], settings, root, plain)]
+    title = f"{map_words.METHODS['pca' if plain else settings['method']]} of {images} in {study.card.name}, block {block}, σ = {study.facts['levels'][level]['sigma']:.2g}"
+    words = map_words.caution(settings["method"], settings, said.get("shows"), plain)
+    trust = " ".join([words, *map_words.trusted(trusted["trust"][0])])
+    return Map(made, shown["images"], (near["places"], near["distances"]), facts, title, trust)
 
 
 def numbers(

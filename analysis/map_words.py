@@ -1,13 +1,51 @@
-"""What may and may not be read off a map, in sentences."""
+"""How maps came about, and what may and may not be read off them, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .studies import Study
+
+METHODS = {"umap": "UMAP", "pca": "PCA"}
+Facts = list[tuple[str, object]]
 
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def facts(study: Study, images: str, block: str, level: int, cell: bool = True) -> Facts:
+    """What is laid out: of one cell, or of many beside the one on the bench."""
+    receipt, at, there = study.facts["receipt"], study.facts["levels"][level], "" if cell else " on the bench"
+    return [
+        ("model", f"{receipt['model']}, {receipt['revision']}"),
+        ("run", study.key),
+        ("images", images),
+        ("data", f"{receipt['dataset']}, {receipt['dataset_identity']}"),
+        (f"block{there}", block),
+        (f"noise level{there}", f"σ = {at['sigma']:.6g}, t = {at['timestep']:g}"),
+        (
+            "features",
+            f"global average, {receipt['input']} input, condition {receipt['condition']}, seed {receipt['seed']}, draw 0, {receipt['precision']}",
+        ),
+    ]
+
+
+def images(count: int, kind: str) -> str:
+    """The images of a map ("test" or "generated")."""
+    return f"{count:,} test images" if kind == "test" else f"{count:,} images that the model generated, because the data are not here"
+
+
+def laid(method: str, settings: Mapping[str, Any], root: str, plain: str | None = None) -> Facts:
+    """How it is laid out; `root` is the cell that others follow."""
+    method = "pca" if plain else method
+    found: Facts = [("layout", f"{METHODS[method]}, {settings['dims']} dimensions, {settings['metric']} distance")]
+    if method == "umap":
+        made = f"15 exact neighbours in the full space, each image among its own, seed {settings['seed']}; follows from {root}"
+        found.append(("made", made))
+    return found
 
 
 def caution(method: str, settings: Mapping[str, Any], shows: float | None, plain: str | None) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from .backends import open_backend
 from .backends.base import Backend
 from .crew import Crew
 from .datasets.base import image_ids
-from .errors import InvalidRequest, StoreUnavailable
+from .errors import InvalidRequest
 from .features import reader
 from .lane import Answer, Question, Steps, Teller
 from .laying import LOOK, Laying, Said, saying
@@ -210,20 +208,15 @@ class Mapped:
         for side, cells in sides:
             yield from self.laying.fill(side, cells, "pca")
         wanted = list(dict.fromkeys((side is other and side is not atlas, cell) for side, cells in sides for cell in cells))
-        places, files = [], []
-        with TemporaryDirectory(prefix="noisescope-", ignore_cleanup_errors=True) as folder:  # features of all cells may be gigabytes
-            for place, (second, cell) in enumerate(wanted):
-                side = other if second else atlas
-                given = yield from self.laying.cloud(side, cell, saying(place, len(wanted), "neighbours"))
-                places.append(given.places[:, 1:])
-                files.append(Path(folder, f"{place}.npy"))
-                try:
-                    np.save(files[-1], side.features(cell))
-                except OSError as error:
-                    why = error.strerror or error
-                    raise StoreUnavailable(f"Cannot write {folder}: {why}; free the place or set TMPDIR to another folder.") from error
-            future = self.crew.start(similarity.compare_stored, files, places)
-            cka, mutual = yield from self.laying.awaited(future, saying(len(wanted), len(wanted) + 1, "what is alike"))
+        places, sources = [], []
+        for place, (second, cell) in enumerate(wanted):
+            side, said = other if second else atlas, saying(place, len(wanted), "neighbours")
+            given = yield from self.laying.cloud(side, cell, said)
+            places.append(given.places[:, 1:])
+            sources.append(side.source(cell))
+            yield said()
+        future = self.crew.start(similarity.compare, sources, places)
+        cka, mutual = yield from self.laying.awaited(future, saying(len(wanted), len(wanted) + 1, "what is alike"))
         rows, columns = ([wanted.index((side is other and side is not atlas, cell)) for cell in cells] for side, cells in sides)
         return {}, pack({"cka": cka[np.ix_(rows, columns)], "mutual": mutual[np.ix_(rows, columns)]})
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -115,7 +114,15 @@ def mutual(a: np.ndarray, b: np.ndarray) -> float:
     return float((a[:, :, None] == b[:, None]).any(2).mean())
 
 
-def compare(features: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+class Source(Protocol):
+    """Features (n, D) that are read a part at a time; an array is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
+def compare(features: Sequence[Source], places: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """CKA and mutual neighbours, both (B, B), between B sets of features (n, D_b) of the same images and their nearest (n, k)."""
     edges = np.arange(0, len(features[0]) - FEWEST + 1, BATCH)  # the last batch takes what is too little for one of its own
     parts = [slice(start, end) for start, end in zip(edges, [*edges[1:], len(features[0])], strict=True)]
@@ -125,8 +132,3 @@ def compare(features: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> tup
         for j in range(i):
             shared[i, j] = shared[j, i] = mutual(places[i], places[j])
     return found, shared
-
-
-def compare_stored(features: Sequence[Path], places: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """`compare` of features in `.npy` files, of which memory holds a batch."""
-    return compare([np.load(path, mmap_mode="r") for path in features], places)

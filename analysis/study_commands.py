@@ -135,19 +135,19 @@ def map_(
             typer.echo(f"{len(found):,} rows of {study.key} are in {out}.")
             return
         made = map_table.make(study, kept, choose_device(device), block, sigma, progress, **settings)
-    table, says = made.table, " ".join(made.trust)
-    title = f"{method.upper()} of {len(table):,} images in {study.card.name}"
-    facts = [*settings.items(), ("trust", says)]
+    table = made.table
     by = next((name for name in ("label", "prediction") if name in table), "id")
     if out.suffix == ".csv":
         save_table(table, out)
     elif out.suffix == ".parquet":
-        write_bytes(out, map_export.parquet(table, [png(image, 1) for image in made.images], made.neighbours, facts))
+        write_bytes(
+            out, map_export.parquet(table, [png(image, 1) for image in made.images], made.neighbours, [*made.facts, ("trust", made.trust)])
+        )
     elif out.suffix == ".html":
         uris, classes = thumbnails(made.images).uris, study.facts["classes"]
-        write_bytes(out, map_export.page(table, uris, title, says, list(settings.items()), classes, by).encode())
+        write_bytes(out, map_export.page(table, uris, made.title, made.trust, made.facts, classes, by).encode())
     else:
-        write_bytes(out, map_export.svg(table, study.facts["classes"], title=title, caption=says, by=by).encode())
+        write_bytes(out, map_export.svg(table, study.facts["classes"], title=made.title, caption=made.trust, by=by).encode())
     typer.echo(f"{len(table):,} images of {study.key} are in {out}.")
 
 

@@ -49,15 +49,21 @@ def test_the_same_question_asked_twice_is_one_job_and_after_its_end_another(tabl
     assert table.submit(ASKED).id != first.id
 
 
-def test_many_who_press_run_at_once_get_one_job(table: Jobs) -> None:
-    found: list[Job] = []
-    threads = [threading.Thread(target=lambda: found.append(Jobs(table.root).submit(ASKED))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
-    assert len({job.id for job in found}) == len(table.list()) == 1
+def test_many_who_press_run_at_once_get_one_job(tmp_path: Path) -> None:
+    for turn in range(10):  # that the table is made at the same moment is rare
+        table, found, start = Jobs(tmp_path / str(turn)), list[Job](), threading.Barrier(8)
+
+        def press(table: Jobs = table, found: list[Job] = found, start: threading.Barrier = start) -> None:
+            start.wait()
+            found.append(Jobs(table.root).submit(ASKED))
+
+        threads = [threading.Thread(target=press) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert len({job.id for job in found}) == len(table.list()) == 1
 
 
 def test_what_a_dead_worker_was_at_comes_first_and_then_the_oldest(table: Jobs) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import tempfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from pathlib import Path
+import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,7 @@ from analysis.answers import Answers
 from analysis.atlas import Atlas, Cell
 from analysis.backends import open_backend
 from analysis.crew import Crew
-from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, StoreUnavailable, UnknownName
+from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, UnknownName
 from analysis.geometry import trust
 from analysis.layout import chain, onto
 from analysis.readout import of_study, softmax
@@ -247,55 +244,30 @@ def test_a_network_is_like_itself_and_less_like_one_with_random_weights(answers:
         ask(answers, "alike", cells=cells, other=cells, count=3)
 
 
-class Withheld(AtOnce):
-    """A crew that never ends a comparison."""
-
-    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        if function is not similarity.compare_stored:
-            return super().start(function, *arguments)
-        self.given = arguments
-        return Future()
-
-
 CELLS = [[BLOCK, 5], ["mid.res0", 5], ["down0.res0", 5]]
 
 
-def test_what_is_alike_is_said_of_the_stored_features_and_leaves_no_file(
-    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_what_is_alike_is_said_of_the_stored_features(answers: Answers) -> None:
     _, found = ask(answers, "alike", cells=CELLS, other=CELLS)
     atlas = atlas_of(answers)
     np.testing.assert_array_equal(found["cka"], similarity.cka([[atlas.features(Cell(*cell)) for cell in CELLS]]))
     near = [ask(answers, "near", block=block, level=level, rows=list(range(COUNT)))[1]["places"] for block, level in CELLS]
     np.testing.assert_array_equal(found["mutual"], [[similarity.mutual(a, b) for b in near] for a in near])
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_features_that_are_compared_go_by_their_files_which_are_gone_when_nobody_asks_any_more(
-    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    fresh = Answers(answers.store, "cpu", 0, crew := Withheld())
-    question = {"ask": "alike", "study": DIGITS.key, "count": COUNT, "cells": CELLS, "other": CELLS}
-    steps = fresh.known["alike"](question, b"")
-    while next(steps)[0]["doing"] != "what is alike":  # type: ignore[call-overload, index]
-        pass
-    (folder,) = tmp_path.iterdir()
-    files, _ = crew.given
-    assert len(files) == len(CELLS)
-    assert set(files) == set(folder.iterdir())
-    steps.close()  # type: ignore[union-attr]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_where_features_cannot_be_put_down_to_be_compared_is_said(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(StoreUnavailable, match="No space left on device; free the place or set TMPDIR"):
-        ask(answers, "alike", cells=CELLS, other=CELLS)
+def test_features_are_read_where_they_are_compared_a_slab_at_a_time(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(answers, "map", method="pca", block=BLOCK, level=5)
+    atlas = atlas_of(answers)
+    whole, read = atlas.features(Cell(BLOCK, 5)), []
+    source = pickle.loads(pickle.dumps(atlas.source(Cell(BLOCK, 5))))
+    cell = Store.cell
+    monkeypatch.setattr("analysis.atlas.SLAB", 16)
+    monkeypatch.setattr(Store, "cell", lambda *args: (read.append(len(args[-1])), cell(*args))[1])
+    assert len(source) == len(whole) == COUNT
+    for rows in (slice(0, 8), slice(8, 16), slice(16, 24), slice(24, COUNT)):
+        np.testing.assert_array_equal(source[rows], whole[rows])
+    assert read[:2] == [16, 16]
+    assert len(read) == 3
 
 
 @pytest.mark.parametrize(

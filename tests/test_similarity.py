@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -110,13 +108,3 @@ def test_sets_of_any_size_are_compared_in_batches(count: int) -> None:
     assert np.diag(shared) == pytest.approx(1)
     assert found[0, 1] == pytest.approx(found[1, 0])
     assert shared[0, 1] == shared[1, 0] == similarity.mutual(*places)
-
-
-def test_sets_in_files_are_compared_as_those_in_memory_are(tmp_path: Path) -> None:
-    sets = [RNG.normal(size=(300, d)).astype(np.float32) for d in (6, 3)]
-    places = [np.argsort(RNG.normal(size=(300, 300)), 1)[:, :3] for _ in sets]
-    paths = [tmp_path / f"{i}.npy" for i in range(2)]
-    for path, features in zip(paths, sets, strict=True):
-        np.save(path, features)
-    for found, expected in zip(similarity.compare_stored(paths, places), similarity.compare(sets, places), strict=True):
-        np.testing.assert_array_equal(found, expected)

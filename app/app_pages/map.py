@@ -81,10 +81,10 @@ def _view(view: atlas.View, others: list[Study], state: dict[str, str]) -> None:
     if what != "alike":
         for name in alike.LINKED:
             link.put(name, None)
-    drawn, trust, taken = None, None, None
+    drawn, taken = None, None
     if what == "map":
-        drawn = onemap.show(view)
-        trust = trusting.line(view, drawn) if drawn is not None else None
+        if (drawn := onemap.show(view)) is not None:
+            trusting.line(view, drawn)
     elif what in ("blocks", "levels"):
         taken = panes.multiples(view, what)
     elif what == "noise":
@@ -97,9 +97,9 @@ def _view(view: atlas.View, others: list[Study], state: dict[str, str]) -> None:
         taken = content.show(view)
     state |= {name: str(st.session_state[name]) for name in (*atlas.CHOICES, "maps", atlas.SEED, "colour") if name in st.session_state}
     if drawn is not None:
-        taking.one(view, drawn, trust, state)
+        taking.one(view, drawn, state)
     elif taken is not None:
-        taking.many(view, what, taken, state)
+        taking.many(view, taken, state)
 
 
 page()

@@ -10,12 +10,12 @@ import numpy as np
 import streamlit as st
 from safetensors.numpy import load
 
-from analysis import figures, map_numbers
+from analysis import map_numbers
 from analysis.studies import Study
 from app.components import link, onemap, opening
 from app.components.atlas import METHODS, Drawn, Taken, View, made
 from app.components.curve import toolbar
-from app.components.panes import cells
+from app.components.panes import cells, titles
 
 OVER = {"blocks": "Blocks at this level", "levels": "Levels of this block"}
 ITSELF, RANDOM = "itself", "random"
@@ -31,8 +31,9 @@ def comparable(study: Study, other: Study) -> bool:
 
 def of_other(view: View, other: Study, over: str) -> Cells:
     """The cells of another model that stand beside those of this, by what stands above them."""
-    found, levels = map_numbers.beside(other, over, view.block, view.sigma), other.facts["levels"]
-    return {block if over == "blocks" else f"σ = {figures.label(levels[level], 'sigma')}": (block, level) for block, level in found}
+    found = map_numbers.beside(other, over, view.block, view.sigma)
+    names = [block for block, _ in found] if over == "blocks" else titles(other.facts["levels"], view.axis)
+    return dict(zip(names, found, strict=True))
 
 
 def _names(others: Sequence[Study]) -> dict[str, str]:
@@ -45,6 +46,8 @@ def from_link(others: Sequence[Study]) -> None:
     """What the link asks to compare; what is not there is said."""
     link.start("over", list(OVER), say=opening.note)
     link.start("with", list(_names(others)), say=opening.note)
+    for name, allowed in (("over", list(OVER)), ("with", list(_names(others)))):
+        link.keep(name, allowed)
 
 
 def show(view: View, others: Sequence[Study]) -> Taken | None:
@@ -78,20 +81,30 @@ def show(view: View, others: Sequence[Study]) -> Taken | None:
             st.caption("Both maps are of the trained network: an untrained one has none.")
         _side_by_side(view, other, (rows[pair[0]], columns[pair[1]]), pair)
     both = list(rows.values()), list(columns.values())
+    theirs = other.facts["receipt"]
+    revision = f", {theirs['model']}, {theirs['revision']}" if other is not view.study else ""
     return Taken(
+        f"alike-{over}-{beside}",
         lambda: map_numbers.alike(*both, arrays, view.levels, other.facts["levels"]),
+        [("compared", f"{OVER[over].lower()}, with {names[beside]}{revision}"), ("neighbours", f"15, {view.settings['metric']} distance")],
+        ("--show", "alike", "--over", over, *(() if beside == ITSELF else ("--with", beside)), "--metric", view.settings["metric"]),
         {"over": over, "with": beside, **({"pair": st.query_params["pair"]} if pair else {})},
-        ("--over", over, *(() if beside == ITSELF else ("--with", beside))),
     )
 
 
 def _pair(rows: list[str], columns: list[str], key: str) -> tuple[str, str] | None:
     """Draw the choice of two cells, which a click on a matrix makes too; a link names them by their places, from 0."""
     taken = st.session_state.pop(f"{key}-clicked", None)
-    given = [int(place) for place in st.query_params.get("pair", "").split(",") if place.isdecimal()]
-    if taken is None and key not in st.session_state and len(given) == 2 and given[0] < len(rows) and given[1] < len(columns):
-        taken = given
-    st.session_state[key] = True  # what the link says is read once
+    given = st.query_params.get("pair")
+    if given is not None and "pair-read" not in st.session_state:
+        places = [int(place) for place in given.split(",") if place.isdecimal()]
+        if len(places) == 2 and places[0] < len(rows) and places[1] < len(columns):
+            taken = places
+        else:
+            opening.note(
+                f"The link asks for pair = {given!r}; allowed: two places, to {len(rows) - 1} and {len(columns) - 1}. None is shown."
+            )
+    st.session_state["pair-read"] = True  # what the link says is read once
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = []
         for side, names in (("Map of", rows), ("beside that of", columns)):

@@ -108,6 +108,7 @@ def finished(question: dict[str, Any], device: str, say: Callable[[float], Any])
     while not asked.ended.wait(0.3):
         say(asked.look())
     if asked.error:
+        asked.wanted = False  # who tries again asks anew
         raise asked.error
     if asked.answer is None:
         raise NoisescopeError("It was not waited for. Ask again.")

@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 from safetensors.numpy import load
 
-from analysis import map_table
+from analysis import map_table, map_words
 from analysis.lane import Answer
+from analysis.map_words import METHODS
 from analysis.studies import Study
 from app.components import asking, link, opening
 from app.components.looked import following, waiting
@@ -20,7 +21,6 @@ from app.components.words import duration
 
 MOMENT = 10.0  # seconds that something may take without being asked for
 COUNTS = ("2000", "500", "1000", "5000", "10000", "all")
-METHODS = {"umap": "UMAP", "pca": "PCA"}
 METRICS = {"cosine": "cosine", "l2": "ℓ2"}
 CHOICES: dict[str, tuple[str, ...]] = {
     "layout": tuple(METHODS),
@@ -72,11 +72,17 @@ class View:
     @property
     def what(self) -> str:
         """The images in words."""
-        return (
-            f"{len(self.ids):,} test images"
-            if self.kind == "test"
-            else f"{len(self.ids):,} images that the model generated, because the data are not here"
-        )
+        return map_words.images(len(self.ids), self.kind)
+
+    def laid(self, method: str, dims: int, plain: str | None = None) -> map_words.Facts:
+        """How maps are laid out, for a receipt."""
+        root = f"block {self.root[0]} at σ = {self.levels[self.root[1]]['sigma']:.3g}"
+        return map_words.laid(method, {**self.settings, "dims": dims}, root, plain)
+
+    def words(self, method: str, dims: int) -> tuple[str, ...]:
+        """The same, for the command line."""
+        settings = self.settings
+        return ("--method", method, "--dims", str(dims), "--metric", settings["metric"], "--seed", str(settings["seed"]))
 
     def question(self, what: str, **more: Any) -> dict[str, Any]:
         """A question to the worker."""
@@ -102,11 +108,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a view of many maps offers to take along: its numbers, and what a link and the command line say of it besides."""
+    """What a view of many maps offers to take along: its numbers, and what its receipt, link and command line say besides."""
 
+    name: str
     table: Callable[[], pd.DataFrame]
+    facts: map_words.Facts
+    words: Sequence[str]  # of the command line, with `--show` what
     link: Mapping[str, str] = field(default_factory=dict)
-    words: Sequence[str] = ()
+    picture: Callable[[], str] | None = None  # as SVG, where the browser makes none
 
 
 def table(view: View, found: Drawn) -> pd.DataFrame:

@@ -40,7 +40,12 @@ def show(view: View) -> Taken | None:
         "0 is guessing. Even shares of five channels would be 5 over the number of channels."
     )
     _block(view, model[view.block])
-    return Taken(lambda: map_numbers.content({"model": model, "random": untrained}, view.sigma))
+    return Taken(
+        "content",
+        lambda: map_numbers.content({"model": model, "random": untrained}, view.sigma),
+        [("measured on", f"every place of the maps of {model[view.block]['images']} of them, and on the same network with random weights")],
+        ("--show", "content"),
+    )
 
 
 def sentence(model: Mapping[str, Any], block: str) -> str:

@@ -21,6 +21,8 @@ def offer(
 ) -> None:
     """Draw the button that makes a file, or, when it is made and still of what is shown (`of`), the one that saves it."""
     made = st.session_state.get(MADE)
+    if made is not None and made[0] == key and made[1] != of:
+        st.session_state.pop(MADE)
     if made is None or made[:2] != (key, of):
         if not st.button(label, key=key, icon=icon, help=help):
             return

@@ -54,14 +54,14 @@ def buttons(title: str, facts: list[tuple[str, Any]]) -> None:
     parts = [Part("table", facts), *st.session_state["leaflet"]]
     name = "".join(letter if letter.isalnum() else "-" for letter in title.lower()).strip("-") or "image"
     sheets = {what: (rows, fingerprint(b"".join(map(np.ndarray.tobytes, rows)))) for what, rows in st.session_state["sheets"].items()}
-    said = tuple((part.caption, part.content if isinstance(part.content, str) else "") for part in parts)
+    said = repr([(part.caption, part.content if isinstance(part.content, str) else "") for part in parts])
     with st.container(horizontal=True, key="taking"):
         files.offer(
             "Report (HTML)",
             lambda: compose(title, parts),
             f"{name}.html",
             "text/html",
-            (title, repr(facts), said, *(mark for _, mark in sheets.values())),
+            (title, repr(facts), fingerprint(said.encode()), st.session_state.get("axis"), *(mark for _, mark in sheets.values())),
             key="report",
             icon=":material/description:",
             help="All of the above in one file that works offline, five megabytes. It holds the image.",

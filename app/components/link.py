@@ -15,7 +15,7 @@ def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warn
     On a page that draws itself anew, `say` keeps what is said.
     """
     given = st.query_params.get(name)
-    if given is not None and given not in allowed:
+    if given is not None and given not in allowed and name not in st.session_state:
         say(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(allowed)}. The default is shown.")
     if st.session_state.get(name) not in allowed:
         st.session_state[name] = given if given in allowed else allowed[0]

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 from analysis import map_charts, map_points, thumbnails
 from app.components import adding, album, asking, chosen, clump, link, opening
 from app.components.atlas import METHODS, Drawn, View, made
+from app.components.curve import toolbar
 from app.components.looked import waiting
 
 PREDICTION, CORRECT, CONFIDENCE = "prediction", "right or wrong", "confidence"
@@ -21,11 +22,13 @@ Own = tuple[str, np.ndarray, np.ndarray]  # name of one's own image, its place (
 POINT = 100  # bytes of a point beside its picture
 
 
+def seen(view: View) -> dict[str, Any]:
+    """The question for the images as the network sees them at the level."""
+    return {"ask": "noised", "study": view.study.key, "count": view.settings["count"], "level": view.level}
+
+
 def _seen(view: View) -> asking.Asked:
-    """The images as the network sees them at the level."""
-    return asking.look(
-        {"ask": "noised", "study": view.study.key, "count": view.settings["count"], "level": view.level}, view.device, patience=1.0
-    )
+    return asking.look(seen(view), view.device, patience=1.0)
 
 
 def await_pictures(view: View) -> None:
@@ -176,7 +179,7 @@ def flat(view: View, points: map_points.Points, name: str, own: Own | None, alt:
 def _solid(points: map_points.Points, layout: np.ndarray, own: np.ndarray | None, alt: str) -> None:
     from analysis import map_panels
 
-    st.plotly_chart(map_panels.solid(points, layout, own), key="map-solid", alt=alt, height=SIDE)
+    st.plotly_chart(map_panels.solid(points, layout, own), key="map-solid", alt=alt, height=SIDE, config=toolbar())
     st.caption("In three dimensions a map is for looking around; select on the flat one.")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 from safetensors.numpy import load
 
-from analysis import figures, map_charts, map_numbers, map_points
+from analysis import figures, map_charts, map_export, map_numbers, map_points
 from app.components import chosen, onemap
 from app.components.atlas import METHODS, Drawn, Taken, View, made
 
@@ -22,10 +24,14 @@ def cells(view: View, over: str) -> dict[str, tuple[str, int]]:
     """The cells of a row of maps, by what stands above them."""
     if over == "blocks":
         return {block: (block, view.level) for block in view.blocks}
-    symbol = {"timestep": "t = ", "sigma": "σ = ", "log_snr": "log-SNR = "}[view.axis]
-    names = [f"{symbol}{figures.label(level, view.axis)}" for level in view.levels]  # type: ignore[arg-type]
-    names = [name if names.count(name) == 1 else f"{name} ({place + 1})" for place, name in enumerate(names)]
-    return {name: (view.block, place) for place, name in enumerate(names)}
+    return {name: (view.block, place) for place, name in enumerate(titles(view.levels, view.axis))}
+
+
+def titles(levels: Sequence[Mapping[str, float]], axis: str) -> list[str]:
+    """What stands above the maps of levels, no two the same."""
+    symbol = {"timestep": "t = ", "sigma": "σ = ", "log_snr": "log-SNR = "}[axis]
+    names = [f"{symbol}{figures.label(level, axis)}" for level in levels]  # type: ignore[arg-type]
+    return [name if names.count(name) == 1 else f"{name} ({place + 1})" for place, name in enumerate(names)]
 
 
 def layouts(view: View, over: str) -> tuple[str, dict[str, np.ndarray]] | None:
@@ -62,8 +68,7 @@ def multiples(view: View, over: str) -> Taken | None:
     if points is None or found is None:
         return None
     method, every = found
-    where = cells(view, over)
-    taken = _taken(view, over, method, {where[name]: layout for name, layout in every.items()})
+    where, whole = cells(view, over), every
     if (some := MOST // len(every)) < len(points.layout):
         rows = np.unique(np.concatenate([np.linspace(0, len(points.layout) - 1, some).round().astype(int), points.selected]))
         points, every = points.take(rows), {name: layout[rows] for name, layout in every.items()}
@@ -88,11 +93,27 @@ def multiples(view: View, over: str) -> Taken | None:
         else "Axes are the first two components of each"
     )
     st.caption(f"{alt} A click on a point of a map opens that map. {follow}; maps have no common unit.{sampled}")
-    return taken
+    return _taken(view, over, method, whole, points, every)
 
 
-def _taken(view: View, over: str, method: str, every: dict[tuple[str, int], np.ndarray]) -> Taken:
-    return Taken(lambda: map_numbers.layouts(view.ids, every, view.levels), words=("--show", over, "--method", method))
+def _taken(
+    view: View, over: str, method: str, every: Mapping[str, np.ndarray], points: map_points.Points, drawn: Mapping[str, np.ndarray]
+) -> Taken:
+    """To take along: of `every` map all places, of those that are drawn a picture."""
+    where, alt = cells(view, over), f"{METHODS[method]} of {view.what}, {WORDS[over]}"
+
+    def picture() -> str:
+        labels = np.array([*points.names, None], dtype=object)[points.group]
+        tables = {name: pd.DataFrame({"x": layout[:, 0], "y": layout[:, 1], "label": labels}) for name, layout in drawn.items()}
+        return map_export.sheet(tables, points.names, COLUMNS, alt)
+
+    return Taken(
+        f"{over}-{method}",
+        lambda: map_numbers.layouts(view.ids, {where[name]: points for name, points in every.items()}, view.levels),
+        view.laid(method, 2),
+        ("--show", over, *view.words(method, 2)),
+        picture=picture,
+    )
 
 
 def _open(view: View, cell: tuple[str, int]) -> None:
@@ -127,5 +148,4 @@ def over_noise(view: View) -> Taken | None:
         else "Axes are the first two components of each level."
     )
     st.caption(f"{alt} {follows} {trails} {pictured}")
-    where = cells(view, "levels")
-    return _taken(view, "levels", method, {where[name]: layout for name, layout in every.items()})
+    return _taken(view, "levels", method, every, points, every)

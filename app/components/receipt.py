@@ -133,13 +133,18 @@ def _downloads(study: Study) -> None:
         ):
             file = f"noisescope-{study.key}.{ending}"
             st.download_button(f"Curves as {name}", data, file, mime, icon=":material/download:", on_click="ignore", key=f"take-{ending}")
-        kept = {"svg": "SVG", "png": "PNG"}
-        st.segmented_control(
-            "The camera on a figure saves",
-            list(kept),
-            required=True,
-            format_func=kept.__getitem__,
-            key="picture",
-            default="svg",
-            persist_state="session",
-        )
+        kind_of_picture()
+
+
+def kind_of_picture() -> None:
+    """Draw the choice of what a figure's camera saves."""
+    kept = {"svg": "SVG", "png": "PNG"}
+    st.segmented_control(
+        "The camera on a figure saves",
+        list(kept),
+        required=True,
+        format_func=kept.__getitem__,
+        key="picture",
+        default="svg",
+        persist_state="session",
+    )

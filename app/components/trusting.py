@@ -24,8 +24,8 @@ def caution(view: View, found: Drawn) -> str:
     return map_words.caution(found.method, view.settings, found.shows, found.plain)
 
 
-def line(view: View, found: Drawn) -> Mapping[str, Any] | None:
-    """One cell's trust in a few words; where the map looks purer than its space, plainly. None until it is known."""
+def line(view: View, found: Drawn) -> None:
+    """One cell's trust in a few words; where the map looks purer than its space, plainly."""
     asked = asking.look(question(view, found.method, [[view.block, view.level]]), view.device, patience=1.5)
     told = asked.answer[0]["trust"][0] if asked.answer else None
     if asked.error:
@@ -33,7 +33,7 @@ def line(view: View, found: Drawn) -> Mapping[str, Any] | None:
     if told is None:
         if not asked.ended.is_set():
             waiting(asked, "How far to trust this map is being worked out …")
-        return None
+        return
     if told["purer"]:
         st.warning(
             f"**This map looks purer than its space.** {map_words.purer(told)}",
@@ -60,7 +60,6 @@ def line(view: View, found: Drawn) -> Mapping[str, Any] | None:
                 "Intrinsic dimension", f"{told['dimension']:.1f}", help="Of the features, by each image's two nearest (Facco et al. 2017)."
             )
     st.caption(caution(view, found))
-    return dict(told)
 
 
 def curves(view: View) -> Taken | None:
@@ -92,7 +91,12 @@ def curves(view: View) -> Taken | None:
     if len(every) < len(over):
         return None
     both = [cell for name in over for cell in over[name][0]]
-    return Taken(lambda: map_numbers.trust(both, every["noise"] + every["depth"], view.levels))
+    return Taken(
+        f"trust-{view.method}",
+        lambda: map_numbers.trust(both, every["noise"] + every["depth"], view.levels),
+        view.laid(view.method, int(view.settings["dims"])),
+        ("--show", "trust", *view.words(view.method, int(view.settings["dims"]))),
+    )
 
 
 def sentence(told: list[Mapping[str, Any] | None], names: list[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -318,7 +319,7 @@ def test_another_model_is_compared_at_its_own_nearest_level() -> None:
     assert not alike.comparable(find_study("shapes-hue"), shapes)  # one model
     assert not alike.comparable(DIGITS, shapes)  # other images
     assert alike.comparable(DIGITS, replace(DIGITS, facts={**DIGITS.facts, "receipt": {**DIGITS.facts["receipt"], "revision": "other"}}))
-    view = SimpleNamespace(sigma=0.25, block="mid.res0")
+    view = SimpleNamespace(sigma=0.25, block="mid.res0", axis="sigma")
     found = alike.of_other(view, CIFAR, "blocks")  # type: ignore[arg-type]
     assert set(found) == {block.name for block in CIFAR.card.blocks}
     assert [CIFAR.facts["levels"][level]["sigma"] for _, level in found.values()] == pytest.approx([0.2947] * len(found), abs=1e-3)
@@ -386,3 +387,58 @@ def test_a_file_has_the_colours_of_the_screen_and_says_how_far_to_trust_it() -> 
     table = pq.read_table(BytesIO(taken(page, "map-parquet")))
     assert "Trustworthiness" in table.schema.metadata[b"noisescope"].decode()
     assert len(table["neighbors"][0]["ids"]) == 15
+
+
+def saves(page: AppTest) -> list[str]:
+    return [one.proto.label for one in page.get("download_button")]
+
+
+def test_a_file_of_one_run_is_not_saved_under_another() -> None:
+    """The three runs of shapes have the same features, so the same PCA, and other labels."""
+    page = visit("shapes-ddpm", "shapes", layout="pca", run=find_study("shapes-hue").key)
+    made = taken(page, "map-csv").decode()
+    assert any(label.startswith("Save CSV") for label in saves(page))
+    other = find_study("shapes-shape").key
+    page = settle(page.selectbox(key="run").set_value(other).run())
+    assert not any(label.startswith("Save") for label in saves(page))
+    assert pd.read_csv(BytesIO(taken(page, "map-csv"))).prediction.tolist() != pd.read_csv(BytesIO(made.encode())).prediction.tolist()
+
+
+def test_the_receipt_of_many_maps_says_how_those_on_screen_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    monkeypatch.setattr(atlas, "MOMENT", 1000.0)
+    visit(maps="blocks", layout="pca", images="40")
+    monkeypatch.setattr(atlas, "MOMENT", 0.0)  # the UMAPs are offered; PCAs are shown until then
+    page = visit(maps="blocks", dims="3", images="40")
+    assert "UMAPs of every block are to be made" in texts(page)
+    assert "**layout**: PCA, 2 dimensions" in texts(page)
+    assert "follows from" not in texts(page)
+    (words,) = [one.value for one in page.code if one.value.startswith("python")]
+    assert "--method pca --dims 2" in words
+
+
+def test_pictures_are_waited_for_when_a_page_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = visit(layout="pca", dims="3")  # a solid map asks for none
+    assert taken(page, "map-html").decode().count("data:image/webp") == 60
+
+
+def test_many_maps_are_one_picture_with_one_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas, "MOMENT", 1000.0)
+    page = visit(layout="pca", maps="levels")
+    svg = ElementTree.fromstring(taken(page, "many-svg"))
+    inner = svg.findall("{http://www.w3.org/2000/svg}svg")
+    assert len(inner) == len(DIGITS.facts["levels"])
+    assert len({(one.get("x"), one.get("y")) for one in inner}) == len(inner)
+
+
+def test_what_failed_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = visit(layout="pca", images="40")
+
+    def broken(*args: Any, **more: Any) -> Any:
+        raise NoisescopeError("The process ended.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "ask", broken)
+        page.button(key="map-parquet").click().run()
+        assert "The process ended." in [error.value for error in page.error]
+    assert taken(page, "map-parquet").startswith(b"PAR1")
