@@ -63,7 +63,8 @@ class Mapped:
             while len(self._atlases) >= KEPT:
                 self._atlases.pop(next(iter(self._atlases)))
             self._atlases[name] = Atlas(study, self.own.store, bench, model, count, metric, dims, seed)
-        self.laying.warm()
+        if question.get("method") == "umap":
+            self.laying.warm()
         return self._atlases[name]
 
     def shown(self, question: Question, data: bytes) -> Answer:
