@@ -68,7 +68,9 @@ def sweep(
     block: Annotated[list[str] | None, typer.Option(help="Block to read, repeatable; default: all.")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
     levels: Annotated[int, typer.Option(min=3, help="How many levels, even in log σ, where no --sigma is given.")] = 16,
-    pooling: Annotated[list[str] | None, typer.Option(help="Side of the average grid a map is pooled to, repeatable; default: 1.")] = None,
+    pooling: Annotated[
+        list[str] | None, typer.Option(help="How a map is pooled: the side of an average grid, max or gem; repeatable; default: 1.")
+    ] = None,
     input_: Annotated[InputName, typer.Option("--input", help="What the network is shown at each level.")] = InputName.noisy,
     head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
@@ -82,6 +84,12 @@ def sweep(
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
     baseline_labels: Annotated[int | None, typer.Option(min=1, help="Probe the baselines at up to so many labels a class.")] = None,
+    label_noise: Annotated[
+        float, typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1.")
+    ] = 0.0,
+    imbalance: Annotated[
+        float, typer.Option(help="How many times as many labelled images the first class has as the last; 1 is even.")
+    ] = 1.0,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: StoreOption = None,
@@ -111,6 +119,8 @@ def sweep(
         n_test=n_test,
         baselines=baselines,
         baseline_labels=baseline_labels,
+        label_noise=label_noise,
+        imbalance=imbalance,
     )
     from .store import Store
     from .sweeping import sweep as run

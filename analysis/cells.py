@@ -20,7 +20,11 @@ def resampled(study: Study, labels: str) -> dynamics.Resamples:
     """The bootstrap that the study's own intervals came from."""
     result, receipt = study.result(labels), study.facts["receipt"]
     draw = np.arange(result["draws"])
-    return dynamics.resamples(np.zeros_like(draw) if labels == "all" else draw, draw % receipt["eps_draws"], receipt["n_test"])
+    return dynamics.resamples(
+        np.zeros_like(draw) if labels == "all" and not study.facts["request"].get("label_noise") else draw,
+        draw % receipt["eps_draws"],
+        receipt["n_test"],
+    )
 
 
 def of_block(study: Study, labels: str, series: str) -> dict[str, Any]:

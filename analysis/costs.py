@@ -13,7 +13,7 @@ import torch
 
 from . import gauge, registry
 from .encoders.base import Encoder
-from .features import load_x0, read_features
+from .features import load_x0, pooling_side, read_features
 from .heads.base import ProbeHead, Scaler
 from .noise import noise_like
 from .planning import CLEAN, Bench, scaling
@@ -93,7 +93,7 @@ def width(bench: Bench, source: str, tensor: str) -> int:
     if isinstance(bench.sources[source], Encoder):
         return bench.card.image_channels * bench.card.resolution**2
     known = bench.model.block(block)
-    side = min(int(pooling), bench.card.resolution // known.stride)
+    side = min(pooling_side(pooling), bench.card.resolution // known.stride)
     return int(known.channels * side**2)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .errors import InvalidRequest
-from .features import Taps, capture, pool, pooling_side
+from .features import Taps, capture, pooled
 from .intervals import wilson
 from .noise import add_noise, nearest, noise_like
 from .readout import Readout, of_study
@@ -133,11 +133,11 @@ class Watcher:
 
     def _batches(self, ids: range, start: Callable[[range], tuple[Tensor, float | None]]) -> Iterator[Trajectory]:
         """Batches from where `start` puts them, (x, σ) as `descend` takes them, to their end."""
-        sides = {one.readout.pooling: pooling_side(one.readout.pooling) for one in self.asked}
+        poolings = {one.readout.pooling for one in self.asked}
         blocks = list(dict.fromkeys(one.block for one in self.asked))
 
         def reduce(value: Tensor) -> dict[str, Tensor]:
-            return {pooling: pool(value, side) for pooling, side in sides.items()}
+            return {pooling: pooled(value, pooling) for pooling in poolings}
 
         with capture(self.backend, blocks, reduce, stop=False) as taps:
             for at in range(0, len(ids), self.batch):

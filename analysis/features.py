@@ -90,10 +90,24 @@ def pool(feature_map: Tensor, side: int) -> Tensor:
     return functional.adaptive_avg_pool2d(feature_map, side).flatten(1)
 
 
+def pooled(feature_map: Tensor, pooling: str) -> Tensor:
+    """(B, C, h, w) -> (B, D) by name: the side of an average grid, "max", or "gem".
+
+    GeM is the generalised mean with exponent 3 of what is positive (Radenović et al., arXiv 1711.02512). Raises InvalidRequest.
+    """
+    if pooling == "max":
+        return feature_map.amax((-2, -1))
+    if pooling == "gem":
+        return feature_map.clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)
+    return pool(feature_map, pooling_side(pooling))
+
+
 def pooling_side(pooling: str) -> int:
-    """The side of an average pooling, from its name. Raises InvalidRequest."""
+    """The side of a pooling's grid, from its name: 1 for max and gem. Raises InvalidRequest."""
+    if pooling in ("max", "gem"):
+        return 1
     if not pooling.isdecimal() or int(pooling) < 1:
-        raise InvalidRequest(f"pooling {pooling!r}; allowed: the side of an average grid, such as '1', '2' or '4'.")
+        raise InvalidRequest(f"pooling {pooling!r}; allowed: the side of an average grid, such as '1', '2' or '4', 'max' or 'gem'.")
     return int(pooling)
 
 
@@ -111,12 +125,14 @@ def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "no
     for name in names:
         block, _, pooling = name.rpartition("/")
         wanted.setdefault(block, []).append(pooling)
-    sides = {pooling: pooling_side(pooling) for pooling in {p for ps in wanted.values() for p in ps}}
+    every = {pooling for poolings in wanted.values() for pooling in poolings}
+    for pooling in every:
+        pooling_side(pooling)
 
     @contextmanager
     def reading() -> Iterator[Reader]:
         def reduce(value: Tensor) -> dict[str, Tensor]:
-            return {pooling: pool(value, side) for pooling, side in sides.items()}
+            return {pooling: pooled(value, pooling) for pooling in every}
 
         with capture(source, list(wanted), reduce) as taps:
 

@@ -22,6 +22,7 @@ class Gathered:
         self.per_class = per_class
         self.draws = bench.request.draws(per_class)  # type: ignore[arg-type]
         self.eps_draws = bench.request.eps_draws
+        self.mislabelled = bench.request.label_noise > 0
         self.n_train = len(bench.task(per_class, 0).train)
         options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         groups: dict[tuple[str, str], list[Series]] = {}
@@ -58,7 +59,7 @@ class Gathered:
 
     @cached_property
     def resamples(self) -> dynamics.Resamples:
-        """The bootstrap that all curves share; with all labels, every draw has the same labelled images."""
+        """The bootstrap that all curves share; with all labels, every draw has the same labelled images, unless other labels are wrong in each."""
         draw = np.arange(self.draws)
-        label_draw = np.zeros_like(draw) if self.per_class == "all" else draw
+        label_draw = np.zeros_like(draw) if self.per_class == "all" and not self.mislabelled else draw
         return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])

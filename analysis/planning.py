@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -165,8 +165,18 @@ class Bench:
         """What the probes of one label draw are fitted and scored on."""
         if (per_class, draw) not in self._tasks:
             chosen = probing.choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
-            self._tasks[per_class, draw] = Task(self.dataset, self.labels, chosen, self.validation, self.test)
+            self._tasks[per_class, draw] = self._regime(Task(self.dataset, self.labels, chosen, self.validation, self.test), draw)
         return self._tasks[per_class, draw]
+
+    def _regime(self, task: Task, draw: int) -> Task:
+        """The task with the imbalance and the wrong labels that were asked for; validation and test labels stay right."""
+        request, classes = self.request, len(self.labels.classes)
+        if request.imbalance > 1:
+            task = replace(task, train=task.train[probing.long_tailed(task.given, classes, request.imbalance)])
+        if request.label_noise:
+            rng = np.random.default_rng([request.seed, draw, 1])
+            task = replace(task, told=probing.mislabelled(task.given, classes, request.label_noise, rng))
+        return task
 
     def cells(self, sigma: float, eps_draw: int) -> Iterator[tuple[int | str, int, str, str, list[str]]]:
         """(labels per class, label draw, source, head, tensors) of everything probed at one σ with one ε draw."""

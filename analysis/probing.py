@@ -27,9 +27,15 @@ class Task:
     train: np.ndarray  # ids of the labelled images of one draw
     validation: np.ndarray
     test: np.ndarray
+    told: np.ndarray | None = None  # the labels that the labelled images are given, where these are not their own
 
     def values(self, ids: np.ndarray) -> np.ndarray:
         return self.labels.values[self.dataset.rows(ids)]
+
+    @property
+    def given(self) -> np.ndarray:
+        """Labels of the labelled images, as a probe is told them."""
+        return self.values(self.train) if self.told is None else self.told
 
     def identity(self, features: FeatureIdentity, head: str, scaling: Scaling, penalties: Sequence[float]) -> ProbeIdentity:
         """The key of this probe's results."""
@@ -38,7 +44,9 @@ class Task:
             features=features.key(),
             images=hashlib.sha256(b"/".join(images)).hexdigest()[:16],
             label_set=self.labels.name,
-            labels=hashlib.sha256(self.values(np.concatenate([self.train, self.validation, self.test])).tobytes()).hexdigest()[:16],
+            labels=hashlib.sha256(np.concatenate([self.given, self.values(self.validation), self.values(self.test)]).tobytes()).hexdigest()[
+                :16
+            ],
             head=head,
             settings={"scaling": scaling, "penalties": list(penalties)},
         )
@@ -71,6 +79,24 @@ def choose_labelled(
     order = rng.permutation(len(pool))
     chosen = [order[values[order] == k][:per_class] for k in range(len(labels.classes))]
     return np.sort(pool[np.concatenate(chosen)])
+
+
+def mislabelled(labels: np.ndarray, classes: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Labels (n,) of which exactly round(rate · n) are another class, any of the others as likely (symmetric noise)."""
+    found = labels.copy()
+    wrong = rng.permutation(len(labels))[: round(rate * len(labels))]
+    found[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return found
+
+
+def long_tailed(labels: np.ndarray, classes: int, ratio: float) -> np.ndarray:
+    """Places of those of (n,) that stay where the first class has `ratio` times as many as the last, falling evenly in between by the logarithm.
+
+    Cui et al., arXiv 1901.05555. The first class stays whole; each has one at least.
+    """
+    most = int(np.bincount(labels, minlength=classes).min())
+    kept = [max(1, round(most * ratio ** (-k / max(1, classes - 1)))) for k in range(classes)]
+    return np.sort(np.concatenate([np.flatnonzero(labels == k)[: kept[k]] for k in range(classes)]))
 
 
 def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarray) -> FittedHead:
@@ -120,7 +146,7 @@ def fill(
         return identity
     store.settings("probes", identity, {})
     ids = np.concatenate([task.train, task.validation, task.test])
-    y_train, y_validation = task.values(task.train), task.values(task.validation)
+    y_train, y_validation = task.given, task.values(task.validation)
     first, second = len(task.train), len(task.train) + len(task.validation)
     tensors: dict[str, np.ndarray] = {}
     chosen: dict[str, str] = {}

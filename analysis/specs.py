@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
 LAYOUT = 1  # what a stored layout is: epochs, spread, how maps are laid onto each other
+LATER = ("label_noise", "imbalance")  # fields of a request that came after the first studies
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
@@ -132,6 +133,15 @@ class SweepRequest(Frozen):
     n_test: int | None = Field(None, ge=1)
     baselines: bool = True  # noised pixels, clean pixels, the same network with random weights
     baseline_labels: int | None = Field(None, ge=1)  # baselines are probed at up to so many labels a class; None: at all numbers
+    label_noise: float = Field(0.0, ge=0, lt=1)  # share of the labelled images whose label is another class's
+    imbalance: float = Field(1.0, ge=1)  # how many times as many labelled images the first class has as the last
+
+    def canonical(self) -> str:
+        """As of any spec; a field that came later is left out where it says nothing, so that keys stay what they were."""
+        said = self.model_dump(
+            mode="json", exclude={name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        )
+        return json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @field_validator("labels_per_class")
     @classmethod

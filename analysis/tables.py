@@ -35,7 +35,7 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
         "pooling": pooling,
         "head": head,
         "labels_per_class": str(per_class),
-        "label_noise": 0.0,
+        "label_noise": request.label_noise,
         "n_train": n_train,
         "n_test": len(bench.test),
         "chance": 1 / len(bench.labels.classes),

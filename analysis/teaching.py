@@ -17,8 +17,8 @@ from sklearn.model_selection import LeaveOneOut, StratifiedKFold
 from . import dynamics
 from .backends.base import Backend
 from .features import capture
-from .heads.base import Scaler
-from .heads.logistic import Linear, Logistic
+from .heads.base import Linear, Scaler
+from .heads.logistic import Logistic
 from .intervals import wilson
 from .lesson import DRAWS, FEW, check, folds
 from .readout import Readout, fold

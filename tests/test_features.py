@@ -9,7 +9,7 @@ import torch
 from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset
 from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, UnknownName
-from analysis.features import capture, extract, load_x0, pool, read_features
+from analysis.features import capture, extract, load_x0, pool, pooled, read_features
 from analysis.noise import noise_like
 from analysis.specs import FeatureIdentity
 from analysis.store import Store
@@ -81,7 +81,7 @@ def test_average_pooling_by_hand() -> None:
     assert pool(maps, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
 
 
-@pytest.mark.parametrize("name", ["mid.res0/max", "mid.res0/0", "mid.res0/-1"])
+@pytest.mark.parametrize("name", ["mid.res0/median", "mid.res0/0", "mid.res0/-1"])
 def test_an_unknown_pooling_is_refused(tiny: Backend, digits: Dataset, name: str) -> None:
     with pytest.raises(InvalidRequest, match="pooling"):
         read_features(tiny, [name], *inputs(tiny, digits), 0.5, 8)
@@ -192,3 +192,13 @@ def test_no_room_for_one_image_is_a_sentence(tiny: Backend, digits: Dataset, sto
     Small(tiny, 0, monkeypatch)
     with pytest.raises(NoisescopeError, match="too little memory for one image"):
         fill(store, tiny, digits, ["mid.res0/1"], batch=2)
+
+
+def test_maps_are_pooled_by_name_to_numbers_by_hand() -> None:
+    maps = torch.tensor([[[[1.0, 2.0], [3.0, -6.0]]]])
+    assert pooled(maps, "1").tolist() == [[0.0]]
+    assert pooled(maps, "max").tolist() == [[3.0]]
+    assert pooled(maps, "gem").item() == pytest.approx((36 / 4) ** (1 / 3))  # 1 + 8 + 27, and what is negative is none
+    assert pooled(maps, "2").tolist() == [[1.0, 2.0, 3.0, -6.0]]
+    with pytest.raises(InvalidRequest, match="pooling 'median'; allowed"):
+        pooled(maps, "median")

@@ -58,7 +58,7 @@ def test_a_level_between_two_of_the_model_becomes_the_nearest(request_small: Swe
         ({"head": "nope"}, "Unknown head"),
         ({"label_set": "nope"}, "Unknown label set"),
         ({"condition": "class:1"}, "Unknown condition"),
-        ({"poolings": ("max",)}, "pooling 'max'"),
+        ({"poolings": ("median",)}, "pooling 'median'"),
         ({"sigmas": (0.5, 0.5001, 0.5002)}, "at least 3"),
         ({"labels_per_class": (500,)}, "labels per class is 500"),
         ({"n_test": 10**6}, "1000000 test images"),

@@ -38,6 +38,11 @@ class Scaler:
         return np.asarray((features - self.mean) / self.spread, dtype=np.float32)
 
 
+def unit(features: np.ndarray) -> np.ndarray:
+    """(n, D) -> (n, D) float32, of length one; what is 0 stays so."""
+    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+
+
 class FittedHead(ABC):
     """A fitted classifier of scaled features."""
 
@@ -50,6 +55,22 @@ class FittedHead(ABC):
     def tensors(self) -> Mapping[str, np.ndarray]:
         """What is kept of it in the store, by name; empty where the head is its training data."""
         return {}
+
+
+@dataclass(frozen=True)
+class Linear(FittedHead):
+    """logits = x Wᵀ + b; weight (K, D), bias (K,)."""
+
+    penalty: float
+    weight: np.ndarray
+    bias: np.ndarray
+    converged: bool = True
+
+    def predict_logits(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(features @ self.weight.T + self.bias, dtype=np.float32)
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        return {"weight": self.weight, "bias": self.bias}
 
 
 class ProbeHead(ABC):

@@ -1,62 +1,61 @@
-"""Multinomial logistic regression with an L2 penalty, by scikit-learn's L-BFGS: the field's linear probe."""
+"""Multinomial logistic regression with an L2 penalty, by L-BFGS: the field's linear probe."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from .base import FittedHead, ProbeHead
+from .. import solver
+from .base import FittedHead, Linear, ProbeHead
 
-
-@dataclass(frozen=True)
-class Linear(FittedHead):
-    """logits = x Wᵀ + b; weight (K, D), bias (K,)."""
-
-    penalty: float
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def predict_logits(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(features @ self.weight.T + self.bias, dtype=np.float32)
-
-    def tensors(self) -> Mapping[str, np.ndarray]:
-        return {"weight": self.weight, "bias": self.bias}
+FEW = 100_000  # numbers: with fewer scikit-learn is faster
 
 
 class Logistic(ProbeHead):
-    """Penalties are scikit-learn's C; each fit starts from the one before."""
+    """Penalties are scikit-learn's C; of many features all are solved together, else each fit starts from the one before."""
 
     name = "logistic"
     differentiable = True
     penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
+        if features.size < FEW:
+            return list(self._one_by_one(features, labels, classes))
+        found = solver.fit(torch.from_numpy(features)[None], torch.from_numpy(labels), classes, self.penalties)
+        return [
+            _linear(penalty, found.weight[0, place].numpy(), found.bias[0, place].numpy(), bool(found.converged[0, place]))
+            for place, penalty in enumerate(self.penalties)
+        ]
+
+    def _one_by_one(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
         model = LogisticRegression(warm_start=True, max_iter=2000)
         heads: list[FittedHead] = []
         for penalty in self.penalties:
-            _converge(model.set_params(C=penalty), features, labels)
-            weight, bias = model.coef_.astype(np.float32), model.intercept_.astype(np.float32)
-            if classes == 2:  # scikit-learn keeps the one row that tells the second class from the first
-                weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
-            heads.append(Linear(penalty, weight, bias))
+            converged = _converge(model.set_params(C=penalty), features, labels)
+            heads.append(_linear(penalty, model.coef_, model.intercept_, converged))
         return heads
 
 
-def _converge(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> None:
-    """Fit; where single precision is too coarse for the line search, once more in double."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            model.fit(features, labels)
-            return
-        except ConvergenceWarning:
-            pass
-    model.fit(features.astype(np.float64), labels)
+def _linear(penalty: float, weight: np.ndarray, bias: np.ndarray, converged: bool) -> Linear:
+    weight, bias = weight.astype(np.float32), bias.astype(np.float32)
+    if len(weight) == 1:  # two classes have one row, which tells the second from the first
+        weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
+    return Linear(penalty, weight, bias, converged)
+
+
+def _converge(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> bool:
+    """Fit; where single precision is too coarse for the line search, once more in double. Whether it converged."""
+    for given in (features, features.astype(np.float64)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model.fit(given, labels)
+        if not any(issubclass(one.category, ConvergenceWarning) for one in said):
+            return True
+    return False
 
 
 plugin = Logistic

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
+from analysis import registry
 from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.specs import SweepRequest
 from app.components import asking
@@ -16,7 +17,8 @@ from app.components.runs import submit, trying
 from app.components.words import duration, size
 
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
-POOLINGS = ["1", "2", "4"]
+POOLINGS = ["1", "2", "4", "max", "gem"]
+HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 POLL = 0.7  # seconds between two looks whether the cost is known
 
@@ -49,7 +51,9 @@ def _form(bench: Bench) -> SweepRequest | None:
     fields["blocks"] = tuple(chosen) or None
     with st.popover("More", icon=":material/tune:"):
         fields["poolings"] = tuple(
-            st.multiselect("Pooling: side of the average grid", POOLINGS, default=["1"], key="ask-poolings", accept_new_options=True)
+            st.multiselect(
+                "Pooling: side of the average grid, max or gem", POOLINGS, default=["1"], key="ask-poolings", accept_new_options=True
+            )
         )
         fields["label_set"] = st.text_input("Label set", "", key="ask-labelset", placeholder="the data's first") or None
         fields["eps_draws"] = st.number_input("Draws of the noise ε", 1, 50, 3, key="ask-eps")
@@ -58,6 +62,9 @@ def _form(bench: Bench) -> SweepRequest | None:
         )
         fields["n_train"] = st.number_input("Training images", 1, None, None, key="ask-train", placeholder="all")
         fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
+        fields["head"] = st.selectbox("Head", HEADS, key="ask-head")
+        fields["label_noise"] = st.number_input("Share of wrong labels", 0.0, 0.95, 0.0, 0.1, key="ask-noise")
+        fields["imbalance"] = st.number_input("Most over fewest labels a class", 1.0, 1000.0, 1.0, key="ask-imbalance")
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
     if not fields["poolings"]:

@@ -34,6 +34,9 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
+    for option, even in (("label_noise", 0), ("imbalance", 1)):
+        if request.get(option, even) != even:
+            words += [f"--{option.replace('_', '-')}", str(request[option])]
     if not request["baselines"]:
         words.append("--no-baselines")
     if axis != "timestep":
@@ -54,6 +57,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "images": f"{result['labelled_images']} labelled a draw, from {receipt['n_train_pool']}; {receipt['n_validation']} validation, "
         f"outside every draw, chose penalty, baseline and headline block; {receipt['n_test']} test",
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise ε, seed {receipt['seed']}",
+        **regime(study),
         "probe": f"{receipt['head']} regression on the map averaged to {', '.join(f'{p}×{p}' for p in receipt['poolings'])}"
         if receipt["head"] == "logistic"
         else receipt["head"],
@@ -62,6 +66,16 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
         "protocol": f"number {receipt['protocol']}; intervals are 95 %, by a bootstrap over test images, label draws and ε draws together",
     }
+
+
+def regime(study: Study) -> dict[str, str]:
+    """What was done to the labels, where anything was."""
+    request, found = study.facts["request"], []
+    if request.get("label_noise"):
+        found.append(f"{100 * request['label_noise']:g} % of the labelled images have another class's label")
+    if request.get("imbalance", 1) > 1:
+        found.append(f"the first class has {request['imbalance']:g} times as many labelled images as the last")
+    return {"labels": f"{'; '.join(found)}; validation and test labels are right and even"} if found else {}
 
 
 def left_out(receipt: Mapping[str, Any]) -> str:
@@ -77,12 +91,13 @@ def left_out(receipt: Mapping[str, Any]) -> str:
 def methods(study: Study, result: Mapping[str, Any]) -> str:
     """A paragraph for a paper, of the block that is shown."""
     receipt, verdict = study.facts["receipt"], result["verdict"]
+    regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
         f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), averaged over space and read by "
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; accuracy is on "
-        f"{receipt['n_test']} test images. The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
+        f"{receipt['n_test']} test images. {regime_of}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
         f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
         f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_holm']:.2g}. "

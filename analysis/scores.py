@@ -1,0 +1,51 @@
+"""What a classifier's logits say beside accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of n images and K classes; a class that no image has is nan in `per_class` and counts for nothing."""
+
+    accuracy: float
+    balanced_accuracy: float  # mean over classes
+    log_loss: float  # nats an image
+    calibration_error: float
+    per_class: np.ndarray  # (K,): share of each class's images that are right
+    confusion: np.ndarray  # (K, K) counts: rows are true classes
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores of logits (n, K), of softmax where probabilities are meant, against labels (n,) in 0…K-1."""
+    classes, values = logits.shape[1], logits.astype(np.float64)
+    values = values - values.max(1, keepdims=True)
+    logs = values - np.log(np.exp(values).sum(1, keepdims=True))
+    said = logits.argmax(1)
+    table = confusion_matrix(labels, said, labels=np.arange(classes))
+    counts = table.sum(1)
+    per_class = np.where(counts > 0, np.diag(table) / np.maximum(counts, 1), np.nan)
+    return Scores(
+        accuracy=float((said == labels).mean()),
+        balanced_accuracy=float(np.nanmean(per_class)),
+        log_loss=float(-logs[np.arange(len(labels)), labels].mean()),
+        calibration_error=calibration_error(np.exp(logs.max(1)), said == labels),
+        per_class=per_class,
+        confusion=table,
+    )
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error with 15 bins of equal width: Σ share of images · |accuracy - mean confidence|.
+
+    Guo et al., arXiv 1706.04599. Of confidence (n,) in [0, 1] and which images are right (n,).
+    """
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(place, right.astype(float) - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
