@@ -82,9 +82,7 @@ def make(
 
     Raises what the answers raise.
     """
-    with _asking(study, store, device, progress, settings) as ask:
-        told, shown = ask("shown")
-        block, level = _cell(study, told, block, sigma)
+    with _opened(study, store, device, progress, settings, block, sigma) as (ask, told, shown, (block, level)):
         cell = {"block": block, "level": level}
         said, found = ask("map", **cell)
         _, near = ask("near", rows=list(range(len(shown["ids"]))), **cell)
@@ -122,9 +120,7 @@ def numbers(
     if over not in ("blocks", "levels"):
         raise InvalidRequest(f"over is {over!r}; allowed: blocks and levels.")
     levels = study.facts["levels"]
-    with _asking(study, store, device, progress, settings) as ask:
-        told, shown = ask("shown")
-        block, level = _cell(study, told, block, sigma)
+    with _opened(study, store, device, progress, settings, block, sigma) as (ask, told, shown, (block, level)):
         across = {"blocks": [(name, level) for name in told["blocks"]], "levels": [(block, place) for place in range(len(levels))]}
         if show in across:
             _, found = ask("maps", dims=2, cells=across[show])
@@ -143,15 +139,23 @@ def numbers(
 
 
 @contextmanager
-def _asking(
-    study: Study, store: Store, device: str, progress: Callable[[int, int, str], None] | None, settings: Mapping[str, Any]
-) -> Iterator[Ask]:
-    """The worker's answers, in this process."""
+def _opened(
+    study: Study,
+    store: Store,
+    device: str,
+    progress: Callable[[int, int, str], None] | None,
+    settings: Mapping[str, Any],
+    block: str | None,
+    sigma: float | None,
+) -> Iterator[tuple[Ask, Mapping[str, Any], dict[str, np.ndarray], tuple[str, int]]]:
+    """The worker's answers, in this process; what it says of the images; and the cell that is asked for, or the headline's best."""
     from .crew import Crew
     from .mapped import Mapped
     from .own import Own
     from .steps import finish
 
+    if sigma is not None and sigma <= 0:
+        raise InvalidRequest(f"sigma is {sigma}; allowed: a noise level above 0.")
     with Crew(1) as crew:
         answers = Mapped(Own(store, device), crew).answers
 
@@ -161,14 +165,9 @@ def _asking(
                 found = finish(found, lambda step: progress(step[0]["done"], step[0]["of"], step[0]["doing"]) if progress else None)
             return found[0], load(found[1]) if found[1] else {}
 
-        yield ask
-
-
-def _cell(study: Study, told: Mapping[str, Any], block: str | None, sigma: float | None) -> tuple[str, int]:
-    """The cell that is asked for, or the headline's best."""
-    if sigma is not None and sigma <= 0:
-        raise InvalidRequest(f"sigma is {sigma}; allowed: a noise level above 0.")
-    return block or str(told["root"][0]), int(told["root"][1]) if sigma is None else map_numbers.nearest(study.facts["levels"], sigma)
+        told, shown = ask("shown")
+        level = int(told["root"][1]) if sigma is None else map_numbers.nearest(study.facts["levels"], sigma)
+        yield ask, told, shown, (block or str(told["root"][0]), level)
 
 
 def _own(study: Study, told: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from . import registry
 from .crew import Between, still_wanted
 from .datasets.base import Dataset, LabelSet
 from .errors import DamagedFile, InvalidData, InvalidRequest
-from .heads.base import FittedHead, ProbeHead, Scaler, Scaling
+from .heads.base import FittedHead, ProbeHead, Scaler, Scaling, Untold
 from .specs import FeatureIdentity, ProbeIdentity
 from .store import Store
 
@@ -100,9 +100,12 @@ def long_tailed(labels: np.ndarray, classes: int, ratio: float) -> np.ndarray:
 
 
 def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarray) -> FittedHead:
-    """The head with the best validation accuracy; the most penalised one of equals."""
-    accuracy = [float((head.predict_logits(features).argmax(1) == labels).mean()) for head in heads]
-    return heads[int(np.argmax(accuracy))]
+    """Of the heads that converged, the one with the best validation accuracy; the most penalised one of equals. Raises InvalidData."""
+    ended = [head for head in heads if head.converged]
+    if not ended:
+        raise InvalidData("No penalty's fit converged; leave the block out, or use fewer labels.")
+    accuracy = [float((head.predict_logits(features).argmax(1) == labels).mean()) for head in ended]
+    return ended[int(np.argmax(accuracy))]
 
 
 def probe(
@@ -112,15 +115,27 @@ def probe(
     validation: tuple[np.ndarray, np.ndarray],
     test: np.ndarray,
     classes: int,
+    side: int = 1,
 ) -> tuple[FittedHead, Scaler, np.ndarray]:
     """The head that validation chose, its scaler, and its logits (n_validation + n_test, K) float16.
 
-    Features are (n, D), labels (n,). Test images are only scored: nothing is chosen on them.
+    Features are (n, D), labels (n,). A head that needs maps is given (n, C, side, side). Test images are only scored: nothing is
+    chosen on them. Raises InvalidData where there is nothing to tell apart, or no fit converged.
     """
     scaler = Scaler.fit(train[0], scaling)
-    fitted = head.fit(scaler(train[0]), train[1], classes)
-    best = _select(fitted, scaler(validation[0]), validation[1])
-    logits = best.predict_logits(scaler(np.concatenate([validation[0], test])))
+
+    def scaled(features: np.ndarray) -> np.ndarray:
+        found = scaler(features)
+        return found.reshape(len(found), -1, side, side) if head.needs == "map" else found
+
+    told, given = np.unique(train[1], return_inverse=True)  # wrong labels may leave a class without an image
+    if len(told) < 2:
+        raise InvalidData("All labelled images are of one class; a probe needs at least two.")
+    fitted = head.fit(scaled(train[0]), given, len(told))
+    if len(told) < classes:
+        fitted = [Untold(one, told, classes) for one in fitted]
+    best = _select(fitted, scaled(validation[0]), validation[1])
+    logits = best.predict_logits(scaled(np.concatenate([validation[0], test])))
     return best, scaler, np.clip(logits, -60000, 60000).astype(np.float16)
 
 
@@ -155,12 +170,20 @@ def fill(
         block, _, pooling = name.rpartition("/")
         values = store.cell(features, sigma, block, pooling, ids)
         train, validation = (values[:first], y_train), (values[first:second], y_validation)
-        best, scaler, logits = probe(head, scaling, train, validation, values[second:], len(task.labels.classes))
+        try:
+            best, scaler, logits = probe(head, scaling, train, validation, values[second:], len(task.labels.classes), _side(pooling))
+        except InvalidData as error:
+            raise InvalidData(f"{name} at σ = {sigma:.4g}: {error}") from error
         kept = {"logits": logits, "mean": scaler.mean, "spread": scaler.spread, **best.tensors()}
         tensors |= {f"{name}/{key}": value for key, value in kept.items()}
         chosen[f"{name}/penalty"] = str(best.penalty)
     store.put("probes", identity, sigma, ids[first:], tensors, chosen)
     return identity
+
+
+def _side(pooling: str) -> int:
+    """The side of the grid that a pooling leaves: 1 where it leaves a vector."""
+    return int(pooling) if pooling.isdecimal() else 1
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
 LAYOUT = 1  # what a stored layout is: epochs, spread, how maps are laid onto each other
-LATER = ("label_noise", "imbalance")  # fields of a request that came after the first studies
+LATER = (
+    "label_noise",
+    "imbalance",
+    "pca",
+    "average_draws",
+    "ensemble",
+    "encoders",
+)  # fields of a request that came after the first studies
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
@@ -135,6 +142,10 @@ class SweepRequest(Frozen):
     baseline_labels: int | None = Field(None, ge=1)  # baselines are probed at up to so many labels a class; None: at all numbers
     label_noise: float = Field(0.0, ge=0, lt=1)  # share of the labelled images whose label is another class's
     imbalance: float = Field(1.0, ge=1)  # how many times as many labelled images the first class has as the last
+    pca: int | None = Field(None, ge=1)  # features are projected on so many principal components of the labelled images
+    average_draws: int = Field(1, ge=1)  # features are the mean over so many draws of ε
+    ensemble: int = Field(0, ge=0)  # neighbouring levels whose probes' logits are averaged, each with its own ε; 0: none
+    encoders: tuple[str, ...] = ()  # baseline encoders, as `transformers:PLACE`: a line on clean images, a curve on noised ones
 
     def canonical(self) -> str:
         """As of any spec; a field that came later is left out where it says nothing, so that keys stay what they were."""

@@ -11,6 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as TheirRidge
 from sklearn.neighbors import NearestCentroid
 
+from analysis import probing, registry
+from analysis.errors import InvalidData
 from analysis.heads import logistic
 from analysis.heads.base import Linear
 from analysis.heads.centroid import Centroid
@@ -96,3 +98,35 @@ def test_a_fit_that_does_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(LogisticRegression, "fit", stuck)
     heads = [head for head in Logistic().fit(x, y, 3) if isinstance(head, Linear)]
     assert [head.converged for head in heads] == [head.penalty != 1.0 for head in heads]
+    best, _, _ = probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
+    assert best.penalty != 1.0
+
+
+def test_where_no_fit_converged_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(60, 5, 3)
+    monkeypatch.setattr(logistic, "_converge", lambda model, features, labels: model.fit(features, labels) is None)
+    with pytest.raises(InvalidData, match="No penalty's fit converged"):
+        probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
+
+
+def test_only_log_odds_are_kept_to_read_images_with() -> None:
+    x, y = blobs(60, 5, 3)
+    assert {name for name in registry.names("heads") if registry.get("heads", name)().fit(x, y, 3)[0].tensors()} == {"logistic"}
+
+
+@pytest.mark.parametrize("name", registry.names("heads"))
+def test_a_class_that_no_image_was_said_to_be_of_is_never_said(name: str) -> None:
+    x, y = blobs(80, 5, 4)
+    y = np.where(y == 1, 2, y)
+    best, _, logits = probing.probe(registry.get("heads", name)(), "feature", (x, y), (x, y), x, 4)
+    assert 1 not in logits.argmax(1)
+    kept = best.tensors()
+    assert all(len(rows) == 4 for rows in kept.values())
+    if kept:
+        np.testing.assert_allclose(x @ kept["weight"].T + kept["bias"], best.predict_logits(x), rtol=1e-5)
+
+
+def test_one_class_alone_is_refused() -> None:
+    x, _ = blobs(20, 5, 2)
+    with pytest.raises(InvalidData, match="All labelled images are of one class"):
+        probing.probe(Logistic(), "feature", (x, np.zeros(20, int)), (x, np.zeros(20, int)), x, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -259,8 +258,7 @@ def test_features_are_read_where_they_are_compared_a_slab_at_a_time(answers: Ans
     ask(answers, "map", method="pca", block=BLOCK, level=5)
     atlas = atlas_of(answers)
     whole, read = atlas.features(Cell(BLOCK, 5)), []
-    source = pickle.loads(pickle.dumps(atlas.source(Cell(BLOCK, 5))))
-    cell = Store.cell
+    source, cell = atlas.source(Cell(BLOCK, 5)), Store.cell
     monkeypatch.setattr("analysis.atlas.SLAB", 16)
     monkeypatch.setattr(Store, "cell", lambda *args: (read.append(len(args[-1])), cell(*args))[1])
     assert len(source) == len(whole) == COUNT
@@ -268,6 +266,8 @@ def test_features_are_read_where_they_are_compared_a_slab_at_a_time(answers: Ans
         np.testing.assert_array_equal(source[rows], whole[rows])
     assert read[:2] == [16, 16]
     assert len(read) == 3
+    with Crew(1) as crew:  # in another process too
+        np.testing.assert_array_equal(crew.start(atlas.source(Cell(BLOCK, 5)).__getitem__, slice(8, 16)).result(), whole[8:16])
 
 
 @pytest.mark.parametrize(

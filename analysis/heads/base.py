@@ -47,13 +47,14 @@ class FittedHead(ABC):
     """A fitted classifier of scaled features."""
 
     penalty: float  # the setting that validation chose
+    converged: bool = True  # else it is not chosen
 
     @abstractmethod
     def predict_logits(self, features: np.ndarray) -> np.ndarray:
-        """(n, D) scaled -> (n, K): the larger, the likelier."""
+        """(n, D) scaled, or (n, C, p, p) -> (n, K): the larger, the likelier."""
 
     def tensors(self) -> Mapping[str, np.ndarray]:
-        """What is kept of it in the store, by name; empty where the head is its training data."""
+        """What is kept of it in the store, by name, to read images with: nothing where logits are no log-odds."""
         return {}
 
 
@@ -69,8 +70,38 @@ class Linear(FittedHead):
     def predict_logits(self, features: np.ndarray) -> np.ndarray:
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float32)
 
+
+NEVER = -60000.0  # the logit of a class that no image was said to be of
+
+
+@dataclass(frozen=True)
+class Untold(FittedHead):
+    """A head fitted to some of the classes, `told` (k,), as one of all `classes`: the others are never said."""
+
+    head: FittedHead
+    told: np.ndarray
+    classes: int
+
+    @property
+    def penalty(self) -> float:  # type: ignore[override]
+        return self.head.penalty
+
+    @property
+    def converged(self) -> bool:  # type: ignore[override]
+        return self.head.converged
+
+    def predict_logits(self, features: np.ndarray) -> np.ndarray:
+        logits = np.full((len(features), self.classes), NEVER, np.float32)
+        logits[:, self.told] = self.head.predict_logits(features)
+        return logits
+
     def tensors(self) -> Mapping[str, np.ndarray]:
-        return {"weight": self.weight, "bias": self.bias}
+        found = {}
+        for name, rows in self.head.tensors().items():
+            every = np.full((self.classes, *rows.shape[1:]), NEVER if rows.ndim == 1 else 0, np.float32)
+            every[self.told] = rows
+            found[name] = every
+        return found
 
 
 class ProbeHead(ABC):
@@ -83,4 +114,7 @@ class ProbeHead(ABC):
 
     @abstractmethod
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
-        """One fitted head a penalty; features (n, D) scaled, labels (n,) in 0…classes-1, each class there."""
+        """One fitted head a penalty; labels (n,) in 0…classes-1, each class there.
+
+        Features are scaled: (n, D), or for a head that needs maps (n, C, p, p), where p is the side of the pooling's grid.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,6 +14,13 @@ from .. import solver
 from .base import FittedHead, Linear, ProbeHead
 
 FEW = 100_000  # numbers: with fewer scikit-learn is faster
+
+
+class LogOdds(Linear):
+    """Linear scores whose softmax are probabilities: kept, so that images can be read with them."""
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        return {"weight": self.weight, "bias": self.bias}
 
 
 class Logistic(ProbeHead):
@@ -40,11 +48,11 @@ class Logistic(ProbeHead):
         return heads
 
 
-def _linear(penalty: float, weight: np.ndarray, bias: np.ndarray, converged: bool) -> Linear:
+def _linear(penalty: float, weight: np.ndarray, bias: np.ndarray, converged: bool) -> LogOdds:
     weight, bias = weight.astype(np.float32), bias.astype(np.float32)
     if len(weight) == 1:  # two classes have one row, which tells the second from the first
         weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
-    return Linear(penalty, weight, bias, converged)
+    return LogOdds(penalty, weight, bias, converged)
 
 
 def _converge(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> bool:

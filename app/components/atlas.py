@@ -16,7 +16,7 @@ from analysis.lane import Answer
 from analysis.map_words import METHODS
 from analysis.studies import Study
 from app.components import asking, link, opening
-from app.components.looked import following, waiting
+from app.components.looked import AtLevel, following, waiting
 from app.components.words import duration
 
 MOMENT = 10.0  # seconds that something may take without being asked for
@@ -33,7 +33,7 @@ ALL = 1_000_000
 
 
 @dataclass(frozen=True)
-class View:
+class View(AtLevel):
     """What is on screen: n images in one cell of a study."""
 
     study: Study
@@ -50,14 +50,6 @@ class View:
     ids: np.ndarray  # (n,) uint64
     images: np.ndarray  # (n, h, w, 3) uint8
     labels: Mapping[str, tuple[Sequence[str], np.ndarray]]
-
-    @property
-    def levels(self) -> list[dict[str, float]]:
-        return list(self.study.facts["levels"])
-
-    @property
-    def sigma(self) -> float:
-        return self.levels[self.level]["sigma"]
 
     @property
     def label_set(self) -> str | None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components import curve
 from app.components.bench import AXES, axis_switch
+from app.components.words import pooling
 
 TOGETHER = "questions"
 VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input"}
@@ -16,7 +17,7 @@ BESIDE = {"ours": "Ours", "published": "Ours and published"}
 
 
 def _pooling(name: str) -> str:
-    return "Best on validation" if name == CHOSEN else f"{name}×{name}"
+    return "Best on validation" if name == CHOSEN else pooling(name)
 
 
 def draw(allowed: Mapping[str, list[str]]) -> None:
@@ -31,7 +32,7 @@ def draw(allowed: Mapping[str, list[str]]) -> None:
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
         if len(allowed.get("pooling", [])) > 2:
-            help_ = "The side of the grid that a block's map is averaged to before the probe reads it."
+            help_ = "What a block's map is pooled to before the probe reads it: averages on a grid of this side, the maximum, or the generalised mean."
             st.segmented_control("Pooling", allowed["pooling"], required=True, format_func=_pooling, key="pooling", help=help_)
         if "beside" in allowed and view == "curve":
             st.segmented_control("Curves", allowed["beside"], required=True, format_func=BESIDE.__getitem__, key="beside")

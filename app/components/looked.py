@@ -37,8 +37,23 @@ class Probes:
         return save({"image": image, **self.arrays})
 
 
+class AtLevel:
+    """What is seen under a study's model at one of its levels."""
+
+    study: Study
+    level: int
+
+    @property
+    def levels(self) -> list[dict[str, float]]:
+        return list(self.study.facts["levels"])
+
+    @property
+    def sigma(self) -> float:
+        return self.levels[self.level]["sigma"]
+
+
 @dataclass(frozen=True)
-class Looked:
+class Looked(AtLevel):
     """An image under a study's model, at one block and level."""
 
     study: Study
@@ -57,14 +72,6 @@ class Looked:
     @property
     def classes(self) -> list[str]:
         return list(self.probes.classes)
-
-    @property
-    def levels(self) -> list[dict[str, float]]:
-        return list(self.study.facts["levels"])
-
-    @property
-    def sigma(self) -> float:
-        return self.levels[self.level]["sigma"]
 
     @property
     def blocks(self) -> list[str]:

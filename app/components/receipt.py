@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.studies import Study
+from app.components.words import pooling
 
 OPTIONAL = ("n_train", "n_validation", "n_test", "baseline_labels")
 
@@ -26,8 +27,8 @@ def command(study: Study, axis: str = "timestep") -> str:
     if len(request["blocks"]) < len(study.card.blocks):
         for block in request["blocks"]:
             words += ["--block", block]
-    for pooling in request["poolings"]:
-        words += ["--pooling", pooling]
+    for name in request["poolings"]:
+        words += ["--pooling", name]
     words += ["--head", request["head"], "--eps-draws", str(request["eps_draws"]), "--seed", str(request["seed"])]
     if request["input"] != "noisy":
         words += ["--input", request["input"]]
@@ -58,9 +59,8 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         f"outside every draw, chose penalty, baseline and headline block; {receipt['n_test']} test",
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise ε, seed {receipt['seed']}",
         **regime(study),
-        "probe": f"{receipt['head']} regression on the map averaged to {', '.join(f'{p}×{p}' for p in receipt['poolings'])}"
-        if receipt["head"] == "logistic"
-        else receipt["head"],
+        "probe": f"{receipt['head']}{' regression' if receipt['head'] in ('logistic', 'ridge') else ''} on the map pooled to "
+        + ", ".join(pooling(name) for name in receipt["poolings"]),
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
@@ -75,7 +75,7 @@ def regime(study: Study) -> dict[str, str]:
         found.append(f"{100 * request['label_noise']:g} % of the labelled images have another class's label")
     if request.get("imbalance", 1) > 1:
         found.append(f"the first class has {request['imbalance']:g} times as many labelled images as the last")
-    return {"labels": f"{'; '.join(found)}; validation and test labels are right and even"} if found else {}
+    return {"labels": f"{'; '.join(found)}; validation and test images are as they are"} if found else {}
 
 
 def left_out(receipt: Mapping[str, Any]) -> str:
@@ -94,7 +94,7 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
     regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
-        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), averaged over space and read by "
+        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}) and read by "
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; accuracy is on "
         f"{receipt['n_test']} test images. {regime_of}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "

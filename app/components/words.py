@@ -31,6 +31,11 @@ def size(count: float | None) -> str:
     return f"{count:.1f} TB"
 
 
+def pooling(name: str) -> str:
+    """How a block's map is pooled, by its name in a request."""
+    return {"max": "maximum", "gem": "generalised mean"}.get(name, f"{name}×{name}")
+
+
 def level(sigma: float) -> str:
     """A noise level σ, short."""
     return f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.2g}"

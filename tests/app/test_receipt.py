@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study, find_study, open_study
 from analysis.sweeping import sweep
-from app.components.receipt import bibtex, command
+from app.components.receipt import bibtex, command, methods, rows
 
 
 def run_again(study: Study, folder: Path) -> Study:
@@ -41,7 +42,9 @@ def test_the_command_line_makes_the_same_numbers(small_study: Study, tmp_path: P
 def test_so_it_does_where_every_setting_is_another_one(request_small: SweepRequest, store: Store, tmp_path: Path) -> None:
     changes = {
         "input": "clean",
-        "poolings": ("1", "2"),
+        "poolings": ("1", "2", "max", "gem"),
+        "label_noise": 0.2,
+        "imbalance": 2.0,
         "labels_per_class": (3, 5),
         "label_draws": 2,
         "eps_draws": 2,
@@ -51,6 +54,16 @@ def test_so_it_does_where_every_setting_is_another_one(request_small: SweepReque
     }
     study = sweep(request_small.model_copy(update=changes), store)
     assert run_again(study, tmp_path / "again").facts["results"] == study.facts["results"]
+
+
+def test_wrong_labels_and_uneven_classes_are_said(small_study: Study) -> None:
+    assert "labels" not in rows(small_study, next(iter(small_study.facts["results"])))
+    facts = {**small_study.facts, "request": {**small_study.facts["request"], "label_noise": 0.4, "imbalance": 10.0}}
+    study = replace(small_study, facts=facts)
+    labels = next(iter(facts["results"]))
+    assert rows(study, labels)["labels"].startswith("40 % of the labelled images have another class's label; the first class has 10 times")
+    assert "40 % of the labelled images have another class's label" in methods(study, study.result(labels))
+    assert "--label-noise 0.4 --imbalance 10.0" in command(study)
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes-hue"])
