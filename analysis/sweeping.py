@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,27 @@ def sweep(
     """
     with Crew(processes) as crew:
         return carry_out(Bench(request, store or Store(), device, batch_size), crew, progress=progress)
+
+
+def sweep_all(
+    requests: Sequence[SweepRequest],
+    store: Store | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[Study]:
+    """A study of each request, in their order; all are looked through before the first is carried out.
+
+    What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
+    """
+    store = store or Store()
+    benches: list[Bench] = []
+    for request in requests:
+        benches.append(Bench(request, store, device, batch_size, benches[-1] if benches else None))
+    with Crew(processes) as crew:
+        return [carry_out(bench, crew, progress=progress) for bench in benches]
 
 
 def carry_out(
