@@ -22,6 +22,7 @@ HISTORY = 10  # steps, with their changes of the gradient, that are kept
 TRIES = 30  # lengths of a step
 DROP, BEND = 1e-4, 0.9  # a step is long enough where it takes a share of what the slope promises, and leaves a share of the slope
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative error of an objective: below it, slopes alone decide
+GAP = 1e-6  # of the objective: what may be left to gain in the weights, whose curvature is λ at least
 ROWS = 4096  # images that are centred at a time
 CHUNK = 1 << 21  # logits that are turned into probabilities at a time
 
@@ -38,10 +39,11 @@ class Solution:
     steps: int
 
 
-def fit(features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float], tolerance: float = 1e-8, most: int = 1000) -> Solution:
+def fit(features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float], tolerance: float = 1e-7, most: int = 3000) -> Solution:
     """Fit finite features (M, n, D), float32 or float64 on any device, to labels (n,) int64 in 0…classes-1, for penalties C > 0.
 
-    It ends where what is left to gain, by L-BFGS's own model, is below `tolerance` of the objective, or after `most` steps: then
+    It ends where what is left to gain, by L-BFGS's own model, is below `tolerance` of the objective and all
+    that could be left in the weights below GAP of it, or after `most` steps: then
     `converged` says so.
     """
     points, basis, spread, mean = _rotated(features)
@@ -65,7 +67,7 @@ def _rotated(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rank, mean = min(count, size), features.mean(1)
     points, spread = features.new_ones(cells, count, rank + 1), features.new_ones(cells, rank + 1)
     basis = features.new_empty(cells, size, rank)
-    parts = torch.arange(count).split(ROWS)
+    parts = [slice(start, start + ROWS) for start in range(0, count, ROWS)]
     for cell in range(cells):
         if count < size:
             centred = features[cell] - mean[cell]
@@ -111,7 +113,8 @@ class _Descent:
         for step in range(most + 1):
             direction = -_newton(history, gradients * scale)
             slope = (direction * gradients * scale).sum((2, 3)).double()
-            near = -slope / 2 <= tolerance * values
+            most_left = (gradients[..., :-1] ** 2 / ridge[..., :-1]).sum((2, 3), dtype=torch.float64) / 2
+            near = (-slope / 2 <= tolerance * values) & (most_left <= GAP * values)
             done = done | near
             at = (cells[:, None], penalties)
             self.weights[at], self.gradients[at], self.objectives[at] = weights, gradients, values
@@ -127,7 +130,8 @@ class _Descent:
                 cells, penalties = cells[rows], penalties[columns]
                 points = points if rows.all() else points[rows]
                 ridge, scale = ridge[:, columns], pick(scale)
-                weights, gradients, values, direction, slope, done = map(pick, (weights, gradients, values, direction, slope, done))
+                weights, gradients, values, direction = map(pick, (weights, gradients, values, direction))
+                slope, done = pick(slope), pick(done)
                 logits = logits[rows][:, :, columns]
                 history = [(pick(s), pick(y), pick(r)) for s, y, r in history]
             way = direction * scale * ~done[..., None, None]
@@ -137,8 +141,8 @@ class _Descent:
             moved = length[..., None, None].to(weights)
             weights = weights + moved * way
             logits += moved.permute(0, 2, 1, 3) * along
-            before, gradients = gradients, self._gradients(points, pulls) + ridge * weights
-            s, y = moved * way / scale, (gradients - before) * scale
+            last, gradients = gradients, self._gradients(points, pulls) + ridge * weights
+            s, y = moved * way / scale, (gradients - last) * scale
             product = (s * y).sum((2, 3))
             history = [*history[-HISTORY + 1 :], (s, y, torch.where(product > 0, 1 / product, 0))]
         return step
