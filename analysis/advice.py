@@ -179,28 +179,29 @@ def how(study: Study, found: Recipe) -> str:
     read = mean if receipt["input"] == "noisy" else "clean images, scaled as at σ"
     return (
         f"Features are of {read}; the probe is {found.head}, its setting chosen on {receipt['n_validation']} validation images. "
-        f"Cheap is ordered by {found.order}."
+        f"Cheap is ordered by {found.order}. Careful: the cheapest that is not worse by its own interval either, without correction for the number of cells."
     )
 
 
 def rows(found: Recipe) -> list[dict[str, Any]]:
-    """The best cell, the cheapest and the careful choice, then the rest near them, in words, a row each."""
-    names = {found.best: "best on validation images"}
-    names.setdefault(found.cheapest, "cheapest not shown to be worse")
-    names.setdefault(found.careful, "cheapest not worse when tested alone")
+    """The best cell, the cheapest and the careful choice, then the rest of those near it, in words, a row each."""
+    names = {found.best: "best"}
+    names.setdefault(found.cheapest, "cheapest")
+    names.setdefault(found.careful, "careful")
     told = []
     for one in [*names, *(one for one in found.near if one not in names)]:
         gap, low, high = (100 * value for value in one.below)
         told.append(
             {
-                "": names.get(one, "not shown to be worse"),
+                "": names.get(one, ""),
                 "block": one.block,
                 "σ": f"{one.sigma:.3g}",
                 "t": f"{one.timestep:.0f}",
                 "pooling": one.pooling,
                 "accuracy": reads(one),
                 "below the best, points": "" if one == found.best else f"{gap:.1f} ({low:.1f} to {high:.1f})",
-                "pass ends": spends(one, found.blocks),
+                "ends with block": f"{one.depth + 1} of {found.blocks}",
+                **({} if one.gflop is None else {"GFLOP an image": f"{one.gflop:.3g}"}),
                 "features": one.dimension,
             }
         )

@@ -124,6 +124,7 @@ def measuring(bench: Bench, count: int = COUNT) -> Generator[Step, None, pd.Data
             scores, clusters[level][name] = _score(features)
             rows.append(_row(bench, block, pooling, level) | {"dimension": features[0].shape[1], "n_images": len(ids)} | scores)
             done += 1
+    yield done, of, "Comparing the clusters"
     for row in rows:
         row["agreement"] = _agreement(clusters, row.pop("level"), f"{row['block']}/{row['pooling']}")
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ from .figures import TITLES, Levels, label
 from .regret import Score
 from .specs import Axis
 
-CHOSEN, BEST = "#D55E00", "#FFFFFF"
+RING = "#D55E00"
 
 
 def beside(
@@ -31,8 +31,8 @@ def beside(
     """
     figure = make_subplots(cols=2, shared_yaxes=True, subplot_titles=[score.title, "Probe"], horizontal_spacing=0.14)
     for column, (table, value) in enumerate(((scores, name), (accuracy, "accuracy")), start=1):
-        grid = table.pivot_table(index=["depth", "block"], columns="sigma", values=value, dropna=False).sort_index()
-        blocks = list(grid.index.get_level_values("block"))
+        blocks = list(table.sort_values("depth").block.unique())
+        grid = table.pivot(index="block", columns="sigma", values=value).loc[blocks]
         share = value == "accuracy"
         figure.add_trace(
             go.Heatmap(
@@ -60,10 +60,10 @@ def beside(
 
 
 def _rings(figure: go.Figure, rings: Mapping[str, tuple[str, int]], column: int) -> None:
-    looks = {"score": ("the score's choice", "square-open", CHOSEN), "probe": ("the probe's choice", "circle-open", BEST)}
+    looks = {"score": ("the score's choice", "square-open", 15), "probe": ("the probe's choice", "circle-open", 12)}
     for who, (block, level) in rings.items():
-        title, symbol, colour = looks[who]
-        marker = {"symbol": symbol, "size": 15 if who == "score" else 11, "color": colour, "line": {"width": 3}}
+        title, symbol, size = looks[who]
+        marker = {"symbol": symbol, "size": size, "color": RING, "line": {"width": 3}}
         ring = go.Scatter(
             x=[level], y=[block], mode="markers", marker=marker, name=title, legendgroup=who, showlegend=column == 1, hoverinfo="skip"
         )

@@ -57,7 +57,8 @@ def test_gflop_come_before_the_number_of_features() -> None:
     gflop["mid.res1"] = 0.5
     found = advice.recipe(told(DIGITS, gflop=gflop))
     assert found.cheapest.block == "mid.res1"
-    assert "0.5 GFLOP an image" in advice.rows(found)[1]["pass ends"]
+    assert advice.rows(found)[1]["GFLOP an image"] == "0.5"
+    assert "0.5 GFLOP an image" in advice.sentence(found)
     assert "no GFLOP" not in advice.how(DIGITS, found)
 
 

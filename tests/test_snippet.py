@@ -89,7 +89,8 @@ def test_it_is_about_twelve_lines_without_ours() -> None:
     text = DIGITS.snippet(excerpt("mid.res1"))
     assert text is not None
     lines = [line for line in text.splitlines() if line]
-    assert 10 <= len(lines) <= 13
+    assert 10 <= len(lines) <= 14
+    assert max(map(len, lines)) < 120
     assert "analysis" not in text
 
 

@@ -112,9 +112,9 @@ def test_what_is_stored_is_not_extracted_again(table: pd.DataFrame, bench: Bench
 def test_it_says_how_far_it_is(bench: Bench) -> None:
     told: list[unlabelled.Step] = []
     finish(unlabelled.measuring(bench, COUNT), told.append)
-    assert [done for done, _, _ in told] == list(range(3 * (2 * 1 + 2)))
+    assert [done for done, _, _ in told] == list(range(3 * (2 * 1 + 2) + 1))
     assert {of for _, of, _ in told} == {12}
-    assert {words.split(" at ")[0] for _, _, words in told} == {"Reading 90 images", "Scoring the blocks"}
+    assert {words.split(" at ")[0] for _, _, words in told} == {"Reading 90 images", "Scoring the blocks", "Comparing the clusters"}
 
 
 def test_clean_input_has_no_second_draw(tiny_folder: Path, small_study: Study, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_the_worker_answers_in_steps_and_keeps_it_with_a_study_of_the_store(
     monkeypatch.setattr("analysis.advising.LOOK", 0.0)
     answers = Answers(Store(tmp_path / "store"), "cpu", 0, AtOnce())
     (said, data), steps = ask(answers, ask="unlabelled", study=copied.key, count=COUNT)
-    assert steps == 12
+    assert steps == 13
     pd.testing.assert_frame_equal(regret.read(data), table)
     assert said["clusters"] == 10
     kept = find_study(copied.key, tmp_path / "store")
@@ -195,6 +195,12 @@ def test_the_worker_says_what_it_costs_first(copied: Study, tmp_path: Path) -> N
     (said, data), steps = ask(answers, ask="unlabelled", study=copied.key, count=COUNT, most=0.0)
     assert (steps, data, said["passes"], said["cells"]) == (0, b"", COUNT * 6, 6)
     assert UNLABELLED not in find_study(copied.key, tmp_path / "store").facts["files"]
+
+
+def test_what_ships_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlabelled, "keep", None)  # would fail if it were called
+    (_, data), _ = ask(Answers(Store(tmp_path), "cpu", 0, AtOnce()), ask="unlabelled", study="digits", count=20)
+    assert len(regret.read(data)) == 240
 
 
 def test_the_worker_says_where_the_data_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

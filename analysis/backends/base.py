@@ -28,7 +28,6 @@ class Excerpt:
     pooling: str
     draws: int = 1
     clean: bool = False  # the network is shown x_0, scaled as at σ
-    condition: str = "none"
 
     def pooled(self, map_: str) -> str:
         """Code that pools the map (B, C, h, w) which the code `map_` gives, as `features.pooled` does."""

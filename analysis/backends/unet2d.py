@@ -155,9 +155,9 @@ class UNet2D(Backend):
         card, side = excerpt.card, excerpt.card.resolution
         revision = f", revision={json.dumps(card.revision)}" if card.repo_id == excerpt.place and card.revision else ""
         shape = f"(B, {card.image_channels}, {side}, {side})"
-        grey = ", the mean of red, green and blue" if card.image_channels == 1 else ""
+        grey = ", grey" if card.image_channels == 1 else ""
         eps, noise = ("", "torch.zeros_like(x0)") if excerpt.clean else (", eps", "eps")
-        also = "" if excerpt.clean else ", eps ~ N(0, 1) of the same shape"
+        also = "" if excerpt.clean else ", eps ~ N(0, 1)"
         lines = [
             "import torch",
             "from diffusers import DDPMScheduler, UNet2DModel",
@@ -166,17 +166,19 @@ class UNet2D(Backend):
             f"net = UNet2DModel.from_pretrained(place{revision}).float()",
             f"scheduler = DDPMScheduler.from_pretrained(place{revision})",
             "taken = []",
-            f"net.get_submodule({json.dumps(excerpt.block.module)}).register_forward_hook(lambda module, inputs, output: taken.append(output))",
+            f"block = net.get_submodule({json.dumps(excerpt.block.module)})",
+            "block.register_forward_hook(lambda module, inputs, output: taken.append(output))",
             "",
             "",
+            f"# x0 {shape} in [-1, 1]{grey}{also} -> (B, {excerpt.block.width(excerpt.pooling)})",
             "@torch.no_grad()",
-            f"def feature(x0{eps}):  # x0 {shape} in [-1, 1]{grey}{also} -> (B, {excerpt.block.width(excerpt.pooling)})",
+            f"def feature(x0{eps}):",
             f"    net(scheduler.add_noise(x0, {noise}, torch.tensor([t])), t)",
             f"    return {excerpt.pooled('taken.pop()')}",
         ]
         if excerpt.draws > 1 and not excerpt.clean:
             mean = f"sum(feature(x0, torch.randn_like(x0)) for _ in range({excerpt.draws})) / {excerpt.draws}"
-            lines += ["", "", f"def averaged(x0):  # over {excerpt.draws} draws of the noise", f"    return {mean}"]
+            lines += ["", "", "def averaged(x0):", f"    return {mean}"]
         return "\n".join(lines) + "\n"
 
 

@@ -40,10 +40,10 @@ def _draw(study: Study, labels: str, device: str, axis: str) -> None:
         st.warning(said, icon=":material/straighten:")
     st.dataframe(advice.rows(found), hide_index=True, width="stretch", height=min(320, 38 + 35 * len(found.near)))
     st.caption(
-        f"{advice.how(study, found)} Not shown to be worse: one-sided paired tests against the best on test images, corrected over all "
-        f"{len(found.every)} cells (Holm), so far fewer are shown to be worse than with one test; points below the best are with each cell's own 95 % interval."
+        "All cells that are not shown to be worse than the best, cheapest first: one-sided paired tests on test images, corrected over all "
+        f"{len(found.every)} cells (Holm). Points below the best are with each cell's own 95 % interval. {advice.how(study, found)}"
     )
-    options = {"Best": found.best, "Cheapest": found.cheapest, "Cheapest, tested alone": found.careful}
+    options = {"Best": found.best, "Cheapest": found.cheapest, "Careful": found.careful}
     chosen = {name: one for place, (name, one) in enumerate(options.items()) if one not in list(options.values())[:place]}
     if st.session_state.get("recipe-of") not in chosen:
         st.session_state["recipe-of"] = "Best"
