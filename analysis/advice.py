@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from . import cells
 from .cells import Cell
 from .studies import Study
+from .verdict import MEASURES
 
 NO_LINES = "There are no lines of code for this family of models yet."
 FEW = 5  # degrees of freedom below which a difference must be huge to be seen
@@ -31,7 +33,7 @@ class Choice:
     validation: float
     below: tuple[float, float, float]
     depth: int
-    dimension: int
+    dimension: int  # of what the probe reads
     gflop: float | None
 
     @property
@@ -53,6 +55,7 @@ class Recipe:
     every: Mapping[Cell, Choice]
     blocks: int  # of the network
     labels: str
+    measure: str  # what is read, in words: accuracy, or R² where labels are numbers
     head: str
     draws: int  # of ε whose features are averaged
     freedom: int  # degrees of freedom of the comparison: one less than there are draws
@@ -90,6 +93,7 @@ def recipe(study: Study, labels: str | int | None = None) -> Recipe:
         every=every,
         blocks=1 + max(block.depth for block in study.card.blocks),
         labels=labels,
+        measure=MEASURES[study.measure],
         head=study.facts["receipt"]["head"],
         draws=study.facts["request"].get("average_draws", 1),
         freedom=freedom,
@@ -117,7 +121,7 @@ def _choices(study: Study, labels: str, near: cells.NearBest) -> dict[Cell, Choi
                 validation=float(row.validation_accuracy),
                 below=near.below[cell],
                 depth=blocks[block].depth,
-                dimension=blocks[block].width(pooling),
+                dimension=min(blocks[block].width(pooling), study.facts["request"].get("pca") or sys.maxsize),
                 gflop=gflop.get(block),
             )
     return found
@@ -148,7 +152,7 @@ def spends(choice: Choice, blocks: int) -> str:
 def sentence(found: Recipe) -> str:
     """The finding in words."""
     told, best, cheap = "all labels" if found.labels == "all" else f"{found.labels} labels a class", found.best, found.cheapest
-    says = f"With {told} the best of {len(found.every)} cells on validation images is {place(best)}: {reads(best)} of test images are read right."
+    says = f"With {told} the best of {len(found.every)} cells on validation images is {place(best)}: {found.measure} {reads(best)} on test images."
     if len(found.near) == 1:
         return f"{says} Every other cell is shown to be worse."
     others = f"{len(found.near) - 1} others are not shown to be worse" if len(found.near) > 2 else "One other is not shown to be worse"
@@ -177,6 +181,8 @@ def how(study: Study, found: Recipe) -> str:
     receipt = study.facts["receipt"]
     mean = f"the mean over {found.draws} draws of ε" if found.draws > 1 else "one draw of ε an image"
     read = mean if receipt["input"] == "noisy" else "clean images, scaled as at σ"
+    if pca := study.facts["request"].get("pca"):
+        read += f", projected on {pca} principal components of the labelled images, which the lines of code leave out"
     return (
         f"Features are of {read}; the probe is {found.head}, its setting chosen on {receipt['n_validation']} validation images. "
         f"Cheap is ordered by {found.order}. Careful: the cheapest that is not worse by its own interval either, without correction for the number of cells."
@@ -198,7 +204,7 @@ def rows(found: Recipe) -> list[dict[str, Any]]:
                 "σ": f"{one.sigma:.3g}",
                 "t": f"{one.timestep:.0f}",
                 "pooling": one.pooling,
-                "accuracy": reads(one),
+                ("accuracy" if found.measure == "accuracy" else "R²"): reads(one),
                 "below the best, points": "" if one == found.best else f"{gap:.1f} ({low:.1f} to {high:.1f})",
                 "ends with block": f"{one.depth + 1} of {found.blocks}",
                 **({} if one.gflop is None else {"GFLOP an image": f"{one.gflop:.3g}"}),

@@ -74,7 +74,7 @@ BLIND = "any"  # the mean over all cells: what one gets who chooses without look
 class Regret:
     """What choosing by a score costs: shares of 1, the interval of 95 %.
 
-    `regret` is the accuracy of the probe's best cell less that of the chosen one, paired. `correlation` is Spearman's, over the
+    `accuracy` is R² where labels are numbers. `regret` is that of the probe's best cell less that of the chosen one, paired. `correlation` is Spearman's, over the
     `cells` that have the score, between it and the accuracy: 1 where it ranks them as the probe does, whichever way is better.
     """
 

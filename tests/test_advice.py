@@ -105,6 +105,9 @@ def test_all_poolings_are_one_family(tiny_folder: Path, tmp_path: Path) -> None:
     validation = study.table("curve").query("source == 'model'").validation_accuracy
     assert found.best.validation == validation.max()
     assert {one.pooling: one.dimension for one in found.every.values() if one.block == "mid.res1"} == {"1": 8, "2": 32, "max": 8}
+    gflop = study.facts["receipt"]["gflop"]
+    assert {one.block: one.gflop for one in found.every.values()} == gflop
+    assert found.order.startswith("GFLOP to the block's end")
     alone = {pooling: cells.near_best_of(study, "10", pooling).best for pooling in ("1", "2", "max")}
     assert found.best.cell == alone[found.best.pooling]
 
@@ -117,6 +120,19 @@ def test_how_wide_a_feature_is(pooling: str, width: int) -> None:
 def test_several_draws_are_said() -> None:
     averaged = replace(DIGITS, facts={**DIGITS.facts, "request": {**DIGITS.facts["request"], "average_draws": 4}})
     assert "the mean over 4 draws of ε" in advice.how(averaged, advice.recipe(averaged))
+
+
+def test_principal_components_are_said_and_counted() -> None:
+    fewer = replace(DIGITS, facts={**DIGITS.facts, "request": {**DIGITS.facts["request"], "pca": 40}})
+    found = advice.recipe(fewer)
+    assert {one.dimension for one in found.every.values()} == {32, 40}
+    assert "projected on 40 principal components of the labelled images, which the lines of code leave out" in advice.how(fewer, found)
+
+
+def test_numbers_are_told_by_their_variance() -> None:
+    found = advice.recipe(told(DIGITS, measure="r2"))
+    assert "the share of variance explained (R²) 91.7 % (89.9 to 93.4) on test images" in advice.sentence(found)
+    assert "R²" in advice.rows(found)[0]
 
 
 def test_the_command_gives_the_lines_or_writes_them(tmp_path: Path) -> None:
