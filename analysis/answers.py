@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import torch
 
+from .advising import Advising
 from .costs import estimate
 from .crew import Crew
 from .dreams import Dreams
@@ -43,6 +44,7 @@ class Answers:
             **Explanations(self.own).answers,
             **Dreams(self.own).answers,
             **Mapped(self.own, self.crew).answers,
+            **Advising(self.own).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

@@ -48,10 +48,14 @@ def of_block(study: Study, labels: str, series: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NearBest:
-    """The best cell, and those that are not shown to be worse."""
+    """The best cell, and those that are not shown to be worse.
+
+    `below` says of every cell how far its test accuracy is below the best one's: (difference, low, high), each cell's own 95 %.
+    """
 
     best: Cell
     cells: frozenset[Cell]
+    below: Mapping[Cell, tuple[float, float, float]]
 
 
 def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray], resamples: dynamics.Resamples) -> NearBest:
@@ -61,28 +65,44 @@ def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.nda
     at 5 % with S. Holm's correction (Scand. J. Statist. 6 (1979) 65) over all cells: where all are as good, all are named
     in 95 of 100 runs.
     """
-    best = max(
-        ((name, level) for name in validation for level in range(len(validation[name]))), key=lambda cell: validation[cell[0]][cell[1]]
-    )
+    best = chosen(validation)
     top = resamples.curves(correct[best[0]])[:, best[1]]
     reference = float(correct[best[0]][:, best[1]].mean())
     p_values: dict[Cell, float] = {}
+    below: dict[Cell, tuple[float, float, float]] = {}
     for name, right in correct.items():
         gap = reference - right.mean((0, 2))
         spread = (top[:, None] - resamples.curves(right)).std(0) + 1e-9
         p_values |= {(name, level): float(student.sf(gap[level] / spread[level], resamples.freedom)) for level in range(len(gap))}
+        half = student.ppf(0.975, resamples.freedom) * spread
+        below |= {
+            (name, level): (float(gap[level]), float(gap[level] - half[level]), float(gap[level] + half[level]))
+            for level in range(len(gap))
+        }
     near, running = {best}, 0.0
     for rank, cell in enumerate(sorted(p_values, key=p_values.__getitem__)):
         running = max(running, (len(p_values) - rank) * p_values[cell])
         if running >= dynamics.LEVEL:
             near.add(cell)
-    return NearBest(best, frozenset(near))
+    return NearBest(best, frozenset(near), below)
 
 
-def near_best_of(study: Study, labels: str, pooling: str) -> NearBest:
-    """`near_best` of the model's cells of one pooling in a study."""
+def chosen(validation: Mapping[str, np.ndarray]) -> Cell:
+    """The cell that validation images chose: {curve: (S,)} accuracies, of equal ones the first."""
+    every = ((name, level) for name in validation for level in range(len(validation[name])))
+    return max(every, key=lambda cell: float(np.nan_to_num(validation[cell[0]][cell[1]], nan=-np.inf)))
+
+
+def on_validation(study: Study, labels: str, pooling: str | None = None) -> dict[str, np.ndarray]:
+    """Validation accuracies (S,) of the model's curves at a number of labels a class, of one pooling or of all."""
     table = study.table("curve")
-    table = table[(table.source == "model") & (table.labels_per_class == labels) & (table.pooling == pooling)].sort_values("sigma")
-    found = {f"model/{block}/{pooling}": rows.validation_accuracy.to_numpy() for block, rows in table.groupby("block")}
+    table = table[(table.source == "model") & (table.labels_per_class == labels)].sort_values("sigma")
+    table = table if pooling is None else table[table.pooling == pooling]
+    return {f"model/{block}/{pool}": rows.validation_accuracy.to_numpy() for (block, pool), rows in table.groupby(["block", "pooling"])}
+
+
+def near_best_of(study: Study, labels: str, pooling: str | None = None) -> NearBest:
+    """`near_best` of the model's cells in a study, of one pooling, or of all as one family."""
+    found = on_validation(study, labels, pooling)
     right = study.correct()
     return near_best({name: right[f"{labels}/{name}"] for name in found}, found, resampled(study, labels))

@@ -50,6 +50,10 @@ class Block(Frozen):
     channels: int
     stride: int  # image side over map side
 
+    def width(self, pooling: str) -> int:
+        """How many numbers its pooled map has, by the pooling's name: the side of an average grid, or one a channel."""
+        return self.channels * (int(pooling) ** 2 if pooling.isdecimal() else 1)
+
 
 class Card(Frozen):
     """What a model is, without loading it; written when it is first loaded, shipped for bundled ones."""

@@ -13,6 +13,7 @@ strip.png           one test image a class (rows) at every level (columns), as t
 errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
 deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
+unlabelled.parquet  may be there: what the features of every cell score without labels, a row a cell (unlabelled.py)
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-GAUGE, DECIDING, CONFUSION = "errors.safetensors", "deciding.json", "confusion.safetensors"
-MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION)
+GAUGE, DECIDING, CONFUSION, UNLABELLED = "errors.safetensors", "deciding.json", "confusion.safetensors", "unlabelled.parquet"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, UNLABELLED)
 COLUMNS = (
     *(
         "backend",

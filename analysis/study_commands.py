@@ -9,6 +9,7 @@ import typer
 
 from .console import StoreOption, progress_bar
 
+TOLD = 10  # cells in a terminal
 study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
 
 
@@ -56,6 +57,71 @@ def decide(
         typer.echo(
             f"{study.key}: {facts['label_set']} is settled at σ = {facts['median']:.2f} ({low:.2f} to {high:.2f}), the median of {count}."
         )
+
+
+@study_app.command("recipe")
+def recipe(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    labels: Annotated[str | None, typer.Option(help="Labels a class, or 'all'; the study's first if none is given.")] = None,
+    cheapest: Annotated[
+        bool, typer.Option("--cheapest", help="Give the lines of the cheapest cell that is not shown to be worse.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="A .py file to write the lines to.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Say which block, noise level and pooling to use, what does as well for less, and the lines of code that read it."""
+    import pandas as pd
+
+    from . import advice, advising
+    from .console import check_out
+    from .store import default_root, write_bytes
+    from .studies import find_study
+
+    if out is not None:
+        check_out(out, ".py")
+    study = find_study(key, store or default_root())
+    found = advice.recipe(study, labels)
+    told = pd.DataFrame(advice.rows(found))
+    typer.echo(f"{advice.sentence(found)}\n{advice.how(study, found)}")
+    if said := advice.caution(found):
+        typer.echo(said)
+    typer.echo(f"\n{told.head(TOLD).to_string(index=False)}" + (f"\nand {len(told) - TOLD} more" if len(told) > TOLD else ""))
+    code = advising.snippet_of(study, found.cheapest if cheapest else found.best)
+    if code is None:
+        typer.echo(f"\n{advice.NO_LINES}")
+    elif out is not None:
+        write_bytes(out, code.encode())
+        typer.echo(f"\nThe lines that read it are in {out}.")
+    else:
+        typer.echo(f"\n{code}", nl=False)
+
+
+@study_app.command("unlabelled")
+def unlabelled_(
+    key: Annotated[str, typer.Argument(help="Key of a study, or its beginning, or the name of a bundled one.")],
+    backend: Annotated[str | None, typer.Option(help="The study's model, where it is not found by its name.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The study's data, where they are not found by their name.")] = None,
+    count: Annotated[int, typer.Option(help="How many images, none of them test images: 20 to 1000.")] = 1000,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    store: StoreOption = None,
+) -> None:
+    """Score every cell without labels, keep that with the study, and say what it would cost to choose by it."""
+    import pandas as pd
+
+    from . import advice, regret, unlabelled
+    from .devices import choose_device
+    from .store import Store
+    from .studies import find_study
+
+    kept = Store(store)
+    study = find_study(key, kept.root)
+    with progress_bar("Scores", quiet=False) as progress:
+        table, said = unlabelled.measure(study, unlabelled.bench_of(study, kept, choose_device(device), backend, dataset), count, progress)
+    study = unlabelled.keep(study, unlabelled.to_bytes(table), said)
+    for labels in study.facts["results"]:
+        found = regret.regrets(study, advice.recipe(study, labels), table)
+        typer.echo(f"\nLabels a class: {labels}. {regret.sentence(found)}")
+        typer.echo(pd.DataFrame(regret.rows(found)).to_string(index=False))
 
 
 @study_app.command("look")

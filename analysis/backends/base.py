@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,30 @@ from torch import Tensor, nn
 from ..errors import UnknownName
 from ..noise import Schedule
 from ..specs import Block, Card
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """One feature to be read elsewhere: a block of a model at one noise level, pooled, the mean over so many draws of ε."""
+
+    place: str  # a hub id, or the model's folder
+    card: Card
+    block: Block
+    sigma: float
+    timestep: float
+    pooling: str
+    draws: int = 1
+    clean: bool = False  # the network is shown x_0, scaled as at σ
+
+    def pooled(self, map_: str) -> str:
+        """Code that pools the map (B, C, h, w) which the code `map_` gives, as `features.pooled` does."""
+        if self.pooling == "1":
+            return f"{map_}.mean((-2, -1))"
+        if self.pooling == "max":
+            return f"{map_}.amax((-2, -1))"
+        if self.pooling == "gem":
+            return f"{map_}.clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)"
+        return f"torch.nn.functional.adaptive_avg_pool2d({map_}, {self.pooling}).flatten(1)"
 
 
 class Backend(ABC):
@@ -41,6 +66,14 @@ class Backend(ABC):
     def as_map(self, block: Block, output: Any) -> Tensor:
         """Whatever the block's module returned, as a map (B, C, h, w)."""
         return output[0] if isinstance(output, tuple) else output
+
+    @classmethod
+    def snippet(cls, excerpt: Excerpt) -> str | None:
+        """About a dozen lines of the family's own library, without ours, that read one feature; None where a family has none.
+
+        They define `feature(x0, eps)`, (B, c, h, w) each -> (B, D); `feature(x0)` of clean input; and `averaged(x0)` of several draws.
+        """
+        return None
 
     def block(self, name: str) -> Block:
         """A block by name. Raises UnknownName."""

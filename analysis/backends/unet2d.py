@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import DamagedFile, InvalidRequest
 from ..noise import Schedule
 from ..specs import Block, Card
-from .base import Backend
+from .base import Backend, Excerpt
 
 WEIGHTS = "diffusion_pytorch_model*.safetensors"  # one file, or shards
 
@@ -148,6 +148,38 @@ class UNet2D(Backend):
         sigma = self.schedule.nearest(sigma).to(x)
         eps = self.net(x * self.schedule.input_scale(sigma).reshape(at), timestep).sample
         return x - sigma.reshape(at) * eps
+
+    @classmethod
+    def snippet(cls, excerpt: Excerpt) -> str:
+        """Plain diffusers: the scheduler adds the noise, a hook takes the block's output."""
+        card, side = excerpt.card, excerpt.card.resolution
+        revision = f", revision={json.dumps(card.revision)}" if card.repo_id == excerpt.place and card.revision else ""
+        shape = f"(B, {card.image_channels}, {side}, {side})"
+        grey = ", grey" if card.image_channels == 1 else ""
+        eps, noise = ("", "torch.zeros_like(x0)") if excerpt.clean else (", eps", "eps")
+        also = "" if excerpt.clean else ", eps ~ N(0, 1)"
+        lines = [
+            "import torch",
+            "from diffusers import DDPMScheduler, UNet2DModel",
+            "",
+            f"place, t = {json.dumps(excerpt.place, ensure_ascii=False)}, {excerpt.timestep:.0f}  # σ = {excerpt.sigma:.4g}",
+            f"net = UNet2DModel.from_pretrained(place{revision}).float()",
+            f"scheduler = DDPMScheduler.from_pretrained(place{revision})",
+            "taken = []",
+            f"block = net.get_submodule({json.dumps(excerpt.block.module)})",
+            "block.register_forward_hook(lambda module, inputs, output: taken.append(output))",
+            "",
+            "",
+            f"# x0 {shape} in [-1, 1]{grey}{also} -> (B, {excerpt.block.width(excerpt.pooling)})",
+            "@torch.no_grad()",
+            f"def feature(x0{eps}):",
+            f"    net(scheduler.add_noise(x0, {noise}, torch.tensor([t])), t)",
+            f"    return {excerpt.pooled('taken.pop()')}",
+        ]
+        if excerpt.draws > 1 and not excerpt.clean:
+            mean = f"sum(feature(x0, torch.randn_like(x0)) for _ in range({excerpt.draws})) / {excerpt.draws}"
+            lines += ["", "", "def averaged(x0):", f"    return {mean}"]
+        return "\n".join(lines) + "\n"
 
 
 def identify(folder: Path) -> str:

@@ -8,7 +8,7 @@ from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import classes, controls, curve, inputs, link, measure, opening, poolings, receipt, watch, when
+from app.components import classes, controls, curve, inputs, link, measure, opening, poolings, receipt, recipe, watch, when
 from app.components.controls import BESIDE, CHOSEN
 from app.components.runs import Run, hold, runs, study_of, table
 
@@ -114,6 +114,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
             curve.multiples(study, axis)
     curve.why(result)
     curve.block_table(study, result, shown["labels"])
+    shown["recipe"] = recipe.show(study, shown["labels"], bench.device, axis)
     state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})
     receipt.show(study, shown["labels"], result, link.link(state), axis)
 
