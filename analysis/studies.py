@@ -114,14 +114,14 @@ class Study:
 
         return pd.read_parquet(self.path(f"{name}.parquet"))
 
-    def correct(self) -> dict[str, np.ndarray]:
-        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}."""
+    def correct(self, *names: str) -> dict[str, np.ndarray]:
+        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}; of `names` alone, if any."""
         import numpy as np
         from safetensors.numpy import load_file
 
         count = self.facts["receipt"]["n_test"]
         packed = load_file(self.path("correct.safetensors"))
-        return {name: np.unpackbits(bits, axis=-1, count=count).astype(bool) for name, bits in packed.items()}
+        return {name: np.unpackbits(packed[name], axis=-1, count=count).astype(bool) for name in names or packed}
 
 
 def open_study(folder: Path) -> Study:
