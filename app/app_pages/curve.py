@@ -10,7 +10,7 @@ from analysis.studies import Study
 from app.components import bench as lab
 from app.components import beside, controls, curve, inputs, link, measure, opening, receipt, watch
 from app.components.controls import BESIDE, CHOSEN
-from app.components.runs import Run, hold, runs, study_of, table
+from app.components.runs import Run, hold, runs, study_of, table, titles
 
 
 def page() -> None:
@@ -40,7 +40,7 @@ def _run_bar(here: list[Run], bench: lab.Bench, found: list[Run]) -> None:
         st.session_state["run"] = wanted if wanted in known else next(iter(known), None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:
-            st.selectbox("Run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
+            st.selectbox("Run", list(known), key="run", format_func=titles(here).__getitem__, persist_state="session")
         others = beside.choose(found, st.session_state["run"]) if known else []
         if not known and bench.card:
             st.session_state["measuring"] = True

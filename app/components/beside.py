@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.components import link, opening
-from app.components.runs import Run, study_of
+from app.components.runs import Run, study_of, titles
 
 MOST = 4
 VIEW = "compare"
@@ -46,7 +46,7 @@ def choose(found: Sequence[Run], shown: str | None) -> list[Run]:
             "Compare with",
             list(offered),
             key=CHOICE,
-            format_func=lambda key: title(offered[key]),
+            format_func=titles(offered.values(), title).__getitem__,
             max_selections=MOST,
             placeholder="another run",
             on_change=_look,

@@ -15,7 +15,7 @@ from app.components import compare_receipt, differing, equalise
 from app.components.beside import VIEW, title
 from app.components.controls import CHOSEN
 from app.components.curve import toolbar
-from app.components.runs import Run
+from app.components.runs import Run, titles
 
 
 def show(run: Run, others: Sequence[Run], found: Sequence[Run], device: str, block: str | None, shown: Mapping[str, str]) -> None:
@@ -49,8 +49,9 @@ def show(run: Run, others: Sequence[Run], found: Sequence[Run], device: str, blo
 
 def _names(compared: Sequence[Side], shown: Sequence[Run]) -> None:
     """Which letter is which run."""
+    told = titles(shown, title)
     lines = [
-        f"**{side.name}**{' (reference)' if not place else ''}: {title(run)}"
+        f"**{side.name}**{' (reference)' if not place else ''}: {told[run.key]}"
         for place, (side, run) in enumerate(zip(compared, shown, strict=True))
     ]
     st.markdown("  \n".join(lines))

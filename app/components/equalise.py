@@ -45,10 +45,13 @@ def switch(compared: Sequence[Side], found: Sequence[Run], device: str) -> list[
     if not st.session_state["equal"]:
         return None
     wanted = [equalised(side, target) for side in compared]
+    if len(set(wanted)) == 1:
+        st.caption("Equalised, these are one and the same run.")
+        return None
     there = [_find(side, request, found) for side, request in zip(compared, wanted, strict=True)]
     if all(there):
         return [study for study in there if study]
-    _offer([request for request, study in zip(wanted, there, strict=True) if study is None], device)
+    _offer(list(dict.fromkeys(request for request, study in zip(wanted, there, strict=True) if study is None)), device)
     return None
 
 

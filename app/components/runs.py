@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +84,26 @@ class Run:
                 *(["all labels"] if "all" in asked["labels_per_class"] else []),
             ]
         )
-        return " · ".join([f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else [])])
+        return " · ".join([f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else []), *_settings(asked)])
+
+
+def _settings(request: Mapping[str, Any]) -> list[str]:
+    """What a request asks for besides, where that is not the usual."""
+    known = (
+        ("head", "logistic", "{}"),
+        ("pca", None, "{} components"),
+        ("average_draws", 1, "mean of {} draws"),
+        ("label_noise", 0.0, "{:.0%} wrong labels"),
+        ("imbalance", 1.0, "imbalance {:g}"),
+    )
+    return [words.format(request[name]) for name, usual, words in known if request.get(name, usual) != usual]
+
+
+def titles(found: Iterable[Run], title: Callable[[Run], str] = lambda run: run.title) -> dict[str, str]:
+    """Key -> title, no two the same: a list tells its entries apart by what a person reads."""
+    told = {run.key: title(run) for run in found}
+    counts = Counter(told.values())
+    return {key: words if counts[words] == 1 else f"{words} · {key[:6]}" for key, words in told.items()}
 
 
 def jobs() -> Jobs:
