@@ -207,27 +207,30 @@ class Comparison:
         found, sure, count = self.levels, self.levels.sure, int(self.match.same.sum())
         if not count:
             return []
+        if count == 1:
+            at, corrected = "At the one level that both have", ""
+        else:
+            at, corrected = f"Of {count} shared levels", ", after correction for their number"
         if not sure.any():
-            return [f"At none of {_levels(count)} is a difference shown, after correction for their number."]
+            return (
+                [f"{at} no difference is shown."] if count == 1 else [f"At none of {count} shared levels is a difference shown{corrected}."]
+            )
         values = np.asarray([gap.value for gap in found.gaps])
         said = []
         for side, mine in ((self.other, sure & (values > 0)), (self.reference, sure & (values < 0))):
             if mine.any():
                 most = int(np.abs(np.where(mine, values, 0)).argmax())
                 low, high = sorted(abs(bound) for bound in found.band[most])
+                where = f" at {mine.sum()}, most" if count > 1 else ""
                 said.append(
-                    f"{side.name} is ahead at {mine.sum()}, most at σ = {self.sigmas[0][most]:.2g}, by {100 * abs(values[most]):.1f} "
-                    f"points ({100 * low:.1f} to {100 * high:.1f})"
+                    f"{side.name} is ahead{where} at σ = {self.sigmas[0][most]:.2g}, by {100 * abs(values[most]):.1f} points "
+                    f"({100 * low:.1f} to {100 * high:.1f})"
                 )
-        return [f"Of {_levels(count)}, after correction for their number, {' and '.join(said)}."]
+        return [f"{at}{corrected}, {' and '.join(said)}."]
 
     def _alike(self) -> list[str]:
         names = unlike(self.reference, self.other)
         return [f"Not the same in both, so the difference may come from it: {', '.join(names)}."] if names else []
-
-
-def _levels(count: int) -> str:
-    return f"{count} shared level{'s' if count > 1 else ''}"
 
 
 def _is_better(a: Side, b: Side) -> str:

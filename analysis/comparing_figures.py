@@ -40,7 +40,7 @@ def compared_figure(runs: Sequence[Drawn], differences: Sequence[tuple[np.ndarra
     A run that is unlike the first is dashed, its band hatched. In the lower panel the band is pointwise, thin lines hold all levels
     at once, and a filled marker is a level whose difference is shown after correction.
     """
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.04)
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.07)
     for index, run in enumerate(runs):
         colour, marker = look(index)
         dash = DASHES[(index - 1) % len(DASHES)] if run.unlike else "solid"
@@ -53,7 +53,7 @@ def compared_figure(runs: Sequence[Drawn], differences: Sequence[tuple[np.ndarra
             figure.add_traces(_difference(runs[index], sigmas, found, index), rows=[2] * 4, cols=[1] * 4)
     chances = {float(run.rows.chance.iloc[0]) for run in runs}
     for chance in sorted(chances):
-        level_line(figure, chance, "chance" if len(chances) == 1 else f"chance, {chance:.0%}", "bottom left")
+        level_line(figure, chance, "chance" if len(chances) == 1 else f"chance, {chance:.0%}", "bottom left", row=1, col=1)
     figure.add_hline(y=0, line={"color": GREY, "width": 1.5}, row=2, col=1)
     widest = max(runs, key=lambda run: run.levels[-1]["sigma"] / run.levels[0]["sigma"])
     every = [place for run in runs for place in places(run.levels)]
@@ -109,7 +109,12 @@ def _difference(run: Drawn, sigmas: np.ndarray, found: Difference, index: int) -
 
 def _filled(shown: Sequence[bool] | np.ndarray, colour: str, marker: str) -> dict[str, Any]:
     """Markers that are filled where a difference is shown, open where not."""
-    return {"symbol": [marker if one else f"{marker}-open" for one in shown], "size": 8, "color": colour, "line": {"width": 1.5}}
+    return {
+        "symbol": [marker if one else f"{marker}-open" for one in shown],
+        "size": 8,
+        "color": colour,
+        "line": {"width": 1.5, "color": colour},
+    }
 
 
 def classes_figure(runs: Sequence[tuple[str, int, Sequence[ClassGap]]]) -> go.Figure:

@@ -111,11 +111,12 @@ class Draws:
         """
         first = dynamics.resamples(*self.reference, count)
         second = dynamics.resamples(*self.other, others or 2, seed=1)
+        drawn = self.reference[1].tolist()  # all draws with one ε have one weight
         return first, replace(
             second,
             images=second.images if others else first.images,
             labels=first.labels if self.labels else second.labels,
-            eps=first.eps if self.eps else second.eps,
+            eps=first.eps[:, [drawn.index(eps) for eps in self.other[1].tolist()]] if self.eps else second.eps,
         )
 
 
@@ -177,7 +178,7 @@ def _draws(a: Side, b: Side) -> Draws:
     eps = eps and same("card", "resolution", "image_channels", "space")  # ε has the shape of x0
     if ours["card"]["space"] == "latent":
         eps = eps and same("receipt", "revision")
-    return Draws(first, second, labels and np.array_equal(first[0], second[0]), eps and np.array_equal(first[1], second[1]))
+    return Draws(first, second, labels and np.array_equal(first[0], second[0]), eps and set(first[1]) == set(second[1]))
 
 
 def _data(a: Side, b: Side, shared: int) -> list[str]:

@@ -187,6 +187,8 @@ def test_a_level_that_is_only_near_is_drawn_and_nothing_is_claimed_there(tmp_pat
     assert found.levels.gaps[2].high < 0
     assert found.levels.sure.tolist() == [True, True, False, True]
     assert "Of 3 shared levels" in found.sentence()
+    one = study(tmp_path, shaken([0.5, 0.5, 0.5], 1000, seed=1), key="cccc", sigmas=[SIGMAS[0], *(1.2 * sigma for sigma in SIGMAS[1:3])])
+    assert f"At the one level that both have, A is ahead at σ = {SIGMAS[0]:.2g}, by 20.0 points (" in beside(first, one).sentence()
     assert "(" in found.at(2)
     assert "(" not in found.at(1)
 

@@ -75,6 +75,17 @@ def test_another_seed_makes_other_draws(tmp_path: Path) -> None:
     assert not np.array_equal(first.eps, second.eps)
 
 
+def test_runs_of_different_numbers_of_draws_share_their_noise(tmp_path: Path) -> None:
+    first, _ = pair(tmp_path)
+    other = sides([first.study, study(tmp_path, shaken(HUMP, draws=9), key="cccc")])[1]
+    draws = matched(first, other).draws
+    assert (draws.labels, draws.eps) == (False, True)
+    one, two = draws.resamples(200)
+    assert two.eps.shape == (2000, 9)
+    for draw, eps in enumerate(draws.other[1]):
+        assert np.array_equal(two.eps[:, draw], one.eps[:, list(draws.reference[1]).index(eps)])
+
+
 @pytest.mark.parametrize(
     ("changes", "labels", "eps"),
     [

@@ -106,7 +106,7 @@ def _facts(compared: Sequence[Side]) -> None:
             cells.append(f"<td>{mark}{html.escape(own[name])}</td>")
         kind = ' class="unlike"' if any(name in unequal for unequal in differs) else ""
         rows.append(f"<tr{kind}><th>{html.escape(name)}</th>{''.join(cells)}</tr>")
-    with st.container(key="wide-facts"):
+    with st.container(key="facts"):
         st.html(f'<table class="facts"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
     st.caption(
         "Hatched rows with ≠ are not the same in both runs, and a difference may come from them. A question mark: at least one run does not say."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.errors import NoisescopeError
+from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.fairness import common, dimension, equalised, passes, serves
 from analysis.matching import Side
 from analysis.specs import SweepRequest
@@ -81,26 +81,27 @@ def _offer(lacking: Sequence[SweepRequest], device: str) -> None:
     """Say what is not measured yet, what that costs, and draw the button."""
     active = [job.request for job in table()[0] if job.active]
     if waits := [request for request in lacking if request in active]:
-        st.info(f"{len(waits)} of the equalised runs is being measured: see the sidebar. Until then the runs are compared as they are.")
+        are = "One equalised run is" if len(waits) == 1 else f"{len(waits)} equalised runs are"
+        st.info(f"{are} being measured: see the sidebar. Until then the runs are compared as they are.", icon=":material/hourglass_top:")
     if left := [request for request in lacking if request not in active]:
         count = "One equalised run has" if len(left) == 1 else f"{len(left)} equalised runs have"
         st.info(f"{count} not been measured yet. Until then the runs are compared as they are.", icon=":material/science:")
-        known = all(_told(request, device) for request in left)
-        st.fragment(_cost, run_every=None if known else POLL)(left, device, known)
-        st.button(
-            "Measure what is lacking",
-            type="primary",
-            icon=":material/play_arrow:",
-            key="measure-equal",
-            on_click=trying,
-            args=(_submit, left, device),
-        )
+        told = [_told(request, device) for request in left]
+        st.fragment(_cost, run_every=POLL if None in told else None)(left, device, None not in told)
+        if False not in told:
+            label = "Measure what is lacking"
+            st.button(
+                label, type="primary", icon=":material/play_arrow:", key="measure-equal", on_click=trying, args=(_submit, left, device)
+            )
 
 
-def _told(request: SweepRequest, device: str) -> bool:
+def _told(request: SweepRequest, device: str) -> bool | None:
+    """Whether a request can be carried out; None while that and its cost are not known."""
     try:
-        return asking.answer({"ask": "cost", "request": request.canonical()}, device) is not None
-    except NoisescopeError:
+        return None if asking.answer({"ask": "cost", "request": request.canonical()}, device) is None else True
+    except InvalidRequest:
+        return False
+    except NoisescopeError:  # only the cost is not known
         return True
 
 

@@ -252,6 +252,7 @@ def test_a_wrong_cost_is_a_sentence(own: Jobs, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(asking, "answer", wrong)
     page = compared(*unequal(own.root), equal="1")
     assert "pca is 40; allowed: less." in [error.value for error in page.error]
+    assert "Measure what is lacking" not in [found.label for found in page.button]
 
 
 def test_equalised_runs_that_are_there_are_compared_instead(own: Jobs) -> None:
