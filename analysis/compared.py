@@ -40,6 +40,8 @@ class ClassGap:
 def classes_lacking(found: Comparison) -> str | None:
     """Why there are no differences by class, in a sentence; None where there are."""
     a, b = found.reference, found.other
+    if found.numbers:
+        return "Differences by class need classes; numbers are read here."
     if found.match.images is None:
         return "Differences by class need shared test images; there are none."
     if question(a) != question(b) or a.study.facts["classes"] != b.study.facts["classes"]:
@@ -98,12 +100,14 @@ def holm(alone: Sequence[ClassGap]) -> list[ClassGap]:
 def classes_sentence(found: Comparison, gaps: Sequence[ClassGap], level: int) -> str:
     """In which classes a difference is shown."""
     a, b, at = found.reference.name, found.other.name, found.at(level)
+    left = len(found.reference.study.facts["classes"]) - len(gaps)
+    few = f" {left} more {'has' if left == 1 else 'have'} fewer than {FEWEST} shared test images." if left else ""
     shown = sorted((one for one in gaps if one.shown), key=lambda one: -abs(one.gap.value))
     if not shown:
-        return f"At {at}, in none of {len(gaps)} classes is a difference between {a} and {b} shown, after correction for their number."
+        return f"At {at}, in none of {len(gaps)} classes is a difference between {a} and {b} shown, after correction for their number.{few}"
     told = [f"{b if one.gap.value > 0 else a} in {one.name} ({100 * abs(one.gap.value):.0f} points)" for one in shown[:5]]
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-    return f"At {at}, after correction for {len(gaps)} classes, one run is ahead in {len(shown)}: {', '.join(told)}{more}."
+    return f"At {at}, after correction for {len(gaps)} classes, one run is ahead in {len(shown)}: {', '.join(told)}{more}.{few}"
 
 
 def images_sentence(found: Comparison, level: int) -> str:
@@ -111,7 +115,7 @@ def images_sentence(found: Comparison, level: int) -> str:
     images = found.images(level)
     a, b = found.reference.name, found.other.name
     if images is None:
-        return "No test image is in both runs."
+        return "Numbers are not right or wrong, so no image is." if found.numbers else "No test image is in both runs."
     count = images.counts
     split = f"; {count['split']:,} are right in just half of one's draws" if count["split"] else ""
     p_value = "p < .001" if images.p_value < 0.001 else f"p = {images.p_value:.2g}"

@@ -146,6 +146,11 @@ class Comparison:
         """σ (S,) of the shared levels, in each run."""
         return self.reference.sigmas[self.match.levels[0]], self.other.sigmas[self.match.levels[1]]
 
+    @property
+    def numbers(self) -> bool:
+        """Whether one of the runs reads numbers, scored by R²."""
+        return "r2" in (self.reference.study.measure, self.other.study.measure)
+
     @cached_property
     def levels(self) -> Difference:
         """The difference at every shared level."""
@@ -173,8 +178,8 @@ class Comparison:
         return self.right[0][:, first], self.right[1][:, second]
 
     def images(self, level: int) -> Images | None:
-        """What became of each image at a shared level; None where no image is shared."""
-        if self.match.images is None:
+        """What became of each image at a shared level; None where no image is shared, or numbers are read, which are not right or wrong."""
+        if self.match.images is None or self.numbers:
             return None
         first, second = self.cells(level)
         return Images(first.mean(0), second.mean(0))
@@ -182,13 +187,11 @@ class Comparison:
     def sentence(self) -> str:
         """The finding, and whether what is compared is alike."""
         a, b, gap = self.reference, self.other, self.best
-        at = (
-            f"{b.name} {100 * gap.other:.1f} % at σ = {b.sigmas[b.best]:.2g}, {a.name} {100 * gap.reference:.1f} % at "
-            f"σ = {a.sigmas[a.best]:.2g}"
-        )
+        at = f"{b.name} {_value(b, gap.other)} at σ = {b.sigmas[b.best]:.2g}, {a.name} {_value(a, gap.reference)} at σ = {a.sigmas[a.best]:.2g}"
         interval = f"95 % interval {100 * gap.low:.1f} to {100 * gap.high:.1f}"
         if not (gap.value or gap.detectable or any(level.value or level.detectable for level in self.levels.gaps)):
-            return f"There is no difference: {a.name} and {b.name} are right about the same images in every draw."
+            same = "say the same of every image" if self.numbers else "are right about the same images"
+            return f"There is no difference: {a.name} and {b.name} {same} in every draw."
         if gap.sure:
             better, worse = (b, a) if gap.value > 0 else (a, b)
             low, high = sorted(abs(bound) for bound in (gap.low, gap.high))
@@ -233,10 +236,14 @@ class Comparison:
         return [f"Not the same in both, so the difference may come from it: {', '.join(names)}."] if names else []
 
 
+def _value(side: Side, score: float) -> str:
+    return f"{100 * score:.1f} %{' of the variance' if side.study.measure == 'r2' else ''}"
+
+
 def _is_better(a: Side, b: Side) -> str:
     """A run on other data, or asked another question, is not better for being right more often."""
     same = a.study.facts["receipt"]["dataset_identity"] == b.study.facts["receipt"]["dataset_identity"] and question(a) == question(b)
-    return "better" if same else "right more often"
+    return "better" if same else "right more often" if a.study.measure == b.study.measure == "accuracy" else "read better"
 
 
 def compare(sides: Sequence[Side]) -> list[Comparison]:

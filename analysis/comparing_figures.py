@@ -28,6 +28,7 @@ class Drawn:
     rows: pd.DataFrame
     levels: Levels
     unlike: bool = False
+    measure: str = "accuracy"  # or r2
 
     @property
     def legend(self) -> str:
@@ -61,7 +62,11 @@ def compared_figure(runs: Sequence[Drawn], differences: Sequence[tuple[np.ndarra
     across = noise_axis(widest.levels, axis) | {"range": [min(every) - margin, max(every) + margin]}
     figure.update_xaxes(across | {"title": None}, row=1, col=1)
     figure.update_xaxes(across | {"automargin": True}, row=2, col=1)
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title={"text": "test accuracy"}, row=1, col=1)
+    lowest = min(0.0, *(float(run.rows.ci_low.min()) for run in runs))
+    named = " and ".join(
+        name for measure, name in (("accuracy", "test accuracy"), ("r2", "R²")) if measure in {run.measure for run in runs}
+    )
+    figure.update_yaxes(tickformat=".0%", range=[1.05 * lowest, 1.02], title={"text": named}, row=1, col=1)
     figure.update_yaxes(title={"text": f"less {runs[0].name.split(':')[0]}, points"}, zeroline=False, row=2, col=1)
     figure.update_yaxes(fixedrange=True, automargin=True)
     return figure.update_layout(

@@ -23,7 +23,7 @@ def facts(side: Side) -> dict[str, str]:
     """What a run says of itself, by name, in words."""
     study, card = side.study, side.study.card
     receipt, request, result = study.facts["receipt"], study.facts["request"], study.result(side.labels)
-    images, classes = card.training.get("images_seen"), len(study.facts["classes"])
+    images, pca = card.training.get("images_seen"), request.get("pca")
     return {
         "run": f"{study.name} ({study.key[:6]})",
         "model": f"{card.name} ({card.identity})",
@@ -34,15 +34,15 @@ def facts(side: Side) -> dict[str, str]:
         "parameters": f"{card.parameters:,}",
         "test data": f"{receipt['dataset']} ({receipt['dataset_identity']})",
         "test images": f"{receipt['n_test']:,}",
-        "question": f"{question(side)}, chance {100 / classes:.1f} %",
+        "question": f"{question(side)}, " + (f"chance {100 * study.chance:.1f} %" if study.measure == "accuracy" else "scored by R²"),
         "labelled images a draw": f"{result['labelled_images']:,} ({side.labels if side.labels == 'all' else f'{side.labels} a class'})",
         "labels told": _told(request),
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise, seed {receipt['seed']}",
         "noise levels": f"{len(side.sigmas)}, σ = {side.sigmas[0]:.2g} to {side.sigmas[-1]:.2g}",
         "input": f"{receipt['input']}, condition: {receipt['condition']}",
-        "block and pooling": f"{side.block}, {side.pooling}",
+        "block and pooling": f"{side.block}, {side.pooling}" + (f", {pca} principal components" if pca else ""),
         "probe": str(receipt["head"]),
-        "feature dimension": _features(side),
+        "feature dimension": NOT_RECORDED if (width := dimension(side)) is None else f"{width:,}",
         "forward passes an image": str(passes(side)),
         "GFLOP an image": _gflop(side),
     }
@@ -100,13 +100,6 @@ def _width(side: Side) -> int | None:
     return None if kept is None else int(kept)
 
 
-def _features(side: Side) -> str:
-    read = dimension(side)
-    if read is None:
-        return NOT_RECORDED
-    return f"{read:,}" + (" principal components" if side.study.facts["request"].get("pca") else "")
-
-
 def passes(side: Side) -> int:
     """Forward passes an image: draws of ε whose features are averaged."""
     return int(side.study.facts["request"].get("average_draws", 1))
@@ -154,6 +147,11 @@ def common(sides: Sequence[Side]) -> Common | None:
         return None
     labelled = min(side.study.result(side.labels)["labelled_images"] for side in sides)
     return Common(min(*known, labelled - 1), min(passes(side) for side in sides))
+
+
+def reached(side: Side, common: Common) -> bool:
+    """Whether a run is at what is common as it was measured: as many principal components as features leave a probe the same."""
+    return dimension(side) == common.pca and passes(side) == common.average_draws
 
 
 def equalised(side: Side, common: Common) -> SweepRequest:

@@ -47,8 +47,8 @@ class Side:
 
     @cached_property
     def truth(self) -> np.ndarray | None:
-        """Which class each test image is, (n,), or None in a study made before that was kept."""
-        return load_file(self.study.path("logits.safetensors")).get("labels")
+        """Which class each test image is, or its number, (n,); None in a study made before that was kept."""
+        return load_file(self.study.path("logits.safetensors")).get("truth")
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -230,6 +230,11 @@ def _labels(a: Side, b: Side) -> list[str]:
             f"The questions differ: {a.name} asks for {question(a)}, {b.name} for {question(b)}. A difference says which is read "
             "more often, not which run is better."
         )
+    if a.study.measure != b.study.measure:
+        names = {"accuracy": "accuracy", "r2": "R²"}
+        said.append(
+            f"{a.name} is scored by {names[a.study.measure]}, {b.name} by {names[b.study.measure]}: a difference of the two says little."
+        )
     if a.labels != b.labels:
         said.append(f"{a.name} was fitted on {_count(a)}, {b.name} on {_count(b)}.")
     for name, even, words in (("label_noise", 0.0, "shares of wrong labels"), ("imbalance", 1.0, "imbalances of the labelled images")):
@@ -240,8 +245,9 @@ def _labels(a: Side, b: Side) -> list[str]:
 
 
 def question(side: Side) -> str:
-    """Label set and number of classes."""
-    return f"{side.study.facts['receipt']['label_set']} ({len(side.study.facts['classes'])} classes)"
+    """Label set, and what it is of."""
+    kind = f"{len(side.study.facts['classes'])} classes" if side.study.measure == "accuracy" else "numbers"
+    return f"{side.study.facts['receipt']['label_set']} ({kind})"
 
 
 def _count(side: Side) -> str:

@@ -12,8 +12,9 @@ import torch
 
 from . import gauge
 from .crew import Between, Crew, still_wanted
-from .planning import CLEAN, Bench, Point, coarse_first
+from .planning import CLEAN, Bench, Point
 from .report import report
+from .resolving import coarse_first
 from .specs import SweepRequest
 from .store import Store
 from .studies import GAUGE, Study
@@ -71,8 +72,8 @@ def carry_out(
             news(points)
         if progress:
             progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean pixels")
-    extra = {GAUGE: gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out)} if len(bench.held_out) else {}
-    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra)
+    errors = gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out) if len(bench.held_out) else None
+    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, {GAUGE: errors} if errors else {})
 
 
 def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:

@@ -34,7 +34,7 @@ def study(
     request: Mapping[str, Any] | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> Study:
-    """A study with one block; `right` is bool (R, S, N), `ids` (N,), `truth` (N,) classes where the study keeps them.
+    """A study with one block; `right` is bool (R, S, N), or what R² is the mean of, `ids` (N,), `truth` (N,) classes where the study keeps them.
 
     `validation` (S,) chooses the best level; without it, the test images' accuracy does.
     """
@@ -71,13 +71,15 @@ def study(
     }
     kept = {"test": np.ascontiguousarray(IDS[:count] if ids is None else ids, np.uint64)}
     if truth is not None:
-        kept["labels"] = np.asarray(truth, np.int64)
+        kept["truth"] = np.asarray(truth, np.int64)
     picture = io.BytesIO()
     Image.new("RGB", (8 * len(sigmas), 8 * len(base["pictured"]))).save(picture, "PNG")
     files = {
         "curve.parquet": table.to_parquet(index=False),
         "draws.parquet": table.to_parquet(index=False),
-        "correct.safetensors": save({f"{labels}/{series}": np.packbits(right, axis=-1)}),
+        "correct.safetensors": save(
+            {f"{labels}/{series}": np.packbits(right, axis=-1) if right.dtype == bool else right.astype(np.float16)}
+        ),
         "heads.safetensors": save({"none": np.zeros(0, np.float32)}),
         "logits.safetensors": save(kept),
         "strip.png": picture.getvalue(),

@@ -220,3 +220,20 @@ def test_all_numbers_are_one_tidy_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows.difference, [gap.value for gap in comparisons[0].levels.gaps])
     assert (rows.band_low <= rows.ci_low + 1e-12).all()
     pd.testing.assert_frame_equal(table, numbers(compare(sides(runs)), SIGMAS[2]))
+
+
+def test_numbers_are_compared_by_their_r2_and_no_image_is_called_right(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scored = {"measure": "r2", "label_set": "size"}
+    first, second = (level - rng.exponential(0.2, (6, 4, 300)) for level in (0.6, 0.9))
+    runs = [study(tmp_path, right.astype(np.float32), key=f"k{k}", receipt=scored) for k, right in enumerate((first, second))]
+    found = beside(*runs)
+    assert found.best.value == pytest.approx(0.3, abs=0.03)
+    assert found.sentence().startswith("B is better than A by ")
+    assert "% of the variance at σ" in found.sentence()
+    assert found.images(0) is None
+    assert images_sentence(found, 0) == "Numbers are not right or wrong, so no image is."
+    assert "numbers are read here" in str(classes_lacking(found))
+    mixed = beside(runs[0], study(tmp_path, shaken(HUMP, 300), key="cccc"))
+    assert "A is scored by R², B by accuracy" in " ".join(mixed.match.mismatches)
+    assert beside(runs[0], runs[0]).sentence() == "There is no difference: A and B say the same of every image in every draw."

@@ -7,10 +7,28 @@ from typing import Any
 
 import pytest
 
-from analysis.fairness import NOT_RECORDED, Common, common, dimension, equalised, facts, overlap, passes, saw, serves, unlike, unsure
+from analysis.compared import classes, classes_lacking, classes_sentence
+from analysis.comparing import compare
+from analysis.fairness import (
+    NOT_RECORDED,
+    Common,
+    common,
+    dimension,
+    equalised,
+    facts,
+    overlap,
+    passes,
+    reached,
+    saw,
+    serves,
+    unlike,
+    unsure,
+)
 from analysis.matching import Side, sides
 from analysis.specs import SweepRequest
-from analysis.studies import find_study
+from analysis.store import Store
+from analysis.studies import Study, find_study
+from analysis.sweeping import sweep
 
 from .handmade import BLOCK, DIGITS, shaken, study
 
@@ -88,7 +106,8 @@ def test_what_makes_a_comparison_unequal_is_named(tmp_path: Path) -> None:
     assert unlike(a, b) == ["saw in training", "parameters", "labels told", "probe", "feature dimension", "forward passes an image"]
     assert unsure(a, b) == ["GFLOP an image"]
     said = facts(b)
-    assert said["feature dimension"] == "32 principal components"
+    assert said["feature dimension"] == "32"
+    assert said["block and pooling"] == f"{BLOCK}, 1, 32 principal components"
     assert (said["forward passes an image"], said["GFLOP an image"]) == ("5", "2.5")
     assert said["labels told"] == "40 % wrong"
     assert (dimension(b), passes(b)) == (32, 5)
@@ -107,6 +126,9 @@ def test_runs_are_brought_to_the_smaller_dimension_and_the_fewer_passes(tmp_path
     assert common([a, b]) == Common(40, 1)
     wide = [study(tmp_path, shaken(HUMP), key=f"w{k}", receipt={"dimensions": {f"{BLOCK}/1": 5000}}) for k in range(2)]
     assert common(sides(wide)) == Common(99, 1)  # of 100 labelled images
+    assert not reached(a, Common(40, 1))
+    assert reached(a, Common(dimension(a) or 0, 1))
+    assert not reached(b, Common(40, 1))  # of five passes
 
 
 def test_an_equalised_request_is_the_curves_own_and_a_run_of_it_serves(tmp_path: Path) -> None:
@@ -121,3 +143,23 @@ def test_an_equalised_request_is_the_curves_own_and_a_run_of_it_serves(tmp_path:
     assert not serves(more.model_copy(update={"head": "ridge"}), "digit", wanted)
     assert not serves(more.model_copy(update={"blocks": ("up0.res0",)}), "digit", wanted)
     assert SweepRequest.model_validate_json(wanted.canonical()) == wanted
+
+
+def test_a_swept_run_is_equalised_and_compared_with_itself_as_it_was(small_study: Study, store: Store) -> None:
+    (side,) = sides([small_study])
+    said = facts(side)
+    assert float(said["GFLOP an image"]) > 0
+    assert int(said["feature dimension"]) == 8
+    wanted = equalised(side, Common(4, 1))
+    made = sweep(wanted, store, processes=0)
+    assert serves(SweepRequest.model_validate(made.facts["request"]), made.facts["receipt"]["label_set"], wanted)
+    (one,) = compare(sides([small_study, made]))
+    assert made.result("10")["headline"] == side.series
+    assert (one.match.draws.labels, one.match.draws.eps, one.match.same.all()) == (True, True, True)
+    assert one.match.mismatches == ()
+    assert unlike(one.reference, one.other) == ["feature dimension"]
+    assert unsure(one.reference, one.other) == []
+    assert classes_lacking(one) is None
+    gaps = classes(one, 0)
+    assert sum(gap.n for gap in gaps) == 79
+    assert "1 more has fewer than 2 shared test images" in classes_sentence(one, gaps, 0)

@@ -21,10 +21,11 @@ from app.components.runs import Run, titles
 def show(run: Run, others: Sequence[Run], found: Sequence[Run], device: str, block: str | None, shown: Mapping[str, str]) -> None:
     """Draw the comparison of a run with others, at the labels, block, pooling, axis and level that are shown."""
     studies = [one.study for one in (run, *others) if one.study]
-    pooling = None if shown["pooling"] == CHOSEN else shown["pooling"]
-    asked: dict[str, Any] = {"labels": shown["labels"], "block": block, "pooling": pooling}
-    if block and f"model/{block}/" not in "".join(studies[0].result(shown["labels"])["verdicts"]):
-        asked["block"] = None  # the page has said that the run lacks it
+    asked: dict[str, Any] = {"labels": shown["labels"], "block": block, "pooling": None if shown["pooling"] == CHOSEN else shown["pooling"]}
+    result = studies[0].result(shown["labels"])
+    _, own_block, own_pooling = result["headline"].split("/")
+    if f"model/{block or own_block}/{asked['pooling'] or own_pooling}" not in result["verdicts"]:  # the page has said so
+        asked |= {"block": None, "pooling": None}
     compared = sides(studies, **asked)
     _names(compared, (run, *others))
     if equal := equalise.switch(compared, found, device):
@@ -79,7 +80,11 @@ def _figure(comparisons: Sequence[Comparison], axis: str) -> None:
         table = side.study.table("curve")
         rows = pick(table[table.labels_per_class == side.labels], side.series)
         alike = side is reference or not unlike(reference, side)
-        drawn.append(figures.Drawn(f"{side.name}: {side.study.card.name}, {side.block}", rows, side.study.facts["levels"], not alike))
+        drawn.append(
+            figures.Drawn(
+                f"{side.name}: {side.study.card.name}, {side.block}", rows, side.study.facts["levels"], not alike, side.study.measure
+            )
+        )
     figure = figures.compared_figure(drawn, [(one.sigmas[0], one.levels) for one in comparisons], used)  # type: ignore[arg-type]
     says = " ".join(one.sentence() for one in comparisons)
     st.plotly_chart(figure, key="figure-compare", alt=says, config=toolbar())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analysis.errors import InvalidRequest, NoisescopeError
-from analysis.fairness import common, dimension, equalised, passes, serves
+from analysis.fairness import common, equalised, reached, serves
 from analysis.matching import Side
 from analysis.specs import SweepRequest
 from analysis.store import default_root
@@ -28,9 +28,8 @@ def switch(compared: Sequence[Side], found: Sequence[Run], device: str) -> list[
         st.caption("How many features a probe reads is not recorded in all of these runs, so they cannot be equalised.")
         link.put("equal", None)
         return None
-    like = {(dimension(side), passes(side), bool(side.study.facts["request"].get("pca"))) for side in compared}
     words = f"{target.pca:,} features and {target.average_draws} {'pass' if target.average_draws == 1 else 'passes'} an image"
-    if len(like) == 1 and target.pca == dimension(compared[0]):
+    if all(reached(side, target) for side in compared):
         st.caption(f"All have {words}: there is nothing to equalise.")
         link.put("equal", None)
         return None
@@ -44,14 +43,15 @@ def switch(compared: Sequence[Side], found: Sequence[Run], device: str) -> list[
     link.put("equal", "1" if st.session_state["equal"] else None)
     if not st.session_state["equal"]:
         return None
-    wanted = [equalised(side, target) for side in compared]
-    if len(set(wanted)) == 1:
+    wanted = {side.name: equalised(side, target) for side in compared if not reached(side, target)}
+    if len({equalised(side, target) for side in compared}) == 1:
         st.caption("Equalised, these are one and the same run.")
         return None
-    there = [_find(side, request, found) for side, request in zip(compared, wanted, strict=True)]
+    there = [_find(side, wanted[side.name], found) if side.name in wanted else side.study for side in compared]
     if all(there):
         return [study for study in there if study]
-    _offer(list(dict.fromkeys(request for request, study in zip(wanted, there, strict=True) if study is None)), device)
+    lacking = [wanted[side.name] for side, study in zip(compared, there, strict=True) if study is None]
+    _offer(list(dict.fromkeys(lacking)), device)
     return None
 
 

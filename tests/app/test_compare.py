@@ -229,7 +229,7 @@ def test_a_command_line_that_cannot_be_carried_out_is_one_sentence(tmp_path: Pat
 
 
 def unequal(store: Path) -> tuple[Study, Study]:
-    return two(store, receipt={"head": "ridge", "dimensions": {f"{BLOCK}/1": 40}}, request={"head": "ridge"})
+    return two(store, receipt={"head": "ridge", "dimensions": {f"{BLOCK}/1": 40}}, request={"head": "ridge", "average_draws": 3})
 
 
 def test_equalising_offers_what_is_not_measured_and_keeps_the_comparison(own: Jobs) -> None:
@@ -274,6 +274,13 @@ def test_equalised_runs_that_are_there_are_compared_instead(own: Jobs) -> None:
     assert {"run": first.key, "with": second.key, "equal": "1"}.items() <= dict(parse_qsl(link.partition("?")[2])).items()
     page.toggle(key="equal").set_value(False).run()
     assert compare(sides([first, second]))[0].sentence() in texts(page)
+
+
+def test_a_run_that_is_there_already_stays_as_it_is(own: Jobs) -> None:
+    page = compared(*two(own.root, receipt={"head": "ridge", "dimensions": {f"{BLOCK}/1": 40}}, request={"head": "ridge"}), equal="1")
+    assert "One equalised run has not been measured yet" in texts(page)
+    button(page, "Measure what is lacking").click().run()
+    assert [job.request.head for job in own.list()] == ["logistic"]
 
 
 def test_runs_that_would_be_the_same_are_said(own: Jobs) -> None:
