@@ -16,15 +16,16 @@ from .verdict import Verdict, describe
 Cell = tuple[str, int]  # name of a curve `source/block/pooling`, place of the level
 
 
+def draws(study: Study, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    """(label draw, ε draw), both (R,), of a study's probes at a number of labels a class."""
+    draw = np.arange(study.result(labels)["draws"])
+    label_draw = np.zeros_like(draw) if labels == "all" and not study.facts["request"].get("label_noise") else draw
+    return label_draw, draw % study.facts["receipt"]["eps_draws"]
+
+
 def resampled(study: Study, labels: str) -> dynamics.Resamples:
     """The bootstrap that the study's own intervals came from."""
-    result, receipt = study.result(labels), study.facts["receipt"]
-    draw = np.arange(result["draws"])
-    return dynamics.resamples(
-        np.zeros_like(draw) if labels == "all" and not study.facts["request"].get("label_noise") else draw,
-        draw % receipt["eps_draws"],
-        receipt["n_test"],
-    )
+    return dynamics.resamples(*draws(study, labels), study.facts["receipt"]["n_test"])
 
 
 def of_block(study: Study, labels: str, series: str) -> dict[str, Any]:

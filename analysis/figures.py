@@ -89,13 +89,14 @@ def curve_traces(rows: pd.DataFrame, levels: Levels, name: str, colour: str, das
     return [band, line]
 
 
-def level_line(figure: go.Figure, value: float, text: str, place: str) -> None:
-    """A dotted line across, with its name."""
+def level_line(figure: go.Figure, value: float, text: str, place: str, **panel: int) -> None:
+    """A dotted line across, with its name; `row` and `col` of the panel where there are several."""
     figure.add_hline(
         y=value,
         line={"color": GREY, "width": 1, "dash": "dot"},
         annotation={"text": text, "font": {"size": 11}, "showarrow": False},
         annotation_position=place,
+        **panel,
     )
 
 

@@ -53,6 +53,7 @@ class Own:
             "draws": self.draws,
             "neighbours": self.neighbours,
             "examples": self.examples,
+            "pictures": self.pictures,
             "compose": self.compose,
             "teach": self.teach,
         }
@@ -164,6 +165,16 @@ class Own:
         chosen = [int(turn[i]) for i in range(EXAMPLES) for turn in turns if i < len(turn)][:EXAMPLES]
         images = bench.dataset.images[bench.dataset.rows(bench.test[chosen])]
         return {"kind": "test", "names": [bench.labels.classes[values[i]] for i in chosen]}, pack({"images": images})
+
+    def pictures(self, question: Question, data: bytes) -> Answer:
+        """The images of these `ids` (hexadecimal) and what each is, or `there` false where the data are not on this machine."""
+        bench = self.bench(self.study(question))
+        if bench is None:
+            return {"there": False, "names": []}, pack({"images": np.zeros((0, 1, 1, 3), np.uint8)})
+        rows = bench.dataset.rows(np.asarray([int(id, 16) for id in question["ids"]], np.uint64))
+        values = bench.labels.values[rows]
+        names = [bench.labels.classes[value] if value >= 0 else "no label" for value in values]
+        return {"there": True, "names": names}, pack({"images": bench.dataset.images[rows]})
 
     def compose(self, question: Question, data: bytes) -> Answer:
         """A new image with the labels that are asked for, where the data set makes images."""

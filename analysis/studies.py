@@ -128,8 +128,11 @@ class Study:
 
         return pd.read_parquet(self.path(f"{name}.parquet"))
 
-    def correct(self) -> dict[str, np.ndarray]:
-        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}; of numbers float32."""
+    def correct(self, *names: str) -> dict[str, np.ndarray]:
+        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}; of numbers float32.
+
+        Of `names` alone, if any are given.
+        """
         import numpy as np
         from safetensors.numpy import load_file
 
@@ -138,6 +141,7 @@ class Study:
         return {
             name: np.unpackbits(kept, axis=-1, count=count).astype(bool) if kept.dtype == np.uint8 else kept.astype(np.float32)
             for name, kept in packed.items()
+            if not names or name in names
         }
 
 

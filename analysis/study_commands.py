@@ -217,6 +217,49 @@ def map_(
     typer.echo(f"{len(table):,} images of {study.key} are in {out}.")
 
 
+@study_app.command("compare")
+def compare(
+    keys: Annotated[
+        list[str], typer.Argument(help="Two to five studies, the first the reference: keys, their beginnings, or names of bundled ones.")
+    ],
+    labels: Annotated[str | None, typer.Option(help="Labels per class of the reference; its first number if none is given.")] = None,
+    block: Annotated[str | None, typer.Option(help="Block to read; what validation images chose in each if none is given.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="How its map is pooled; what validation images chose if none is given.")] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(help="Noise level σ of classes and images: the nearest shared one; the reference's best if none is given."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers as a tidy table, .csv or .parquet.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Is one run better than another? Say it, with what they do not share, and write the numbers."""
+    from .compared import classes, classes_lacking, classes_sentence, images_sentence, numbers
+    from .comparing import compare as run
+    from .console import check_out, save_table
+    from .errors import InvalidRequest
+    from .matching import LETTERS, sides
+    from .store import default_root
+    from .studies import find_study
+
+    if out is not None:
+        check_out(out, ".csv", ".parquet")
+    if not 2 <= len(keys) <= len(LETTERS):
+        raise InvalidRequest(f"{len(keys)} studies are given; allowed: 2 to {len(LETTERS)}.")
+    found = sides([find_study(key, store or default_root()) for key in keys], labels, block, pooling)
+    for side in found:
+        typer.echo(f"{side.name}: {side.study.name} ({side.study.key}), {side.labels} labels a class, {side.series.removeprefix('model/')}")
+    comparisons = run(found)
+    for one in comparisons:
+        typer.echo(f"\n{one.sentence()}")
+        for said in one.match.mismatches:
+            typer.echo(f"  {said}")
+        if (level := one.nearest(sigma)) is not None:
+            typer.echo(classes_lacking(one) or classes_sentence(one, classes(one, level), level))
+            typer.echo(images_sentence(one, level))
+    if out is not None:
+        save_table(numbers(comparisons, sigma), out)
+
+
 @study_app.command("export")
 def export(
     key: Annotated[str, typer.Argument(help="Key of a study, or its beginning.")],

@@ -143,3 +143,18 @@ def test_what_is_taught_is_the_librarys_and_reads_the_image(own: Answers, digits
 def test_a_block_that_was_not_probed_cannot_be_taught(own: Answers) -> None:
     with pytest.raises(UnknownName, match="nope"):
         told(own, "teach", {"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.arange(4) % 2}, classes=["a", "b"], block="nope")
+
+
+def test_pictures_of_test_images_are_those_of_their_ids(own: Answers, digits: Dataset) -> None:
+    ids = digits.members("test")[[5, 2]]
+    said, back = told(own, "pictures", ids=[f"{id:016x}" for id in ids])
+    values = digits.label_set().values[digits.rows(ids)]
+    assert said == {"there": True, "names": [digits.label_set().classes[value] for value in values]}
+    assert np.array_equal(back["images"], digits.images[digits.rows(ids)])
+
+
+def test_pictures_of_data_that_are_not_there_are_none(own: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own.own, "bench", lambda study: None)
+    said, back = told(own, "pictures", ids=["00"])
+    assert said == {"there": False, "names": []}
+    assert len(back["images"]) == 0

@@ -8,9 +8,9 @@ from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import classes, controls, curve, inputs, link, measure, opening, poolings, receipt, recipe, watch, when
+from app.components import beside, classes, controls, curve, inputs, link, measure, opening, poolings, receipt, recipe, watch, when
 from app.components.controls import BESIDE, CHOSEN
-from app.components.runs import Run, hold, runs, study_of, table
+from app.components.runs import Run, hold, runs, study_of, table, titles
 
 
 def page() -> None:
@@ -19,15 +19,16 @@ def page() -> None:
     try:
         found = runs()
         opening.from_link(found)
+        beside.from_link(found)
         hold()
         bench = lab.choose(*opening.places(found))
         here = [run for run in found if run.place == (bench.backend, bench.dataset) or not run.request]
-        _run_bar(here, bench)
+        _run_bar(here, bench, found)
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")
 
 
-def _run_bar(here: list[Run], bench: lab.Bench) -> None:
+def _run_bar(here: list[Run], bench: lab.Bench, found: list[Run]) -> None:
     known = {run.key: run for run in here}
     if st.session_state.get("run") not in known:  # a job may have become a study
         wanted = study_of(st.session_state.get("run"))
@@ -39,7 +40,8 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
         st.session_state["run"] = wanted if wanted in known else next(iter(known), None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:
-            st.selectbox("Run", list(known), key="run", format_func=lambda key: known[key].title, persist_state="session")
+            st.selectbox("Run", list(known), key="run", format_func=titles(here).__getitem__, persist_state="session")
+        others = beside.choose(found, st.session_state["run"]) if known else []
         if not known and bench.card:
             st.session_state["measuring"] = True
         measuring = st.toggle("Measure something new", key="measuring")
@@ -61,7 +63,7 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     if run.problem:
         st.error(run.problem, icon=":material/broken_image:")
     elif run.study:
-        _study(run, run.study, here, bench, axis)
+        _study(run, run.study, here, bench, axis, others, found)
     elif run.job:
         lab.axis_switch()
         watch.show(run.job, axis)
@@ -76,11 +78,12 @@ def differs(request: SweepRequest, study: Study) -> bool:
     return same != made.model_copy(update={"levels": request.levels}) or request.levels != levels
 
 
-def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:
-    """A finished run: its numbers, its figure in the view that is asked for, and its receipt."""
+def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str, others: list[Run], found: list[Run]) -> None:
+    """A finished run: its numbers, its figure in the view that is asked for, and its receipt; `others` are those it is compared with."""
     several = {"budget": len(study.facts["results"]) > 1, "poolings": len(study.facts["request"]["poolings"]) > 1}
     several["classes"] = study.measure == "accuracy"
     views = [view for view in (*curve.VIEWS, "poolings", "classes", "when", "input") if several.get(view, True)]
+    views += [beside.VIEW] if others else []
     allowed = {
         "view": views,
         "labels": list(study.facts["results"]),
@@ -96,6 +99,11 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
     sigma = lab.level(study.card, run.key, result["verdict"]["peak_sigma"])
     shown["sigma"] = f"{sigma:.6g}"
     link.put("sigma", shown["sigma"])
+    if shown["view"] == beside.VIEW:
+        from app.components import compare  # scipy and plotly come in here, after the first paint of the other views
+
+        compare.show(run, others, found, bench.device, bench.block, shown | {"backend": bench.backend, "dataset": bench.dataset})
+        return
     curve.headline(study, result)
     with st.container(key="stage" if shown["view"] == "curve" else "figure"):
         if shown["view"] == "curve":

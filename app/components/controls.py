@@ -18,6 +18,7 @@ VIEWS = {
     "classes": "Classes",
     "when": "What is known when",
     "input": "Clean input",
+    "compare": "Compare",
 }
 CHOSEN = "chosen"  # the pooling that validation images chose, for each number of labels its own
 BESIDE = {"ours": "Ours", "published": "Ours and published"}

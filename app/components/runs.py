@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,6 +97,13 @@ def settings(asked: Mapping[str, Any]) -> list[str]:
         *([f"{asked['pca']} components"] if asked.get("pca") else []),
         *([f"mean of {asked['average_draws']} ε"] if asked.get("average_draws", 1) > 1 else []),
     ]
+
+
+def titles(found: Iterable[Run], title: Callable[[Run], str] = lambda run: run.title) -> dict[str, str]:
+    """Key -> title, no two the same: a list tells its entries apart by what a person reads."""
+    told = {run.key: title(run) for run in found}
+    counts = Counter(told.values())
+    return {key: words if counts[words] == 1 else f"{words} · {key[:6]}" for key, words in told.items()}
 
 
 def jobs() -> Jobs:

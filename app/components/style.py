@@ -29,6 +29,13 @@ STYLE = """<style>
 .bar b { font-weight: 600; text-align: right; }
 [class*="st-key-wide-"] { overflow-x: auto; }
 [class*="st-key-wide-"] > div { min-width: 640px; }
+.facts { border-collapse: collapse; font-size: .85rem; width: 100%; }
+.facts :is(th, td) { padding: .3rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid rgba(128, 128, 128, .3); }
+.facts tbody th { font-weight: 600; }
+.facts td { min-width: 7rem; overflow-wrap: anywhere; }
+.st-key-facts { overflow-x: auto; }
+@media (min-width: 640px) { .facts tbody th { white-space: nowrap; } }
+.facts .unlike { background: repeating-linear-gradient(45deg, transparent 0 7px, rgba(128, 128, 128, .28) 7px 9px); }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }

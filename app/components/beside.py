@@ -1,0 +1,63 @@
+"""Which runs stand beside the one that is shown: the choice, and what a link says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.components import link, opening
+from app.components.runs import Run, study_of, titles
+
+MOST = 4
+VIEW = "compare"
+CHOICE = "compare-with"  # the widget; a link says `with`
+
+
+def title(run: Run) -> str:
+    """A run among those of other models and data."""
+    return f"{run.study.name} · {run.title}" if run.study else run.title
+
+
+def from_link(found: Sequence[Run]) -> None:
+    """The runs that the link asks to compare with; one that is not there is named."""
+    if CHOICE in st.session_state:
+        return
+    given = [key for key in st.query_params.get("with", "").split(",") if key]
+    known = [run.key for run in found if run.study]
+    wanted = [study_of(key) or key for key in given]
+    for key in given:
+        if (study_of(key) or key) not in known:
+            opening.note(f"The link asks to compare with run {key!r}, which is not in this store. It is left out.")
+    kept = list(dict.fromkeys(key for key in wanted if key in known))
+    if len(kept) > MOST:
+        opening.note(f"The link asks to compare with {len(kept)} runs; allowed: up to {MOST}. The first are shown.")
+    st.session_state[CHOICE] = kept[:MOST]
+    if kept and "view" not in st.query_params:
+        st.session_state["view"] = VIEW
+
+
+def choose(found: Sequence[Run], shown: str | None) -> list[Run]:
+    """Draw the choice of runs to compare with the one that is shown; those that are chosen."""
+    offered = {run.key: run for run in found if run.study and run.key != shown}
+    st.session_state[CHOICE] = [key for key in st.session_state.get(CHOICE, []) if key in offered][:MOST]
+    if offered:
+        st.multiselect(
+            "Compare with",
+            list(offered),
+            key=CHOICE,
+            format_func=titles(offered.values(), title).__getitem__,
+            max_selections=MOST,
+            placeholder="another run",
+            on_change=_look,
+            persist_state="session",
+        )
+    chosen = [offered[key] for key in st.session_state[CHOICE]]
+    link.put("with", ",".join(run.key for run in chosen) or None)
+    return chosen
+
+
+def _look() -> None:
+    """Show what has just been chosen."""
+    if st.session_state[CHOICE]:
+        st.session_state["view"] = VIEW
