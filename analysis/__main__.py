@@ -24,6 +24,8 @@ from .console import (
     listing,
     progress_bar,
     save_table,
+    streamed_line,
+    streamed_summary,
     summary,
 )
 from .errors import InvalidRequest, NoisescopeError
@@ -72,7 +74,7 @@ def sweep(
         list[str] | None, typer.Option(help="How a map is pooled: the side of an average grid, max or gem; repeatable; default: 1.")
     ] = None,
     input_: Annotated[InputName, typer.Option("--input", help="What the network is shown at each level.")] = InputName.noisy,
-    head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
+    head: Annotated[str | None, typer.Option(help="Probe head; default: logistic, or ridge without a store.")] = None,
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[
         int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")
@@ -92,7 +94,10 @@ def sweep(
     ] = 1.0,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
-    store: StoreOption = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
     axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
@@ -100,6 +105,7 @@ def sweep(
     """Probe a model over its noise levels: make a study, show its peak and its verdict."""
     if out is not None:
         check_out(out, ".parquet", ".csv")
+    without = str(store) == "none"
     request = _request(
         backend=backend,
         dataset=dataset,
@@ -109,7 +115,7 @@ def sweep(
         levels=levels,
         poolings=pooling or ["1"],
         input=input_.value,
-        head=head,
+        head=head or ("ridge" if without else "logistic"),
         labels_per_class=_labels(labels_per_class or ["10"]),
         label_draws=label_draws,
         eps_draws=eps_draws,
@@ -122,18 +128,25 @@ def sweep(
         label_noise=label_noise,
         imbalance=imbalance,
     )
-    from .store import Store
-    from .sweeping import sweep as run
-
     with progress_bar("Sweep", as_json) as progress:
-        study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
+        if without:
+            from .streaming import stream
+
+            found = stream(request, processes=processes, batch_size=batch_size, progress=progress)
+            table, said = found.curve, streamed_line(found) if as_json else "\n".join(streamed_summary(found, axis))
+        else:
+            from .store import Store
+            from .sweeping import sweep as run
+
+            study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
+            table, said = study.table("curve"), final_line(study) if as_json else "\n".join(summary(study, axis))
     if out is not None:
-        save_table(study.table("curve"), out)
+        save_table(table, out)
     for wanted in sigma or []:
-        used = min((level["sigma"] for level in study.facts["levels"]), key=lambda level: abs(math.log(level / wanted)))
+        used = min(table.sigma[table.sigma > 0], key=lambda level: abs(math.log(level / wanted)))
         if abs(used / wanted - 1) > 0.01:
             typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
-    typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
+    typer.echo(said)
 
 
 @app.command()

@@ -20,12 +20,22 @@ class Ridge(ProbeHead):
         centred = features - mean
         shares = np.bincount(labels, minlength=classes) / count
         targets = np.eye(classes)[labels] - shares
-        if count < size:  # the dual: weights lie in the span of the images
-            squares, vectors = np.linalg.eigh(centred @ centred.T)
-            basis, along = centred.T @ vectors, vectors.T @ targets
-        else:
-            squares, vectors = np.linalg.eigh(centred.T @ centred)
-            basis, along = vectors, vectors.T @ (centred.T @ targets)
+        if count >= size:
+            return self.solve(centred.T @ centred, centred.T @ targets, mean, shares, count)
+        squares, vectors = np.linalg.eigh(centred @ centred.T)  # the dual: weights lie in the span of the images
+        return self._heads(squares, centred.T @ vectors, vectors.T @ targets, mean, shares, count)
+
+    def solve(self, scatter: np.ndarray, cross: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int) -> list[FittedHead]:
+        """One fitted head a penalty from sums over `count` images of features less their mean.
+
+        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), each class's share of the images (K,); all float64.
+        """
+        squares, vectors = np.linalg.eigh(scatter)
+        return self._heads(squares, vectors, vectors.T @ cross, mean, shares, count)
+
+    def _heads(
+        self, squares: np.ndarray, basis: np.ndarray, along: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int
+    ) -> list[FittedHead]:
         found: list[FittedHead] = []
         for penalty in self.penalties:
             weight = (basis @ (along / (np.maximum(squares, 0) + count / penalty)[:, None])).T
