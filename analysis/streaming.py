@@ -4,9 +4,9 @@ For each σ and draw of ε, the labelled images pass once and are added up (sums
 validation images pass and choose the penalty of each cell, and test images pass and are counted. Images, ε, scaling and heads are
 those of a sweep that keeps features, so its ridge probes of the same labelled images say the same. No file is written.
 
-A process holds the sums of one σ and draw: 8 D² bytes a cell (a block and pooling) and number of labels a class, and four such
-matrices of the largest cell while that is solved. Where `budget` bytes would be passed, blocks are taken in groups, and images
-pass once a group.
+A process holds the sums of one σ and draw: 8 D² bytes a cell (a block and pooling) and number of labels a class, or the weights of
+all its penalties where these are more, and five matrices of 8 D² bytes beside while the largest cell is solved. Where `budget`
+bytes would be passed, blocks are taken in groups, and images pass once a group.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from .streamed import Cell, Streamed, tables
 from .sums import Sums, effective_rank
 from .sweeping import Progress
 
-BUDGET = 2 << 30  # bytes of sums that a process holds at most
+BUDGET = 2 << 30  # bytes
+SOLVING = 5  # matrices (D, D) beside the sums, in which a cell is solved
 BATCHES = 8  # that are added up at a time: one large product is faster than several small ones
-WITHOUT = ("pca", "average_draws", "ensemble", "encoders")  # fields of a request that need features which are kept
+WITHOUT = ("pca", "average_draws", "ensemble", "encoders")  # fields of a request that are carried out on kept features alone
 
 Key = tuple[int | str, str]  # labels a class, `block/pooling`
 Probes = Mapping[Key, tuple[Scaler, Sequence[FittedHead]]]
@@ -89,13 +90,14 @@ def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64) ->
 
 def groups(bench: Bench, budget: int) -> list[list[str]]:
     """The tensors `block/pooling`, in groups whose sums keep the budget. Raises InvalidRequest."""
-    request, found, held, largest = bench.request, [[]], 0, 0  # type: ignore[var-annotated]
+    request, held, largest = bench.request, 0, 0
+    found: list[list[str]] = [[]]
     channels = {block.name: block.channels for block in bench.card.blocks}
     weights = 4 * len(Ridge.penalties) * len(bench.labels.classes)
     for name in (f"{block}/{pooling}" for block in request.blocks or () for pooling in request.poolings):
         block, _, pooling = name.rpartition("/")
         size = channels[block] * pooling_side(pooling) ** 2
-        sums, solving = len(request.labels_per_class) * size * max(8 * size, weights), 4 * 8 * size**2
+        sums, solving = len(request.labels_per_class) * size * max(8 * size, weights), SOLVING * 8 * size**2
         if sums + solving > budget:
             raise InvalidRequest(
                 f"budget is {budget:,} bytes; {name} has {size:,} features, whose sums need {sums + solving:,}: pool it to fewer, or give more."

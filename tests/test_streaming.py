@@ -29,6 +29,7 @@ from analysis.streamed import over_draws
 from analysis.streaming import stream
 from analysis.studies import COLUMNS
 from analysis.sweeping import sweep
+from benchmarks import running_sums
 
 from .conftest import SMALL
 
@@ -114,7 +115,7 @@ def test_every_image_passes_once_a_level_and_draw(plain: SweepRequest, monkeypat
 def test_a_budget_takes_blocks_in_groups_and_says_the_same(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = stream(plain)
     passes = counted(monkeypatch)
-    one = 2 * 8 * 4 * 7 * 10 + 4 * 8 * 8**2  # 8 features: two weights outdo two sums; and what one takes to be solved
+    one = 2 * 8 * 4 * 7 * 10 + 5 * 8 * 8**2  # 8 features: two cells' weights, which are more than their sums, and one being solved
     found = stream(plain, budget=one)
     assert sorted(passes.values()) == [2 * 2 * (300 + 60 + 80)] * 3
     for name in ("curve", "draws", "statistics"):
@@ -253,3 +254,10 @@ def test_the_command_line_ends_with_one_line_of_json_if_asked(words: list[str]) 
 def test_another_head_on_the_command_line_is_refused_in_one_sentence(words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--head", "knn"])
     assert str(result.exception) == "head is 'knn'; allowed without a store: 'ridge', because the others need the features again."
+
+
+def test_the_benchmark_finds_one_head_ranked_as_itself(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_sums, "sweep", lambda request, store: sweep(request.model_copy(update={"head": "ridge"}), store))
+    found = running_sums.ranks(plain.model_copy(update={"labels_per_class": ("all",)}))
+    assert (found["cells"], found["rank_correlation"]) == (6, 1.0)
+    assert found["best"]["ridge"] == found["best"]["logistic"]
