@@ -18,14 +18,14 @@ from .console import (
     Listable,
     StoreOption,
     block_lines,
+    carry_out,
     check_out,
     final_line,
+    keeps,
     left_out,
     listing,
     progress_bar,
     save_table,
-    streamed_line,
-    streamed_summary,
     summary,
 )
 from .errors import InvalidRequest, NoisescopeError
@@ -66,15 +66,21 @@ def _request(**fields: Any) -> Any:
 def sweep(
     backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
     dataset: Annotated[str, typer.Option(help="Data set.")] = "digits",
-    label_set: Annotated[str | None, typer.Option(help="Label set of the data; default: its first.")] = None,
+    label_set: Annotated[
+        list[str] | None, typer.Option(help="Label set of the data, repeatable: a study each; default: its first.")
+    ] = None,
     block: Annotated[list[str] | None, typer.Option(help="Block to read, repeatable; default: all.")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
     levels: Annotated[int, typer.Option(min=3, help="How many levels, even in log σ, where no --sigma is given.")] = 16,
     pooling: Annotated[
         list[str] | None, typer.Option(help="How a map is pooled: the side of an average grid, max or gem; repeatable; default: 1.")
     ] = None,
-    input_: Annotated[InputName, typer.Option("--input", help="What the network is shown at each level.")] = InputName.noisy,
-    head: Annotated[str | None, typer.Option(help="Probe head; default: logistic, or ridge without a store.")] = None,
+    input_: Annotated[
+        list[InputName] | None, typer.Option("--input", help="What the network is shown at each level, repeatable; default: noisy.")
+    ] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="Probe head, repeatable: a study each; default: logistic, without a store ridge.")
+    ] = None,
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[
         int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")
@@ -87,11 +93,14 @@ def sweep(
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
     baseline_labels: Annotated[int | None, typer.Option(min=1, help="Probe the baselines at up to so many labels a class.")] = None,
     label_noise: Annotated[
-        float, typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1.")
-    ] = 0.0,
+        list[float] | None,
+        typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1, repeatable: a study each."),
+    ] = None,
     imbalance: Annotated[
         float, typer.Option(help="How many times as many labelled images the first class has as the last; 1 is even.")
     ] = 1.0,
+    pca: Annotated[int | None, typer.Option(min=1, help="Project features on so many principal components of the labelled images.")] = None,
+    average_draws: Annotated[int, typer.Option(min=1, help="Average features over so many draws of ε, a pass each.")] = 1,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: Annotated[
@@ -102,20 +111,19 @@ def sweep(
     axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
 ) -> None:
-    """Probe a model over its noise levels: make a study, show its peak and its verdict."""
+    """Probe a model over its noise levels: make a study, show its peak and its verdict.
+
+    Of several heads, label sets, inputs or shares of wrong labels every combination is a study; their features are made once.
+    """
     if out is not None:
         check_out(out, ".parquet", ".csv")
-    without = str(store) == "none"
     request = _request(
         backend=backend,
         dataset=dataset,
-        label_set=label_set,
         blocks=block or None,
         sigmas=sigma or None,
         levels=levels,
         poolings=pooling or ["1"],
-        input=input_.value,
-        head=head or ("ridge" if without else "logistic"),
         labels_per_class=_labels(labels_per_class or ["10"]),
         label_draws=label_draws,
         eps_draws=eps_draws,
@@ -125,28 +133,32 @@ def sweep(
         n_test=n_test,
         baselines=baselines,
         baseline_labels=baseline_labels,
-        label_noise=label_noise,
         imbalance=imbalance,
+        pca=pca,
+        average_draws=average_draws,
     )
+    several: dict[str, list[Any]] = {
+        "label_set": label_set or [None],
+        "input": [name.value for name in input_ or [InputName.noisy]],
+        "label_noise": label_noise or [0.0],
+        "head": head or ["logistic" if keeps(store) else "ridge"],
+    }
+    from .specs import variants
+
+    requests = [_request(**one.model_dump()) for one in variants(request, **several)]
     with progress_bar("Sweep", as_json) as progress:
-        if without:
-            from .streaming import stream
-
-            found = stream(request, processes=processes, batch_size=batch_size, progress=progress)
-            table, said = found.curve, streamed_line(found) if as_json else "\n".join(streamed_summary(found, axis))
-        else:
-            from .store import Store
-            from .sweeping import sweep as run
-
-            study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
-            table, said = study.table("curve"), final_line(study) if as_json else "\n".join(summary(study, axis))
+        curves, said = carry_out(requests, store, axis, as_json, processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
-        save_table(table, out)
+        import pandas as pd
+
+        save_table(pd.concat(curves, ignore_index=True), out)
+    noisy = curves[0].sigma[curves[0].sigma > 0]
     for wanted in sigma or []:
-        used = min(table.sigma[table.sigma > 0], key=lambda level: abs(math.log(level / wanted)))
+        used = min(noisy, key=lambda level: abs(math.log(level / wanted)))
         if abs(used / wanted - 1) > 0.01:
             typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
-    typer.echo(said)
+    for line in said:
+        typer.echo(line)
 
 
 @app.command()

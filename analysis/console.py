@@ -17,6 +17,7 @@ from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .specs import SweepRequest
     from .streamed import Streamed
     from .studies import Study
 
@@ -133,17 +134,42 @@ def final_line(study: Study) -> str:
     return json.dumps(line | {"best_block": result["headline"].split("/")[1], "peak_accuracy": verdict["peak_accuracy"], "key": study.key})
 
 
+def keeps(store: Path | None) -> bool:
+    """Whether features and studies are kept: not where the store is `none`."""
+    return str(store) != "none"
+
+
+def carry_out(
+    requests: Sequence[SweepRequest], store: Path | None, axis: AxisName, as_json: bool, **settings: Any
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """The curves of requests, and what is said of each; `settings` are those of `sweep_all` and `stream_all`."""
+    if keeps(store):
+        from .store import Store
+        from .sweeping import sweep_all
+
+        studies = sweep_all(requests, Store(store), **settings)
+        said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
+        return [study.table("curve") for study in studies], said
+    from .streaming import stream_all
+
+    found = stream_all(requests, **settings)
+    return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
+
+
 def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep without a store."""
-    draws = found.draws.draw.nunique()
+    draws, first = found.draws.draw.nunique(), found.curve.iloc[0]
+    wrong = f", {100 * first.label_noise:.0f} % wrong labels" if first.label_noise else ""
+    yield f"{first.backend} on {first.dataset}: {first.label_set}, {first.input} input{wrong}; nothing is kept"
+    yield from (f"  Left out: {one['series']} at σ = {one['sigma']:.3g}: {one['why']}." for one in found.left_out)
     for best in found.best().to_dict("records"):
-        yield f"{best['labels_per_class']} labels per class, {draws} draws, {best['n_test']} test images, ridge regression"
         low, high = 100 * best["ci_low"], 100 * best["ci_high"]
+        yield f"{best['labels_per_class']} labels per class, {draws} draws, {best['n_test']} test images, ridge regression"
         yield (
             f"Best on validation images: block {best['block']}, pooling {best['pooling']}, at {_said(best, best['sigma'], axis)}: "
             f"{100 * best['accuracy']:.1f} % ({low:.1f} to {high:.1f}), chance {100 * best['chance']:.1f} %."
         )
-    yield "No feature was kept, so there are no baselines and no verdict; sweep with a store for them."
+    yield "Without features that are kept there are no baselines and no verdict; sweep with a store for them."
 
 
 def streamed_line(found: Streamed) -> str:

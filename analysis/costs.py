@@ -68,12 +68,13 @@ def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for source, (tensors, ids) in bench.wanted(sigma, draw).items():
         if draw and bench.clean(source):
             continue  # all draws share one
-        lacking = bench.store.missing("features", bench.features(source, draw), sigma, tensors, ids)
-        found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
-        if not isinstance(bench.sources[source], Encoder):
-            missing = sum(len(part) for _, part in lacking)
-            found.passes += missing
-            found.passes_done += max(0, len(ids) - missing)
+        for identity in bench.reading(source, draw).features:
+            lacking = bench.store.missing("features", identity, sigma, tensors, ids)
+            found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
+            if not isinstance(bench.sources[source], Encoder):
+                missing = sum(len(part) for _, part in lacking)
+                found.passes += missing
+                found.passes_done += max(0, len(ids) - missing)
 
 
 def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
@@ -133,7 +134,7 @@ def _timed(bench: Bench) -> tuple[float, float]:
     per_class = bench.request.labels_per_class[0]
     task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
     rng = np.random.default_rng(0)
-    labelled = task.values(task.train)
+    labelled = bench.labels.values[bench.dataset.rows(task.train)]
     share = max(2, TIMED // len(bench.labels.classes))  # of every class, so that a probe has something to tell apart
     train = np.concatenate([rng.permutation(task.train[labelled == k])[:share] for k in range(len(bench.labels.classes))])
     ids = np.concatenate([train, rng.permutation(task.validation)[:64]])
@@ -146,8 +147,8 @@ def _timed(bench: Bench) -> tuple[float, float]:
     values = read_features(bench.model, tensors, x0, eps, sigma, batch)
     per_pass = (time.perf_counter() - started) / len(ids)
     middle = sorted(tensors, key=lambda name: values[name].shape[1])[len(tensors) // 2]
-    features, labels = values[middle].numpy()[: len(train)], task.values(train)
-    head: ProbeHead = registry.get("heads", bench.request.head)()
+    features, labels = values[middle].numpy()[: len(train)], bench.labels.values[bench.dataset.rows(train)]
+    head: ProbeHead = registry.get("heads", bench.head)()
     scaled = Scaler.fit(features, scaling(bench.model))(features)
     head.fit(scaled, labels, len(bench.labels.classes))  # the first fit loads what it needs
     started = time.perf_counter()

@@ -26,10 +26,11 @@ from .features import load_x0, pooling_side, read_features
 from .heads.base import FittedHead, Scaler
 from .heads.ridge import Ridge
 from .noise import noise_like
-from .planning import Bench, coarse_first
+from .planning import Bench
+from .resolving import coarse_first
 from .specs import SweepRequest
 from .store import Store
-from .streamed import Cell, Streamed, tables
+from .streamed import Cell, LeftOut, Streamed, tables
 from .sums import Sums, effective_rank
 from .sweeping import Progress
 
@@ -55,22 +56,43 @@ def stream(
 
     Draw d of the labelled images is seen with draw d of ε. There are no baselines. On the CPU `processes` single-threaded workers
     share the units, each with a budget of its own; 0 works in this process, and so does any other device.
-    Raises InvalidRequest for what needs features that are kept, and where one cell's sums alone pass the budget.
+    Raises InvalidRequest for what needs features that are kept, and where one cell's sums alone pass the budget; InvalidData where
+    no block can be probed.
     """
-    bench = prepare(request, device, batch_size)
-    groups(bench, budget)
-    units = [(bench.sigmas[i], draw) for i in coarse_first(len(bench.sigmas)) for draw in range(bench.request.eps_draws)]
-    found: list[Cell] = []
+    (found,) = stream_all([request], processes=processes, device=device, batch_size=batch_size, budget=budget, progress=progress)
+    return found
+
+
+def stream_all(
+    requests: Sequence[SweepRequest],
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    batch_size: int = 64,
+    budget: int = BUDGET,
+    progress: Progress | None = None,
+) -> list[Streamed]:
+    """`stream` of each request, in their order; all are looked through before the first is carried out."""
+    benches: list[Bench] = []
+    for request in requests:
+        benches.append(prepare(request, device, batch_size, benches[-1] if benches else None))
+        groups(benches[-1], budget)
     with Crew(processes if device == "cpu" else 0) as crew:
-        for done, (sigma, cells) in enumerate(_work(bench, units, crew, budget), start=1):
-            found += cells
-            if progress:
-                progress(done, len(units), f"σ = {sigma:.3g}")
+        return [_carry_out(bench, crew, budget, progress) for bench in benches]
+
+
+def _carry_out(bench: Bench, crew: Crew, budget: int, progress: Progress | None) -> Streamed:
+    units = [(bench.sigmas[i], draw) for i in coarse_first(len(bench.sigmas)) for draw in range(bench.request.eps_draws)]
+    found: list[Cell | LeftOut] = []
+    for done, (sigma, cells) in enumerate(_work(bench, units, crew, budget), start=1):
+        found += cells
+        if progress:
+            progress(done, len(units), f"σ = {sigma:.3g}")
     return tables(bench, found)
 
 
-def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64) -> Bench:
-    """The bench of a request that is to be carried out without a store. Raises InvalidRequest."""
+def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64, like: Bench | None = None) -> Bench:
+    """The bench of a request that is to be carried out without a store; `like` lends its images. Raises InvalidRequest."""
     registry.get("heads", request.head)
     if request.head != "ridge":
         raise InvalidRequest(f"head is {request.head!r}; allowed without a store: 'ridge', because the others need the features again.")
@@ -85,7 +107,12 @@ def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64) ->
         )
     alone = {"baselines": False, "baseline_labels": None, "label_draws": request.eps_draws}
     nowhere = Store(os.devnull)  # what would write a file fails
-    return Bench(request.model_copy(update=alone), nowhere, device, batch_size)
+    bench = Bench(request.model_copy(update=alone), nowhere, device, batch_size, like)
+    if bench.continuous:
+        raise InvalidRequest(
+            f"label set {bench.labels.name!r} is a number; allowed without a store: classes, whose right answers are counted."
+        )
+    return bench
 
 
 def groups(bench: Bench, budget: int) -> list[list[str]]:
@@ -117,11 +144,11 @@ def _bench(request: str, device: str, batch_size: int, _of: tuple[str, str]) -> 
     return prepare(SweepRequest.model_validate_json(request), device, batch_size)
 
 
-def _unit(request: str, device: str, batch_size: int, of: tuple[str, str], budget: int, sigma: float, draw: int) -> list[Cell]:
+def _unit(request: str, device: str, batch_size: int, of: tuple[str, str], budget: int, sigma: float, draw: int) -> list[Cell | LeftOut]:
     return probe(_bench(request, device, batch_size, of), sigma, draw, budget)
 
 
-def _work(bench: Bench, units: Sequence[tuple[float, int]], crew: Crew, budget: int) -> Iterator[tuple[float, list[Cell]]]:
+def _work(bench: Bench, units: Sequence[tuple[float, int]], crew: Crew, budget: int) -> Iterator[tuple[float, list[Cell | LeftOut]]]:
     """(σ, cells) of every unit, as they end."""
     if crew.count == 0:
         for sigma, draw in units:
@@ -133,40 +160,32 @@ def _work(bench: Bench, units: Sequence[tuple[float, int]], crew: Crew, budget: 
         yield sigma, cells
 
 
-def probe(bench: Bench, sigma: float, draw: int, budget: int = BUDGET, between: Between = still_wanted) -> list[Cell]:
+def probe(bench: Bench, sigma: float, draw: int, budget: int = BUDGET, between: Between = still_wanted) -> list[Cell | LeftOut]:
     """What the probes of one σ with one draw say: a cell a number of labels a class and tensor."""
     return [cell for names in groups(bench, budget) for cell in _probe(bench, sigma, draw, names, between)]
 
 
-def _probe(bench: Bench, sigma: float, draw: int, names: Sequence[str], between: Between) -> list[Cell]:
+def _probe(bench: Bench, sigma: float, draw: int, names: Sequence[str], between: Between) -> list[Cell | LeftOut]:
     summed = add_up(bench, sigma, draw, names, between)
     probes: dict[Key, tuple[Scaler, Sequence[FittedHead]]] = {}
     facts: dict[Key, dict[str, float]] = {}
+    wrong = dict.fromkeys(summed, "features are not finite")  # of the images that still have to pass
     for key in list(summed):
         between()
         one = summed.pop(key)
         try:
-            probes[key] = one.ridge()
+            probes[key], facts[key] = one.ridge(), describe(one)
         except InvalidData as error:
-            raise InvalidData(f"{key[1]} at σ = {sigma:.4g}: {error}") from error
-        facts[key] = describe(one)
+            wrong[key] = str(error)
     valid = count_right(bench, sigma, draw, bench.validation, probes, between)
     place = {key: int(counted.exact.argmax()) for key, counted in valid.items()}  # the most penalised one of equals
-    chosen = {key: (scaler, [heads[place[key]]]) for key, (scaler, heads) in probes.items()}
+    chosen = {key: (probes[key][0], [probes[key][1][place[key]]]) for key in valid}
     tested = count_right(bench, sigma, draw, bench.test, chosen, between)
-    return [
-        Cell(
-            labels_per_class=key[0],
-            tensor=key[1],
-            sigma=sigma,
-            draw=draw,
-            penalty=heads[0].penalty,
-            validation=int(valid[key].kept[place[key]].sum()),
-            right=tested[key].kept[0],
-            facts=facts[key],
-        )
-        for key, (_, heads) in chosen.items()
-    ]
+    found: list[Cell | LeftOut] = [LeftOut(*key, sigma, draw, wrong[key]) for key in wrong if key not in tested]
+    for key, counted in tested.items():
+        penalty, right = chosen[key][1][0].penalty, int(valid[key].kept[place[key]].sum())
+        found.append(Cell(*key, sigma, draw, penalty, right, counted.kept[0], facts[key]))
+    return found
 
 
 def describe(sums: Sums) -> dict[str, float]:
@@ -185,10 +204,7 @@ def describe(sums: Sums) -> dict[str, float]:
 def passing(
     bench: Bench, sigma: float, draw: int, names: Sequence[str], ids: np.ndarray, between: Between = still_wanted
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    """(Which of `ids` (n,), {`block/pooling`: features (m, D) float32}) of the model, some batches at a time.
-
-    Raises InvalidData for a feature that is not finite, naming block and σ.
-    """
+    """(Which of `ids` (n,), {`block/pooling`: features (m, D) float32}) of the model, some batches at a time."""
     identity, batch = bench.features("model", draw), cast(int, bench.settings["batch_size"])
     for start in range(0, len(ids), batch * BATCHES):
         part = slice(start, start + batch * BATCHES)
@@ -198,9 +214,6 @@ def passing(
             values = read_features(bench.model, names, x0, eps, sigma, batch, identity.condition, between)
         except torch.OutOfMemoryError as error:
             raise NoisescopeError(f"The device has too little memory for {batch} images at once; give a smaller batch size.") from error
-        for name, value in values.items():
-            if not bool(torch.isfinite(value).all()):
-                raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")
         yield part, {name: value.numpy() for name, value in values.items()}
 
 
@@ -233,12 +246,17 @@ class Counted(NamedTuple):
 def count_right(
     bench: Bench, sigma: float, draw: int, ids: np.ndarray, probes: Probes, between: Between = still_wanted
 ) -> dict[Key, Counted]:
-    """How many of the images `ids` (n,) each head says right."""
+    """How many of the images `ids` (n,) each head says right; a tensor that is not finite for all of them is left out."""
     truth, classes = bench.labels.values[bench.dataset.rows(ids)], len(bench.labels.classes)
     found = {key: Counted(np.zeros(len(heads), int), np.zeros((len(heads), classes), int)) for key, (_, heads) in probes.items()}
     names = list(dict.fromkeys(name for _, name in probes))
+    if not names:
+        return found
     for part, features in passing(bench, sigma, draw, names, ids, between):
-        for key, (scaler, heads) in probes.items():
+        finite = {name: np.isfinite(values).all() for name, values in features.items()}
+        found = {key: counted for key, counted in found.items() if finite[key[1]]}
+        for key in found:
+            scaler, heads = probes[key]
             scaled = scaler(features[key[1]])
             for place, head in enumerate(heads):
                 logits = head.predict_logits(scaled)

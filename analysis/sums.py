@@ -27,7 +27,9 @@ class Sums:
     @classmethod
     def of(cls, features: np.ndarray, labels: np.ndarray, classes: int) -> Sums:
         """Of features (n, D) and labels (n,) in 0…classes-1; n may be 0."""
-        mean = features.mean(0, dtype=np.float64) if len(features) else np.zeros(features.shape[1])
+        with np.errstate(invalid="ignore"):
+            mean = features.mean(0, dtype=np.float64) if len(features) else np.zeros(features.shape[1])
+        mean = np.where(np.isfinite(mean), mean, np.nan)  # what is not finite stays so, and is said where it is solved
         centred = features - mean
         member = (labels == np.arange(classes)[:, None]).astype(np.float64)
         return cls(np.bincount(labels, minlength=classes), mean, centred.T @ centred, member @ centred)
@@ -78,11 +80,15 @@ class Sums:
     def ridge(self) -> tuple[Scaler, list[FittedHead]]:
         """The scaler, and the ridge head of scaled features at every penalty: those of `heads/ridge.py`, fitted to the same images.
 
-        Raises InvalidData where there is nothing to tell apart.
+        Raises InvalidData, as a probe of these images does, for features that are not finite or where there is nothing to tell apart.
         """
+        if not np.isfinite(self.scatter).all():
+            raise InvalidData("features are not finite")
+        if not self.scatter.any():
+            raise InvalidData("all labelled images have the same features")
         told = np.flatnonzero(self.counts)
         if len(told) < 2:
-            raise InvalidData("All labelled images are of one class; a probe needs at least two.")
+            raise InvalidData("all labelled images are of one class; a probe needs at least two")
         scaler, count = self.scaler, self.count
         spread = scaler.spread.astype(np.float64)
         heads = Ridge().solve(

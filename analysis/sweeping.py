@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import torch
 
 from . import gauge
 from .crew import Between, Crew, still_wanted
-from .planning import CLEAN, Bench, Point, coarse_first
+from .planning import CLEAN, Bench, Point
 from .report import report
+from .resolving import coarse_first
 from .specs import SweepRequest
 from .store import Store
 from .studies import GAUGE, Study
@@ -53,6 +54,27 @@ def sweep(
         return carry_out(Bench(request, store or Store(), device, batch_size), crew, progress=progress)
 
 
+def sweep_all(
+    requests: Sequence[SweepRequest],
+    store: Store | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[Study]:
+    """A study of each request, in their order; all are looked through before the first is carried out.
+
+    What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
+    """
+    store = store or Store()
+    benches: list[Bench] = []
+    for request in requests:
+        benches.append(Bench(request, store, device, batch_size, benches[-1] if benches else None))
+    with Crew(processes) as crew:
+        return [carry_out(bench, crew, progress=progress) for bench in benches]
+
+
 def carry_out(
     bench: Bench, crew: Crew, *, between: Between = still_wanted, progress: Progress | None = None, news: News | None = None
 ) -> Study:
@@ -71,8 +93,8 @@ def carry_out(
             news(points)
         if progress:
             progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean pixels")
-    extra = {GAUGE: gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out)} if len(bench.held_out) else {}
-    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra)
+    errors = gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out) if len(bench.held_out) else None
+    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, {GAUGE: errors} if errors else {})
 
 
 def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:

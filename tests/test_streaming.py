@@ -14,8 +14,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from analysis import features, streaming
 from analysis import store as disk
-from analysis import streaming
 from analysis.__main__ import app
 from analysis.datasets.base import Dataset, LabelSet
 from analysis.errors import InvalidData, InvalidRequest, NoisescopeError
@@ -65,10 +65,10 @@ def test_weights_are_those_of_the_ridge_head_on_stored_features(plain: SweepRequ
     bench = streaming.prepare(plain)
     sigma, names = bench.sigmas[1], ["mid.res1/1", "up0.res0/1"]
     summed = streaming.add_up(bench, sigma, 1, names)
-    features, task = bench.features("model", 1), bench.task("all", 1)
-    extract(store, bench.model, bench.model, bench.dataset, features, names, [sigma], np.unique(task.train), bench.settings)
+    identity, task = bench.features("model", 1), bench.task("all", 1)
+    extract(store, bench.model, bench.model, bench.dataset, identity, names, [sigma], np.unique(task.train), bench.settings)
     for name in names:
-        x = store.cell(features, sigma, name[:-2], "1", task.train)
+        x = store.cell(identity, sigma, name[:-2], "1", task.train)
         theirs = Scaler.fit(x)
         scaler, heads = summed["all", name].ridge()
         for ours, head in zip(heads, Ridge().fit(theirs(x), task.given, 10), strict=True):
@@ -214,14 +214,72 @@ def test_one_class_is_refused(plain: SweepRequest, monkeypatch: pytest.MonkeyPat
         stream(plain)
 
 
-def test_a_feature_that_is_not_finite_is_named_with_its_level(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = streaming.read_features
+def broken(monkeypatch: pytest.MonkeyPatch, names: set[str], value: float, count: int) -> None:
+    """From now on features of these tensors are a value for the first images of a batch, with and without a store."""
+    read = features.read_features
 
-    def broken(*given: Any) -> Any:
-        return {name: value * torch.nan if name == "up0.res0/1" else value for name, value in read(*given).items()}
+    def reading(*given: Any, **more: Any) -> Any:
+        found = read(*given, **more)
+        for name in names & set(found):
+            found[name][:count] = value
+        return found
 
-    monkeypatch.setattr(streaming, "read_features", broken)
-    with pytest.raises(InvalidData, match=r"Features of up0\.res0/1 at σ = 0\.01 are not finite"):
+    monkeypatch.setattr(features, "read_features", reading)
+    monkeypatch.setattr(streaming, "read_features", reading)
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "why"),
+    [
+        (np.nan, 1, "features are not finite"),
+        (np.inf, 10**6, "features are not finite"),
+        (0.3, 10**6, "all labelled images have the same features"),
+    ],
+)
+def test_a_block_that_cannot_be_probed_is_left_out_and_said(
+    plain: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch, value: float, count: int, why: str
+) -> None:
+    request = plain.model_copy(update={"labels_per_class": (5,)})
+    broken(monkeypatch, {"up0.res0/1"}, value, count)
+    found, kept = stream(request), sweep(request.model_copy(update={"label_draws": 2}), store)
+    assert set(found.curve.block) == set(found.statistics.block) == set(kept.table("curve").block) == {"mid.res1"}
+    assert [one["series"] for one in found.left_out] == [one["series"] for one in kept.result()["left_out"]] == ["model/up0.res0/1"]
+    assert found.left_out[0]["why"] == kept.result()["left_out"][0]["why"] == why
+
+
+def test_where_no_block_can_be_probed_it_is_said_why(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, {"up0.res0/1", "mid.res1/1"}, np.nan, 1)
+    with pytest.raises(InvalidData, match=r"No block could be probed: model/mid\.res1/1 at σ = .*: features are not finite\."):
+        stream(plain)
+
+
+def test_test_images_alone_can_have_a_block_left_out(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, load = streaming.prepare(plain), streaming.load_x0
+
+    def loading(dataset: Dataset, ids: np.ndarray, model: Any) -> torch.Tensor:
+        return load(dataset, ids, model) * (torch.nan if bench.test[0] in ids else 1)
+
+    monkeypatch.setattr(streaming, "load_x0", loading)
+    with pytest.raises(InvalidData, match="features are not finite"):
+        stream(plain)
+
+
+def test_several_requests_are_looked_through_before_the_first_is_carried_out(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = counted(monkeypatch)
+    with pytest.raises(InvalidRequest, match="head is 'knn'"):
+        streaming.stream_all([plain, plain.model_copy(update={"head": "knn"})])
+    assert not passes
+
+
+def test_numbers_are_refused(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Dataset.label_set
+
+    def numbers(dataset: Dataset, name: str | None = None) -> LabelSet:
+        found = real(dataset, name)
+        return replace(found, kind="continuous", numbers=found.values.astype(float))
+
+    monkeypatch.setattr(Dataset, "label_set", numbers)
+    with pytest.raises(InvalidRequest, match="label set 'digit' is a number; allowed without a store: classes"):
         stream(plain)
 
 
@@ -239,7 +297,7 @@ def test_the_command_line_writes_the_table_and_says_the_best_cell(words: list[st
     assert list(table.columns) == list(COLUMNS)
     assert set(table["head"]) == {"ridge"}
     assert f"block mid.res1, pooling 1, at σ = {best.sigma:.3g}: {100 * best.accuracy:.1f} %" in result.stdout
-    assert "there are no baselines" in result.stdout
+    assert ": digit, noisy input; nothing is kept\n" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["curve.csv"]
 
 
@@ -249,6 +307,15 @@ def test_the_command_line_ends_with_one_line_of_json_if_asked(words: list[str]) 
     assert list(line) == ["best_block", "pooling", "sigma", "accuracy", "ci", "validation_accuracy"]
     assert line["ci"][0] <= line["accuracy"] <= line["ci"][1]
     assert "σ = 0.001 is not a level" in result.stderr
+
+
+def test_every_combination_on_the_command_line_has_its_curve(words: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "curve.parquet"
+    result = CliRunner().invoke(app, [*words, "--input", "noisy", "--input", "clean", "--label-noise", "0.2", "--json", "--out", str(out)])
+    assert len(result.stdout.splitlines()) == 2
+    table = pd.read_parquet(out)
+    assert table.input.tolist() == ["noisy"] * 3 + ["clean"] * 3
+    assert set(table.label_noise) == {0.2}
 
 
 def test_another_head_on_the_command_line_is_refused_in_one_sentence(words: list[str]) -> None:

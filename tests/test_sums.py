@@ -91,8 +91,16 @@ def test_a_class_without_an_image_is_never_said() -> None:
 
 def test_one_class_alone_is_refused() -> None:
     x, _ = images(20, 5, 2)
-    with pytest.raises(InvalidData, match="All labelled images are of one class"):
+    with pytest.raises(InvalidData, match="all labelled images are of one class"):
         Sums.of(x, np.ones(20, int), 3).ridge()
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.3, "the same features"), (np.nan, "not finite"), (np.inf, "not finite")])
+@pytest.mark.filterwarnings("error")
+def test_features_that_cannot_be_probed_are_refused(value: float, words: str) -> None:
+    x, y = np.full((21, 3), value, np.float32), np.arange(21) % 2
+    with pytest.raises(InvalidData, match=words):
+        reduce(add, [Sums.of(x[i : i + 5], y[i : i + 5], 2) for i in range(0, 21, 5)]).ridge()
 
 
 def test_components_are_sklearns() -> None:

@@ -1,4 +1,4 @@
-"""Ridge regression on one-hot labels, from one eigendecomposition for all penalties: the linear probe at a hundredth of the cost."""
+"""Ridge regression on one-hot labels or on numbers, from one eigendecomposition for all penalties: the linear probe at a hundredth of the cost."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ class Ridge(ProbeHead):
     penalties: tuple[float, ...] = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
+        return self._fit(features, np.eye(classes)[labels])
+
+    def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
+        return self._fit(features, numbers[:, None])
+
+    def _fit(self, features: np.ndarray, targets: np.ndarray) -> list[FittedHead]:
+        """Of features (n, D) and targets (n, K)."""
         count, size = features.shape
-        mean = features.mean(0, dtype=np.float64)
-        centred = features - mean
-        shares = np.bincount(labels, minlength=classes) / count
-        targets = np.eye(classes)[labels] - shares
+        mean, shares = features.mean(0, dtype=np.float64), targets.mean(0)
+        centred, targets = features - mean, targets - shares
         if count >= size:
             return self.solve(centred.T @ centred, centred.T @ targets, mean, shares, count)
         squares, vectors = np.linalg.eigh(centred @ centred.T)  # the dual: weights lie in the span of the images
         return self._heads(squares, centred.T @ vectors, vectors.T @ targets, mean, shares, count)
 
     def solve(self, scatter: np.ndarray, cross: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int) -> list[FittedHead]:
-        """One fitted head a penalty from sums over `count` images of features less their mean.
+        """One fitted head a penalty from sums over `count` images of features and targets less their means.
 
-        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), each class's share of the images (K,); all float64.
+        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), the targets' (K,), which are the classes' shares; all float64.
         """
         squares, vectors = np.linalg.eigh(scatter)
         return self._heads(squares, vectors, vectors.T @ cross, mean, shares, count)
