@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "readout": ["Readout"],
         "specs": ["Block", "Card", "FeatureIdentity", "SweepRequest"],
         "store": ["Store"],
+        "streaming": ["stream"],
         "studies": ["Study", "find_study", "studies"],
         "sweeping": ["sweep"],
         "views": ["view"],

@@ -18,8 +18,10 @@ from .console import (
     Listable,
     StoreOption,
     block_lines,
+    carry_out,
     check_out,
     final_line,
+    keeps,
     left_out,
     listing,
     progress_bar,
@@ -76,7 +78,9 @@ def sweep(
     input_: Annotated[
         list[InputName] | None, typer.Option("--input", help="What the network is shown at each level, repeatable; default: noisy.")
     ] = None,
-    head: Annotated[list[str] | None, typer.Option(help="Probe head, repeatable: a study each; default: logistic.")] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="Probe head, repeatable: a study each; default: logistic, without a store ridge.")
+    ] = None,
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[
         int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")
@@ -99,7 +103,10 @@ def sweep(
     average_draws: Annotated[int, typer.Option(min=1, help="Average features over so many draws of ε, a pass each.")] = 1,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
-    store: StoreOption = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
     axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
@@ -134,26 +141,24 @@ def sweep(
         "label_set": label_set or [None],
         "input": [name.value for name in input_ or [InputName.noisy]],
         "label_noise": label_noise or [0.0],
-        "head": head or ["logistic"],
+        "head": head or ["logistic" if keeps(store) else "ridge"],
     }
     from .specs import variants
-    from .store import Store
-    from .sweeping import sweep_all
 
     requests = [_request(**one.model_dump()) for one in variants(request, **several)]
     with progress_bar("Sweep", as_json) as progress:
-        studies = sweep_all(requests, Store(store), processes=processes, batch_size=batch_size, progress=progress)
-    study = studies[0]
+        curves, said = carry_out(requests, store, axis, as_json, processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
         import pandas as pd
 
-        save_table(pd.concat([study.table("curve") for study in studies], ignore_index=True), out)
+        save_table(pd.concat(curves, ignore_index=True), out)
+    noisy = curves[0].sigma[curves[0].sigma > 0]
     for wanted in sigma or []:
-        used = min((level["sigma"] for level in study.facts["levels"]), key=lambda level: abs(math.log(level / wanted)))
+        used = min(noisy, key=lambda level: abs(math.log(level / wanted)))
         if abs(used / wanted - 1) > 0.01:
             typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
-    for study in studies:
-        typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
+    for line in said:
+        typer.echo(line)
 
 
 @app.command()

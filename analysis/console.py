@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,8 @@ from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .specs import SweepRequest
+    from .streamed import Streamed
     from .studies import Study
 
 
@@ -92,10 +94,13 @@ def check_out(path: Path, *endings: str) -> None:
 
 def _level(study: Study, sigma: float, axis: AxisName) -> str:
     """A noise level as the chosen axis says it."""
-    nearest = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / sigma - 1))
+    return _said(min(study.facts["levels"], key=lambda level: abs(level["sigma"] / sigma - 1)), sigma, axis)
+
+
+def _said(level: Mapping[str, float], sigma: float, axis: AxisName) -> str:
     if axis is AxisName.timestep:
-        return f"t = {nearest['timestep']:.0f} (σ = {sigma:.3g})"
-    return f"log-SNR = {nearest['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
+        return f"t = {level['timestep']:.0f} (σ = {sigma:.3g})"
+    return f"log-SNR = {level['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
 
 
 def left_out(skipped: Sequence[str], count: int) -> Iterator[str]:
@@ -127,6 +132,51 @@ def final_line(study: Study) -> str:
     fields = ("shape", "peak_sigma", "peak_ci", "gain", "gain_ci", "p_value")
     line: dict[str, Any] = {field: verdict[field] for field in fields}
     return json.dumps(line | {"best_block": result["headline"].split("/")[1], "peak_accuracy": verdict["peak_accuracy"], "key": study.key})
+
+
+def keeps(store: Path | None) -> bool:
+    """Whether features and studies are kept: not where the store is `none`."""
+    return str(store) != "none"
+
+
+def carry_out(
+    requests: Sequence[SweepRequest], store: Path | None, axis: AxisName, as_json: bool, **settings: Any
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """The curves of requests, and what is said of each; `settings` are those of `sweep_all` and `stream_all`."""
+    if keeps(store):
+        from .store import Store
+        from .sweeping import sweep_all
+
+        studies = sweep_all(requests, Store(store), **settings)
+        said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
+        return [study.table("curve") for study in studies], said
+    from .streaming import stream_all
+
+    found = stream_all(requests, **settings)
+    return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
+
+
+def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:
+    """What a person reads after a sweep without a store."""
+    draws, first = found.draws.draw.nunique(), found.curve.iloc[0]
+    wrong = f", {100 * first.label_noise:.0f} % wrong labels" if first.label_noise else ""
+    yield f"{first.backend} on {first.dataset}: {first.label_set}, {first.input} input{wrong}; nothing is kept"
+    yield from (f"  Left out: {one['series']} at σ = {one['sigma']:.3g}: {one['why']}." for one in found.left_out)
+    for best in found.best().to_dict("records"):
+        low, high = 100 * best["ci_low"], 100 * best["ci_high"]
+        yield f"{best['labels_per_class']} labels per class, {draws} draws, {best['n_test']} test images, ridge regression"
+        yield (
+            f"Best on validation images: block {best['block']}, pooling {best['pooling']}, at {_said(best, best['sigma'], axis)}: "
+            f"{100 * best['accuracy']:.1f} % ({low:.1f} to {high:.1f}), chance {100 * best['chance']:.1f} %."
+        )
+    yield "Without features that are kept there are no baselines and no verdict; sweep with a store for them."
+
+
+def streamed_line(found: Streamed) -> str:
+    """The one line of JSON after a sweep without a store, of the first number of labels a class."""
+    best = found.best().iloc[0]
+    line = {"best_block": best.block, "pooling": best.pooling, "sigma": best.sigma, "accuracy": best.accuracy}
+    return json.dumps(line | {"ci": [best.ci_low, best.ci_high], "validation_accuracy": best.validation_accuracy})
 
 
 def listing(what: Listable, backend: str, store: Path | None) -> Iterator[str]:

@@ -41,6 +41,7 @@ BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
         Benchmark("extraction", "extraction", "throughput of extracting every block, pooled, over bare forward passes", 0.95, True),
+        Benchmark("stats-mode", "running_sums", "CPU seconds of extraction with running sums over those of extraction alone", 1.03, False),
         Benchmark("early-exit", "early_exit", "speed-up of stopping at the middle block over what the operation counts say", 0.9, True),
         Benchmark("training", "training", "CPU seconds of a training step over those of the plain loop", 1.03, False),
         Benchmark("memory", "memory", "peak memory of a sweep of 10 times the images over that of 1", 1.1, False),

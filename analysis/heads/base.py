@@ -29,11 +29,17 @@ class Scaler:
         """
         if scaling == "global":
             mean, spread = np.full(features.shape[1], features.mean()), np.full(features.shape[1], features.std())
-        else:
-            mean, spread = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-            spread = np.maximum(spread, 0.01 * np.median(spread))
-        spread = np.where(spread > 0, spread, 1.0)
-        return cls(mean.astype(np.float32), spread.astype(np.float32))
+            return cls._of(mean, spread)
+        return cls.per_feature(features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64))
+
+    @classmethod
+    def per_feature(cls, mean: np.ndarray, spread: np.ndarray) -> Scaler:
+        """From each feature's mean and standard deviation, both (D,), with the floor."""
+        return cls._of(mean, np.maximum(spread, 0.01 * np.median(spread)))
+
+    @classmethod
+    def _of(cls, mean: np.ndarray, spread: np.ndarray) -> Scaler:
+        return cls(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(n, D) -> (n, D) float32."""

@@ -15,22 +15,32 @@ class Ridge(ProbeHead):
     penalties: tuple[float, ...] = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
-        return self._solve(features, np.eye(classes)[labels])
+        return self._fit(features, np.eye(classes)[labels])
 
     def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
-        return self._solve(features, numbers[:, None])
+        return self._fit(features, numbers[:, None])
 
-    def _solve(self, features: np.ndarray, targets: np.ndarray) -> list[FittedHead]:
+    def _fit(self, features: np.ndarray, targets: np.ndarray) -> list[FittedHead]:
         """Of features (n, D) and targets (n, K)."""
         count, size = features.shape
         mean, shares = features.mean(0, dtype=np.float64), targets.mean(0)
         centred, targets = features - mean, targets - shares
-        if count < size:  # the dual: weights lie in the span of the images
-            squares, vectors = np.linalg.eigh(centred @ centred.T)
-            basis, along = centred.T @ vectors, vectors.T @ targets
-        else:
-            squares, vectors = np.linalg.eigh(centred.T @ centred)
-            basis, along = vectors, vectors.T @ (centred.T @ targets)
+        if count >= size:
+            return self.solve(centred.T @ centred, centred.T @ targets, mean, shares, count)
+        squares, vectors = np.linalg.eigh(centred @ centred.T)  # the dual: weights lie in the span of the images
+        return self._heads(squares, centred.T @ vectors, vectors.T @ targets, mean, shares, count)
+
+    def solve(self, scatter: np.ndarray, cross: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int) -> list[FittedHead]:
+        """One fitted head a penalty from sums over `count` images of features and targets less their means.
+
+        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), the targets' (K,), which are the classes' shares; all float64.
+        """
+        squares, vectors = np.linalg.eigh(scatter)
+        return self._heads(squares, vectors, vectors.T @ cross, mean, shares, count)
+
+    def _heads(
+        self, squares: np.ndarray, basis: np.ndarray, along: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int
+    ) -> list[FittedHead]:
         found: list[FittedHead] = []
         for penalty in self.penalties:
             weight = (basis @ (along / (np.maximum(squares, 0) + count / penalty)[:, None])).T
