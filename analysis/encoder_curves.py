@@ -22,6 +22,8 @@ def add_encoders(figure: go.Figure, table: pd.DataFrame, levels: Levels) -> go.F
             trace = curve_traces(rows, levels, f"encoder {name}, noised images", colour, DASHES[index % 3], MARKERS[(index + 1) % 4])[1]
             figure.add_trace(trace.update(line={"width": 1.5}, marker={"size": 5}))
         for value in lines[lines.block == name].accuracy:
-            level_line(figure, float(value), f"encoder {name}, clean images", "bottom left" if index % 2 else "top left")
-            figure.layout.shapes[-1].line.color = figure.layout.annotations[-1].font.color = colour
+            level_line(figure, float(value), f"encoder {name}, clean images", "top left")
+            note = figure.layout.annotations[-1]
+            note.x = 0.3 * (index % 3)  # lines may be near each other, and names beside each other are read all the same
+            figure.layout.shapes[-1].line.color = note.font.color = colour
     return figure
