@@ -164,6 +164,25 @@ def test_with_clean_input_an_encoder_has_a_line_and_no_curve(asked: SweepRequest
     assert sum(reads) == 140 + len(np.unique(np.concatenate([bench.task(10, draw).train for draw in range(4)])))
 
 
+def test_draws_are_averaged_for_an_encoder_as_for_the_model(asked: SweepRequest, store: Store, reads: list[int]) -> None:
+    request = asked.model_copy(update={"average_draws": 2, "labels_per_class": (3,), "label_draws": 2, "eps_draws": 2})
+    foreseen = count(Bench(request, store)).encoded.total()
+    reads.clear()
+    sweep(request, store)
+    assert sum(reads) == foreseen
+    bench = Bench(request, store)
+    once = 140 + 30  # images of a draw; clean ones once for both draws
+    assert foreseen == 3 * 2 * 2 * once + 140 + len(np.unique(np.concatenate([bench.task(3, draw).train for draw in range(2)])))
+
+
+def test_numbers_are_read_from_an_encoder_by_the_same_ridge_regression(asked: SweepRequest, store: Store) -> None:
+    changes = {"dataset": "shapes:600", "label_set": "size", "labels_per_class": ("all",), "eps_draws": 2, "n_train": 200}
+    study = sweep(asked.model_copy(update=changes), store)
+    rows = study.table("curve").query("source == 'encoder'")
+    assert set(rows["head"]) == {"ridge"}
+    assert "% of the variance (95 % interval" in study.result()["sentence"]
+
+
 def test_baselines_up_to_so_many_labels_are_encoders_too(asked: SweepRequest, store: Store) -> None:
     request = asked.model_copy(update={"labels_per_class": (3, 10), "baseline_labels": 3, "label_draws": 2, "eps_draws": 2})
     study = sweep(request, store)
