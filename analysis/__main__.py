@@ -92,6 +92,10 @@ def sweep(
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
     baseline_labels: Annotated[int | None, typer.Option(min=1, help="Probe the baselines at up to so many labels a class.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Baseline encoder as transformers:PLACE, a folder or hub id, read on clean and on noised images; repeatable."),
+    ] = None,
     label_noise: Annotated[
         list[float] | None,
         typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1, repeatable: a study each."),
@@ -133,6 +137,7 @@ def sweep(
         n_test=n_test,
         baselines=baselines,
         baseline_labels=baseline_labels,
+        encoders=encoder or (),
         imbalance=imbalance,
         pca=pca,
         average_draws=average_draws,

@@ -123,6 +123,8 @@ def summary(study: Study, axis: AxisName) -> Iterator[str]:
         yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
         if result["clean"]:
             yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
+        for name, line in result.get("encoders", {}).items():
+            yield f"Encoder {name} on clean images: {100 * line['accuracy']:.1f} %."
 
 
 def final_line(study: Study) -> str:

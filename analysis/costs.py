@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,20 @@ from .encoders.base import Encoder
 from .features import load_x0, pooling_side, read_features
 from .heads.base import ProbeHead, Scaler
 from .noise import noise_like
-from .planning import CLEAN, Bench, scaling
+from .planning import Bench, scaling
 
 TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
+FEW = 8  # images in an encoder's timed batch: its pass may be thousands of times that of a small model
+WIDE = 32  # how many times its input an encoder takes at its widest: measured 31 for ResNet-50 and 17 for ViT-B/16 at 224 pixels
 BYTES = 4
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of what is not stored yet; `passes` and `fits` are of one image and one probe, `share` is how much is there already."""
+    """Of what is not stored yet; `passes` and `fits` are of one image and one probe, `share` is how much is there already.
+
+    `encoder_passes` are those of baseline encoders, which are no passes of the model, and `encoder_seconds` what they take of `seconds`.
+    """
 
     seconds: float
     memory: int  # bytes, all processes together
@@ -35,6 +41,8 @@ class Cost:
     levels: tuple[float, ...]
     free_disk: int
     free_memory: int
+    encoder_passes: int = 0
+    encoder_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,12 +55,14 @@ class Count:
     fits: int = 0
     fits_done: int = 0
     disk: int = 0
+    encoded: Counter[str] = field(default_factory=Counter)  # passes of each encoder, by its name
+    encoded_done: int = 0
 
 
 def count(bench: Bench) -> Count:
     """What a request takes, and what of it is stored."""
     found = Count()
-    for sigma in [*bench.sigmas, *([CLEAN] if bench.request.baselines else [])]:
+    for sigma in bench.levels:
         for draw in range(bench.request.eps_draws):
             _features(bench, sigma, draw, found)
             _probes(bench, sigma, draw, found)
@@ -68,13 +78,17 @@ def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for source, (tensors, ids) in bench.wanted(sigma, draw).items():
         if draw and bench.clean(source):
             continue  # all draws share one
+        opened = bench.sources[source]
         for identity in bench.reading(source, draw).features:
             lacking = bench.store.missing("features", identity, sigma, tensors, ids)
             found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
-            if not isinstance(bench.sources[source], Encoder):
-                missing = sum(len(part) for _, part in lacking)
+            missing = sum(len(part) for _, part in lacking)
+            if not isinstance(opened, Encoder):
                 found.passes += missing
                 found.passes_done += max(0, len(ids) - missing)
+            elif opened.parameters:
+                found.encoded[opened.name] += missing
+                found.encoded_done += len(ids) - missing
 
 
 def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
@@ -91,8 +105,9 @@ def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
 def width(bench: Bench, source: str, tensor: str) -> int:
     """How many numbers a tensor has for one image."""
     block, _, pooling = tensor.rpartition("/")
-    if isinstance(bench.sources[source], Encoder):
-        return bench.card.image_channels * bench.card.resolution**2
+    opened = bench.sources[source]
+    if isinstance(opened, Encoder):
+        return opened.dimension(bench.card.image_channels, bench.card.resolution)
     known = bench.model.block(block)
     side = min(pooling_side(pooling), bench.card.resolution // known.stride)
     return int(known.channels * side**2)
@@ -102,8 +117,9 @@ def estimate(bench: Bench, processes: int) -> Cost:
     """What a request will cost on this machine with so many single-threaded processes."""
     found = count(bench)
     per_pass, per_fit = _timed(bench)
-    workers = max(1, processes)
-    passing, fitting = found.passes * per_pass, found.fits * per_fit
+    workers, batch = max(1, processes), int(bench.settings["batch_size"])  # type: ignore[call-overload]
+    encoding = sum(found.encoded[encoder.name] * _encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
+    passing, fitting = found.passes * per_pass + encoding, found.fits * per_fit
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
@@ -113,20 +129,34 @@ def estimate(bench: Bench, processes: int) -> Cost:
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
         + 2 * bench.card.parameter_bytes
         + images
+        + sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
         + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
     )
-    total = found.passes + found.passes_done + found.fits + found.fits_done
+    encoded = found.encoded.total()
+    done = found.passes_done + found.fits_done + found.encoded_done
+    total = found.passes + found.fits + encoded + done
     return Cost(
         seconds=seconds,
         memory=round(psutil.Process().memory_info().rss + workers * (one + 400e6)),
         disk=found.disk,
         passes=found.passes,
         fits=found.fits,
-        share=(found.passes_done + found.fits_done) / total if total else 1.0,
+        share=done / total if total else 1.0,
         levels=bench.sigmas,
         free_disk=psutil.disk_usage(str(bench.store.root if bench.store.root.exists() else bench.store.root.anchor)).free,
         free_memory=psutil.virtual_memory().available,
+        encoder_passes=encoded,
+        encoder_seconds=encoding,
     )
+
+
+def _encoder_pass(bench: Bench, encoder: Encoder) -> float:
+    """Seconds of one pass of an image through an encoder."""
+    x0 = load_x0(bench.dataset, bench.test[:FEW], bench.model)
+    read_features(encoder, [f"{encoder.name}/flat"], x0, None, bench.sigmas[0], FEW)  # warms caches up
+    started = time.perf_counter()
+    read_features(encoder, [f"{encoder.name}/flat"], x0, None, bench.sigmas[0], FEW)
+    return (time.perf_counter() - started) / len(x0)
 
 
 def _timed(bench: Bench) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from . import dynamics
 from .errors import InvalidData
 from .planning import CLEAN, Bench, Series
 from .probing import Scored, score
+from .sources import LINES, kind
 
 MOST = 100  # classes of which confusions are kept
 SCORES = ("balanced_accuracy", "log_loss", "calibration_error", "converged")
@@ -71,7 +72,7 @@ class Gathered:
                 self.confusion[name] = np.stack(tables)
 
     def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, Cells]:
-        sigmas = [CLEAN] if source == "clean" else list(bench.sigmas)
+        sigmas = [CLEAN] if kind(source) in LINES else list(bench.sigmas)
         every: dict[str, list[list[Scored]]] = {series.name: [] for series in members}
         for draw in range(self.draws):
             task, identity = bench.probe_identity(self.per_class, draw, source, head)

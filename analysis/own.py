@@ -79,7 +79,7 @@ class Own:
 
     def bench(self, study: Study) -> Bench | None:
         """The study's data and model, or None where the data cannot be had on this machine; looked for anew after ten minutes."""
-        request = SweepRequest.model_validate(study.facts["request"]).model_copy(update={"baselines": False}).canonical()
+        request = SweepRequest.model_validate(study.facts["request"]).model_copy(update={"baselines": False, "encoders": ()}).canonical()
         if time.monotonic() < self._absent.get(request, 0.0):
             return None
         try:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from . import catalog, gauge, probing, registry
-from .backends import open_backend
 from .backends.base import Backend
 from .crew import Between, still_wanted
 from .datasets import open_dataset
@@ -22,6 +21,7 @@ from .features import extract
 from .heads.base import Scaling
 from .noise import Schedule
 from .resolving import resolve
+from .sources import LINES, kind, open_sources
 from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
 from .store import Store
 from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
@@ -33,14 +33,14 @@ CLEAN = 0.0  # the level at which clean pixels are stored
 class Series:
     """One curve: a source read at one place by one kind of probe."""
 
-    source: str  # model | random | baseline | clean
+    source: str  # a source's name, as in sources.py
     block: str
     pooling: str
     head: str
 
     @property
     def name(self) -> str:
-        return f"{self.source}/{self.block}/{self.pooling}"
+        return f"{kind(self.source)}/{self.block}/{self.pooling}"
 
     @property
     def tensor(self) -> str:
@@ -73,7 +73,10 @@ class Bench:
         self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
-        if same and like and like.device == device and like.request.baselines == request.baselines and "sources" in vars(like):
+        alike = like is not None and all(
+            getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input")
+        )
+        if same and alike and like and like.device == device and "sources" in vars(like):
             vars(self)["sources"] = like.sources
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train, self.labels)
@@ -95,6 +98,8 @@ class Bench:
             raise InvalidRequest(f"head {self.head} tells classes apart and {self.labels.name} is a number; allowed: ridge.")
         if self.continuous and (request.label_noise or request.imbalance > 1):
             raise InvalidRequest(f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.")
+        if request.encoders and self.card.space == "latent":
+            raise InvalidRequest(f"encoders read pixels, and {self.card.name} works on latents; leave them out.")
         if request.pca and head.needs == "map":
             raise InvalidRequest(f"head {self.head} reads maps, which principal components do not leave; leave pca out.")
 
@@ -131,17 +136,20 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        model = open_backend(self.request.backend, device=self.device)
-        if not self.request.baselines:
-            return {"model": model}
-        pixels = registry.get("encoders", "pixels")()
-        return {"model": model, "random": open_backend(self.request.backend, "random:0", self.device), "baseline": pixels, "clean": pixels}
+        return open_sources(self.request, self.device)
 
     @property
     def model(self) -> Backend:
         model = self.sources["model"]
         assert isinstance(model, Backend)
         return model
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """The baseline encoders that were asked for, opened."""
+        if not self.request.encoders:
+            return []
+        return [opened for source, opened in self.sources.items() if kind(source) == "encoder-clean" and isinstance(opened, Encoder)]
 
     def probed(self, source: str, per_class: int | str) -> bool:
         """Whether a source is probed at this number of labels a class."""
@@ -155,7 +163,7 @@ class Bench:
             if not self.probed(source, per_class):
                 continue
             if isinstance(opened, Encoder):
-                heads = (self.head,) if self.continuous else opened.heads
+                heads = (self.head,) if self.continuous else opened.heads or (self.head,)
                 found += [Series(source, opened.name, "flat", head) for head in heads]
             else:
                 found += [Series(source, b, p, self.head) for b in request.blocks or () for p in request.poolings]
@@ -213,7 +221,7 @@ class Bench:
         for per_class in self.request.labels_per_class:
             groups: dict[tuple[str, str], list[str]] = {}
             for series in self.series(per_class):
-                if (series.source == "clean") == (sigma == CLEAN):
+                if (kind(series.source) in LINES) == (sigma == CLEAN):
                     groups.setdefault((series.source, series.head), []).append(series.tensor)
             for draw in range(self.request.draws(per_class)):
                 if draw % self.request.eps_draws == eps_draw:
@@ -251,7 +259,12 @@ class Bench:
 
     def clean(self, source: str) -> bool:
         """Whether a source is shown clean images: then there is no ε that could differ between draws."""
-        return source == "clean" or self.request.input == "clean"
+        return kind(source) in LINES or self.request.input == "clean"
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The noise levels, and behind them the level of clean images where anything is read there."""
+        return (*self.sigmas, *([CLEAN] if self.request.baselines or self.request.encoders else []))
 
     def fill(self, sigma: float, eps_draw: int, between: Between = still_wanted) -> tuple[int, list[Point]]:
         """Extract and probe everything at one σ with one ε draw that is not stored; (passes of an image, what the probes say)."""
@@ -264,7 +277,7 @@ class Bench:
                 if scored.wrong:
                     continue
                 right = (float(scored.test.mean()), float(scored.validation.mean()))
-                points.append(Point(str(per_class), draw, f"{source}/{tensor}", head, sigma, *right))
+                points.append(Point(str(per_class), draw, f"{kind(source)}/{tensor}", head, sigma, *right))
         return passes, points
 
     def probe_identity(self, per_class: int | str, draw: int, source: str, head: str) -> tuple[Task, ProbeIdentity]:
@@ -275,5 +288,5 @@ class Bench:
 
 
 def scaling(source: Backend | Encoder) -> Scaling:
-    """Pixels have one unit, features do not."""
-    return "global" if isinstance(source, Encoder) else "feature"
+    """How a source's features are scaled for a probe."""
+    return source.scaling if isinstance(source, Encoder) else "feature"

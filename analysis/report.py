@@ -35,12 +35,13 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     sigmas = np.asarray(bench.sigmas)
     resamples = gathered.resamples
     verdicts: dict[str, dynamics.Verdict] = {}
-    for source in ("model", "random", "baseline"):
+    for source in ("model", "random", "baseline", "encoder"):
         part = {name: right for name, right in gathered.correct.items() if name.split("/")[0] == source}
         verdicts |= dynamics.judge_all(part, sigmas, resamples) if part else {}
 
     def best(source: str) -> str:
-        names = [name for name in gathered.correct if name.split("/")[0] == source]
+        which, _, encoder = source.partition(":")
+        names = [name for name in gathered.correct if name.split("/")[0] == which and encoder in ("", name.split("/")[1])]
         return max(names, key=lambda name: float(gathered.validation[name].mean()))
 
     headline = best("model")
@@ -49,6 +50,8 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     beside: dict[str, Any] = {}
     compared = {"the noised pixels": "baseline", "the same network with random weights": "random"}
     compared = {label: source for label, source in compared.items() if any(name.startswith(f"{source}/") for name in gathered.correct)}
+    encoders = [name.split("/")[1] for name in gathered.correct if name.startswith("encoder/")]
+    compared |= {f"the encoder {name}": f"encoder:{name}" for name in encoders}
     for label, source in compared.items():
         name = best(source)
         gap = dynamics.gain_difference(gathered.correct[headline], gathered.correct[name], resamples)
@@ -56,25 +59,35 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     short = {source: headline if source == "model" else best(source) for source in ("model", *compared.values())}
     curves = {label: [row.tolist() for row in dynamics.curve(gathered.correct[name], resamples)] for label, name in short.items()}
     changes = {label: [row.tolist() for row in dynamics.change(gathered.correct[name], resamples)] for label, name in short.items()}
+    told = dynamics.describe(verdict, headline.split("/")[1], beside, measure="r2" if bench.continuous else "accuracy")
+    lines = {name.split("/")[1]: _line(gathered, resamples, name) for name in gathered.correct if name.startswith("encoder-clean/")}
     return {
         "headline": headline,
         "verdict": verdict.to_dict(),
-        "sentence": dynamics.describe(verdict, headline.split("/")[1], beside, measure="r2" if bench.continuous else "accuracy"),
+        "sentence": " ".join([told, *(_said(name, line, bench.continuous) for name, line in lines.items())]),
         "verdicts": {name: found.to_dict() for name, found in verdicts.items()},
         "beside": {label: {"series": short[source], "gain_difference": list(beside[label][1])} for label, source in compared.items()},
         "short": {"series": short, "curves": curves, "changes": changes},
-        "clean": _clean(gathered, resamples) if "clean" in {name.split("/")[0] for name in gathered.correct} else None,
+        "clean": next((_line(gathered, resamples, name) for name in gathered.correct if name.startswith("clean/")), None),
+        **({"encoders": lines} if lines else {}),
         "labelled_images": gathered.n_train,
         "draws": gathered.draws,
         "left_out": gathered.left_out,
     }
 
 
-def _clean(gathered: Gathered, resamples: dynamics.Resamples) -> dict[str, Any]:
-    """The best classifier of the clean pixels: its accuracy, interval and head."""
-    (name,) = (name for name in gathered.correct if name.startswith("clean/"))
+def _line(gathered: Gathered, resamples: dynamics.Resamples, name: str) -> dict[str, Any]:
+    """What is read from clean images alone: accuracy, interval and the head that validation images chose."""
     mean, low, high = dynamics.curve(gathered.correct[name], resamples)
     return {"accuracy": float(mean[0]), "ci": [float(low[0]), float(high[0])], "head": gathered.heads[name][0]}
+
+
+def _said(encoder: str, line: Mapping[str, Any], continuous: bool) -> str:
+    low, high = (100 * bound for bound in line["ci"])
+    return (
+        f"From clean images the encoder {encoder} reads {100 * line['accuracy']:.1f} %{' of the variance' if continuous else ''} (95 % interval {low:.1f} to {high:.1f}), "
+        "with the same labels and probe."
+    )
 
 
 def heads(bench: Bench, per_class: int | str) -> bytes:
@@ -205,6 +218,7 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "n_test": len(bench.test),
         "precision": "float32",
         "device": describe_device(bench.device),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in (*PACKAGES, *(["transformers"] if bench.encoders else []))},
+        **({"encoders": [encoder.facts() for encoder in bench.encoders]} if bench.encoders else {}),
         **spent,
     }

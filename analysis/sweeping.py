@@ -12,7 +12,7 @@ import torch
 
 from . import gauge
 from .crew import Between, Crew, still_wanted
-from .planning import CLEAN, Bench, Point
+from .planning import Bench, Point
 from .report import report
 from .resolving import coarse_first
 from .specs import SweepRequest
@@ -24,14 +24,14 @@ News = Callable[[list[Point]], None]
 
 
 @lru_cache(maxsize=1)
-def _bench(request: str, root: Path, device: str, batch_size: int, _of: tuple[str, str]) -> Bench:
-    """The crew's own bench, kept between the units of a sweep; of the model and the data of these identities."""
+def _bench(request: str, root: Path, device: str, batch_size: int, _of: tuple[str, ...]) -> Bench:
+    """The crew's own bench, kept between the units of a sweep; of the model, the data and the encoders of these identities."""
     torch.set_num_threads(1)
     return Bench(SweepRequest.model_validate_json(request), Store(root), device, batch_size)
 
 
 def _fill(
-    request: str, root: Path, device: str, batch_size: int, of: tuple[str, str], sigma: float, eps_draw: int
+    request: str, root: Path, device: str, batch_size: int, of: tuple[str, ...], sigma: float, eps_draw: int
 ) -> tuple[int, list[Point]]:
     return _bench(request, root, device, batch_size, of).fill(sigma, eps_draw)
 
@@ -82,17 +82,17 @@ def carry_out(
     started = time.perf_counter()
     passes = 0
     order, draws = coarse_first(len(bench.sigmas)), range(bench.request.eps_draws)
+    lines = bench.levels[len(bench.sigmas) :]
     units = [(bench.sigmas[i], draw) for i in order for draw in draws]
     if bench.request.input == "clean":  # draws share their features: two at work on one σ at once would both extract them
         units = [(bench.sigmas[i], draw) for draw in draws for i in order]
-    if bench.request.baselines:
-        units += [(CLEAN, draw) for draw in range(bench.request.eps_draws)]
+    units += [(level, draw) for level in lines for draw in draws]
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count
         if news:
             news(points)
         if progress:
-            progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean pixels")
+            progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean images")
     errors = gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out) if len(bench.held_out) else None
     return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, {GAUGE: errors} if errors else {})
 
@@ -105,7 +105,7 @@ def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Bet
         return
     passes: dict[tuple[float, int], int] = {}
 
-    of = (bench.card.identity, bench.dataset.identity)
+    of = (bench.card.identity, bench.dataset.identity, *(encoder.identity for encoder in bench.encoders))
 
     def calls() -> Iterator[tuple[Any, ...]]:
         for sigma, draw in units:

@@ -13,6 +13,7 @@ from . import dynamics
 from .gathered import SCORES, Gathered
 from .intervals import wilson
 from .planning import CLEAN, Bench
+from .sources import LINES
 from .studies import COLUMNS
 
 
@@ -21,7 +22,7 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
     source, block, pooling = series.split("/")
     request, noisy = bench.request, sigma > 0
     return {
-        "backend": request.backend if source in ("model", "random") else "pixels",
+        "backend": request.backend if source in ("model", "random") else block,
         "dataset": bench.dataset.name,
         "label_set": bench.labels.name,
         "source": source,
@@ -67,7 +68,7 @@ def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame
     for name, right in gathered.correct.items():
         mean, low, high = dynamics.curve(right, gathered.resamples)
         valid, scores = gathered.validation[name], gathered.scores[name]
-        for level, sigma in enumerate([CLEAN] if name.startswith("clean/") else bench.sigmas):
+        for level, sigma in enumerate([CLEAN] if name.split("/")[0] in LINES else bench.sigmas):
             known = row(bench, gathered.per_class, name, gathered.heads[name][level], sigma, gathered.n_train)
             found = {"accuracy": mean[level], "ci_low": low[level], "ci_high": high[level]}
             means = dict(zip(SCORES, scores[:, level].mean(0), strict=True))

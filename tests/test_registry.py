@@ -13,7 +13,7 @@ def test_plugins_are_named_by_their_files() -> None:
     assert registry.names("backends") == ["unet2d"]
     assert registry.names("datasets") == ["digits", "hub", "shapes"]
     assert registry.names("heads") == ["centroid", "knn", "logistic", "projection", "ridge", "soft-knn", "svm"]
-    assert registry.names("encoders") == ["pixels"]
+    assert registry.names("encoders") == ["pixels", "transformers"]
 
 
 def test_an_unknown_name_says_what_is_allowed_and_what_was_meant() -> None:

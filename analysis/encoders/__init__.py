@@ -1,1 +1,16 @@
-"""Baseline encoders, one file each: what the model's features are compared with."""
+"""Baseline encoders, one file each, and the one door through which they are opened."""
+
+from __future__ import annotations
+
+from .. import registry
+from .base import Encoder
+
+
+def open_encoder(name: str, device: str = "cpu") -> Encoder:
+    """An encoder: a plug-in's name with what it takes after a colon, such as `transformers:facebook/dinov2-small`.
+
+    Raises UnknownName, InvalidRequest or DamagedFile.
+    """
+    plugin, _, argument = name.partition(":")
+    encoder: Encoder = registry.get("encoders", plugin)(argument, device)
+    return encoder

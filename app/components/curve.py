@@ -82,12 +82,20 @@ def why(result: Result) -> None:
                 f"{100 * clean['accuracy']:.1f} % ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same "
                 f"{result['labelled_images']} labels."
             )
+        if lines := result.get("encoders"):
+            told = (
+                f"{name} {100 * line['accuracy']:.1f} % ({' to '.join(f'{100 * v:.1f}' for v in line['ci'])})"
+                for name, line in lines.items()
+            )
+            st.caption(f"Baseline encoders, read from clean images with the same labels and probe: {'; '.join(told)}.")
 
 
 def paint(study: Study, result: Result) -> None:
     """The sketch of the curve: drawn first of all, as markdown, which is the one element that loads nothing more."""
     sigmas, chance = [level["sigma"] for level in study.facts["levels"]], study.chance
-    curves = {name: found for name, found in result["short"]["curves"].items() if name in ("model", "baseline")}
+    curves = {
+        name: found for name, found in result["short"]["curves"].items() if name in ("model", "baseline") or name.startswith("encoder:")
+    }
     with st.container(key="sketch"):
         st.markdown(f"![{result['sentence']}]({sketch(curves, sigmas, chance)})")
 
@@ -181,11 +189,11 @@ def _nearest(study: Study, sigma: float) -> int:
 def _figure(name: tuple[str, ...], _study: Study, _result: Result, _shown: Mapping[str, str], _table: Any) -> Any:
     """The figure of a view, whose levels differ by little."""
     study, result, shown, table = _study, _result, _shown, _table
-    from analysis import exhibit, figures, player
+    from analysis import encoder_curves, exhibit, figures, player
 
     axis, levels = shown["axis"], study.facts["levels"]
     if shown["view"] == "blocks":
-        return figures.blocks_figure(table, levels, axis, result["headline"])
+        return encoder_curves.add_encoders(figures.blocks_figure(table, levels, axis, result["headline"]), table, levels)
     if shown["view"] == "budget":
         results = study.facts["results"]
         return exhibit.budget_figure(results, {name: found["labelled_images"] for name, found in results.items()})
@@ -196,7 +204,10 @@ def _figure(name: tuple[str, ...], _study: Study, _result: Result, _shown: Mappi
     images = tiles(study.version, study.facts["pictured"].index(shown["image"]), len(levels), 96, study)
     clean = result["clean"]["accuracy"] if result["clean"] else None
     published = beside(study) if shown.get("beside") == "published" else None
-    return player.start_figure(table, levels, result["short"], axis, images, clean, published=published, peak=result["verdict"]["peak_ci"])
+    figure = player.start_figure(
+        table, levels, result["short"], axis, images, clean, published=published, peak=result["verdict"]["peak_ci"]
+    )
+    return encoder_curves.add_encoders(figure, table, levels)
 
 
 def block_table(study: Study, result: Result, labels: str) -> None:

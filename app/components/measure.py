@@ -19,6 +19,7 @@ from app.components.words import duration, size
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4", "max", "gem"]
 HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
+ENCODERS = registry.names("encoders")
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 NOISES = ["0", "20", "40", "60", "80"]
 EACH = "Of several every combination is a run; their features are made once."
@@ -77,6 +78,16 @@ def _form(bench: Bench) -> list[SweepRequest]:
         )
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
+        fields["encoders"] = _encoders(
+            st.text_input(
+                "Baseline encoders",
+                "",
+                key="ask-encoders",
+                placeholder="such as facebook/dinov2-small",
+                help="Vision models of the transformers library: folders or hub ids, with commas between. What a hub id names is "
+                "fetched when the cost is found out.",
+            )
+        )
     if not fields["poolings"]:
         st.warning("No pooling is chosen: give at least one, such as 1.")
         return []
@@ -105,6 +116,17 @@ def _share(percent: str) -> float | str:
         return float(percent.rstrip(" %").replace(",", ".")) / 100
     except ValueError:
         return percent
+
+
+def _encoding(cost: Mapping[str, Any]) -> str:
+    passes = cost.get("encoder_passes", 0)
+    return f", {passes:,} passes of an image through encoders ({duration(cost['encoder_seconds'])} on one core)" if passes else ""
+
+
+def _encoders(text: str) -> tuple[str, ...]:
+    """The encoders that a line names, as a request has them."""
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(part if part.partition(":")[0] in ENCODERS else f"transformers:{part}" for part in given)
 
 
 def sentence(error: ValidationError) -> str:
@@ -153,7 +175,7 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
         with st.container(horizontal=True, gap="medium"):
             st.metric(
                 "Time",
-                "none" if not cost["passes"] + cost["fits"] else duration(cost["seconds"]),
+                "none" if not cost["passes"] + cost["fits"] + cost.get("encoder_passes", 0) else duration(cost["seconds"]),
                 help=f"From one timed batch and one timed probe on {device}.",
             )
             st.metric("Memory", size(cost["memory"]), help=f"{size(cost['free_memory'])} are free.")
@@ -161,7 +183,7 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
             st.metric(
                 "There already",
                 f"{100 * cost['share']:.0f} %",
-                help=f"Left: {cost['passes']:,} passes of an image, {cost['fits']:,} probes.",
+                help=f"Left: {cost['passes']:,} passes of an image, {cost['fits']:,} probes{_encoding(cost)}.",
             )
         for what, needed, free in (("memory", cost["memory"], cost["free_memory"]), ("disk", cost["disk"], cost["free_disk"])):
             if needed > free:

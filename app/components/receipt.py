@@ -39,6 +39,8 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
+    for encoder in request.get("encoders", ()):
+        words += ["--encoder", encoder]
     if not request["baselines"]:
         words.append("--no-baselines")
     if axis != "timestep":
@@ -64,6 +66,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         + ", ".join(pooling(name) for name in receipt["poolings"])
         + prepared(study),
         "measure": "share of right answers" if study.measure == "accuracy" else "R² on test images: numbers, not classes, are read",
+        **encoders(receipt),
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
@@ -96,6 +99,20 @@ def regime(study: Study) -> dict[str, str]:
     return {"labels": f"{'; '.join(found)}; validation and test images are as they are"} if found else {}
 
 
+SEEN = {"labels": "labels", "text": "text", "neither": "neither labels nor text"}
+
+
+def encoders(receipt: Mapping[str, Any]) -> dict[str, str]:
+    """What the baseline encoders are, where there are any."""
+    said = [
+        f"{one['name']} ({one['identity']}, {one['parameters']:,} parameters; in training it saw "
+        f"{SEEN.get(one.get('seen', ''), 'what its files do not say')})"
+        for one in receipt.get("encoders", ())
+    ]
+    how = "on the images that the model is shown, with the same draws of ε and the same probe, and on clean ones"
+    return {"encoders": f"{'; '.join(said)}: {how}"} if said else {}
+
+
 def left_out(receipt: Mapping[str, Any]) -> str:
     """Which images of the data were not used as they are, in words."""
     said = [f"{receipt['skipped_count']} images that could not be read"] if receipt["skipped_count"] else []
@@ -109,13 +126,14 @@ def left_out(receipt: Mapping[str, Any]) -> str:
 def methods(study: Study, result: Mapping[str, Any]) -> str:
     """A paragraph for a paper, of the block that is shown."""
     receipt, verdict = study.facts["receipt"], result["verdict"]
+    beside = "".join(f"Baseline encoders: {said}. " for said in encoders(receipt).values())
     regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
         f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}{prepared(study)}) and read by "
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; {MEASURES[study.measure]} is on "
-        f"{receipt['n_test']} test images. {regime_of}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
+        f"{receipt['n_test']} test images. {regime_of}{beside}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
         f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
         f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_holm']:.2g}. "

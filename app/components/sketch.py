@@ -37,8 +37,11 @@ def sketch(curves: Mapping[str, Any], sigmas: Sequence[float], chance: float, bo
         rank = index - ("baseline" in curves)
         colour, dash = (BASELINE, "8 5") if name == "baseline" else (COLOURS[rank % 7], DASHES[rank % 3])
         mean, low, high = ([y(value) for value in row] for row in curves[name])
+        width = 1.5 if name.startswith("encoder:") else 3
         parts.append(f'<polygon points="{_points([*x, *x[::-1]], [*high, *low[::-1]])}" fill="{colour}" fill-opacity=".18"/>')
-        parts.append(f'<polyline points="{_points(x, mean)}" fill="none" stroke="{colour}" stroke-width="3" stroke-dasharray="{dash}"/>')
+        parts.append(
+            f'<polyline points="{_points(x, mean)}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dash}"/>'
+        )
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}" font-size="16" fill="#808080">clean</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 10}" text-anchor="end" font-size="16" fill="#808080">noisy</text>')
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">{"".join(parts)}</svg>'

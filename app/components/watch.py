@@ -109,7 +109,7 @@ def points(job: Job) -> Any | None:
 
 
 def _figure(table: Any, axis: str, job: Job) -> None:
-    from analysis import figures
+    from analysis import encoder_curves, figures
 
     known = list(dict.fromkeys(table.labels_per_class))
     shown = (
@@ -126,7 +126,7 @@ def _figure(table: Any, axis: str, job: Job) -> None:
     levels = model[["sigma", "timestep", "log_snr"]].drop_duplicates().sort_values("sigma").to_dict("records")
     best = model.groupby("block").validation_accuracy.mean().idxmax()
     says = f"{len(levels)} noise {'level' if len(levels) == 1 else 'levels'} so far, {shown} labels a class; block {best} reads best on validation images."
-    figure = figures.blocks_figure(table, levels, axis, f"model/{best}/{pooling}")
+    figure = encoder_curves.add_encoders(figures.blocks_figure(table, levels, axis, f"model/{best}/{pooling}"), table, levels)
     figure.update_xaxes(range=[math.log10(job.request.sigmas[0] if job.request.sigmas else LOWEST) - 0.1, math.log10(HIGHEST) + 0.1])
     st.plotly_chart(figure, key=f"partial-{job.id}", alt=says, config=toolbar())
     st.caption(
