@@ -90,6 +90,9 @@ def sweep(
     imbalance: Annotated[
         float, typer.Option(help="How many times as many labelled images the first class has as the last; 1 is even.")
     ] = 1.0,
+    ensemble: Annotated[
+        int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
+    ] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: StoreOption = None,
@@ -121,6 +124,7 @@ def sweep(
         baseline_labels=baseline_labels,
         label_noise=label_noise,
         imbalance=imbalance,
+        ensemble=ensemble,
     )
     from .store import Store
     from .sweeping import sweep as run

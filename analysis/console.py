@@ -116,6 +116,8 @@ def summary(study: Study, axis: AxisName) -> Iterator[str]:
         yield f"{labels} labels per class, {result['draws']} draws, {verdict['n_test']} test images"
         yield result["sentence"]
         yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
+        if labels in (averaged := study.facts.get("ensembles", {})):
+            yield averaged[labels]["sentence"]
         if result["clean"]:
             yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
 

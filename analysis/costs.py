@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 import psutil
 import torch
 
-from . import gauge, registry
+from . import ensembling, gauge, probing, registry
 from .encoders.base import Encoder
 from .features import load_x0, pooling_side, read_features
 from .heads.base import ProbeHead, Scaler
 from .noise import noise_like
 from .planning import CLEAN, Bench, scaling
+from .specs import ProbeIdentity
 
 TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
 BYTES = 4
@@ -61,7 +62,46 @@ def count(bench: Bench) -> Count:
         found.passes += missing
         found.passes_done += len(bench.held_out) - missing
         found.disk += missing * BYTES
+    if bench.request.ensemble:
+        (_members if found.fits == 0 else _foreseen)(bench, found)
     return found
+
+
+def _members(bench: Bench, found: Count) -> None:
+    """Ensembles, where the sweep's own probes are there: what validation images choose is known."""
+    plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]
+    for member in ensembling.members(plans):
+        names, ids = member.wanted(bench)
+        lacking = bench.store.missing("features", bench.features("model", member.eps_draw), member.sigma, names, ids)
+        missing = sum(len(part) for _, part in lacking)
+        found.disk += sum(len(part) * sum(width(bench, "model", name) for name in group) * BYTES for group, part in lacking)
+        found.passes += missing
+        found.passes_done += max(0, len(ids) - missing)
+        probes: dict[str, tuple[ProbeIdentity, set[str]]] = {}  # with all labels every draw's are the same
+        for _, identity, tensors in member.probes(bench):
+            probes.setdefault(identity.key(), (identity, set()))[1].update(tensors)
+        for identity, wanted in probes.values():
+            _fits(bench, identity, member.sigma, "model", sorted(wanted), found)
+
+
+def _foreseen(bench: Bench, found: Count) -> None:
+    """Ensembles, where the sweep is still to come: as if each number of labels a class had levels of its own, of the widest block."""
+    request, count = bench.request, bench.request.ensemble
+    swept = [bench.wanted(bench.sigmas[0], eps)["model"][1] if eps < request.eps_draws else bench.test[:0] for eps in range(count)]
+    for per_class in request.labels_per_class:
+        tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
+        widest = max(width(bench, "model", name) for name in tensors)
+        wanted = ensembling.images(bench, [per_class])
+        passes = count * sum(int((~np.isin(wanted, held)).sum()) for held in swept)
+        tasks = [bench.task(per_class, draw) for draw in range(ensembling.draws(bench, per_class))]
+        done = {bench.probe_identity(per_class, draw, "model", request.head)[1].key() for draw in range(request.draws(per_class))}
+        every = {bench.identify(task, "model", request.head, eps).key() for task in tasks for eps in range(count)}
+        turns = {bench.identify(task, "model", request.head, draw % count).key() for draw, task in enumerate(tasks)}
+        alone, beside = count * len(every - done), len(turns) if len(request.blocks or ()) > 1 else 0
+        blocks = min(ensembling.BLOCKS, len(request.blocks or ()))
+        found.passes += passes
+        found.fits += alone + beside
+        found.disk += passes * widest * BYTES + alone * _kept(bench, widest) + beside * _kept(bench, blocks * widest)
 
 
 def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
@@ -79,12 +119,21 @@ def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
 def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for per_class, label_draw, source, head, tensors in bench.cells(sigma, draw):
         _, identity = bench.probe_identity(per_class, label_draw, source, head)
-        done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
-        lacking = [name for name in tensors if f"{name}/logits" not in done]
-        found.fits += len(lacking)
-        found.fits_done += len(tensors) - len(lacking)
-        rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
-        found.disk += sum(2 * rows * classes + BYTES * (classes + 2) * width(bench, source, name) for name in lacking)
+        _fits(bench, identity, sigma, source, tensors, found)
+
+
+def _fits(bench: Bench, identity: ProbeIdentity, sigma: float, source: str, tensors: Sequence[str], found: Count) -> None:
+    done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
+    lacking = [name for name in tensors if f"{name}/logits" not in done]
+    found.fits += len(lacking)
+    found.fits_done += len(tensors) - len(lacking)
+    found.disk += sum(_kept(bench, sum(width(bench, source, part) for part in probing.parts(name))) for name in lacking)
+
+
+def _kept(bench: Bench, width: int) -> int:
+    """Bytes of one probe of features that have so many numbers."""
+    rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
+    return 2 * rows * classes + BYTES * (classes + 2) * width
 
 
 def width(bench: Bench, source: str, tensor: str) -> int:
@@ -108,6 +157,7 @@ def estimate(bench: Bench, processes: int) -> Cost:
     images = bench.dataset.images.nbytes
     rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)
     widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
+    widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
     one = (
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
         + 2 * bench.card.parameter_bytes

@@ -236,9 +236,13 @@ class Bench:
 
     def probe_identity(self, per_class: int | str, draw: int, source: str, head: str) -> tuple[Task, ProbeIdentity]:
         """Where the probes of one draw are."""
-        task, features = self.task(per_class, draw), self.features(source, draw % self.request.eps_draws)
+        task = self.task(per_class, draw)
+        return task, self.identify(task, source, head, draw % self.request.eps_draws)
+
+    def identify(self, task: Task, source: str, head: str, eps_draw: int) -> ProbeIdentity:
+        """Where a task's probes of a source under one draw of ε are."""
         penalties = registry.get("heads", head).penalties
-        return task, task.identity(features, head, scaling(self.sources[source]), penalties)
+        return task.identity(self.features(source, eps_draw), head, scaling(self.sources[source]), penalties)
 
 
 def scaling(source: Backend | Encoder) -> Scaling:
@@ -258,6 +262,10 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
         sigmas = sorted(set(schedule.nearest(torch.tensor(request.sigmas, dtype=torch.float64)).tolist()))
     if len(sigmas) < 3:
         raise InvalidRequest(f"sigmas come to {len(sigmas)} levels of {card.name}; allowed: at least 3, for a shape to be seen.")
+    if request.ensemble and not 2 <= request.ensemble <= len(sigmas):
+        raise InvalidRequest(f"ensemble is {request.ensemble}; allowed: 0 for none, or 2 to {len(sigmas)}, the levels there are.")
+    if request.ensemble and request.input == "clean":
+        raise InvalidRequest("ensemble averages over draws of the noise ε, and clean input has none; use noisy input, or ensemble 0.")
     known = [block.name for block in card.blocks]
     for name in request.blocks or ():
         if name not in known:

@@ -151,7 +151,7 @@ def fill(
 ) -> ProbeIdentity:
     """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity.
 
-    `between` is called before every cell; what it raises ends the work.
+    Names may be of several blocks, as in `parts`. `between` is called before every cell; what it raises ends the work.
     """
     head: ProbeHead = registry.get("heads", head_name)()
     identity = task.identity(features, head_name, scaling, head.penalties)
@@ -167,8 +167,8 @@ def fill(
     chosen: dict[str, str] = {}
     for name in lacking:
         between()
-        block, _, pooling = name.rpartition("/")
-        values = store.cell(features, sigma, block, pooling, ids)
+        pooling, cells = name.rpartition("/")[2], [store.rows("features", features, sigma, part, ids) for part in parts(name)]
+        values = cells[0] if len(cells) == 1 else np.concatenate(cells, axis=1)
         train, validation = (values[:first], y_train), (values[first:second], y_validation)
         try:
             best, scaler, logits = probe(head, scaling, train, validation, values[second:], len(task.labels.classes), _side(pooling))
@@ -179,6 +179,12 @@ def fill(
         chosen[f"{name}/penalty"] = str(best.penalty)
     store.put("probes", identity, sigma, ids[first:], tensors, chosen)
     return identity
+
+
+def parts(name: str) -> list[str]:
+    """The tensors `block/pooling` of a name: of `first+second/pooling` two, whose features stand side by side."""
+    blocks, _, pooling = name.rpartition("/")
+    return [f"{block}/{pooling}" for block in blocks.split("+")]
 
 
 def _side(pooling: str) -> int:

@@ -9,6 +9,7 @@ logits.safetensors  of the first draw's probe in the headline's best cell: `labe
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
 errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
+ensembles.parquet   may be there: means over levels, draws and blocks, a row each (ensembles.py)
 deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
 """
 
@@ -39,8 +40,8 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-GAUGE, DECIDING = "errors.safetensors", "deciding.json"
-MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING)
+GAUGE, DECIDING, ENSEMBLES = "errors.safetensors", "deciding.json", "ensembles.parquet"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, ENSEMBLES)
 COLUMNS = (
     *(
         "backend",
@@ -109,7 +110,7 @@ class Study:
         return path
 
     def table(self, name: str = "curve") -> pd.DataFrame:
-        """`curve` or `draws`, tidy."""
+        """`curve`, `draws`, or where it is there `ensembles`, tidy."""
         import pandas as pd
 
         return pd.read_parquet(self.path(f"{name}.parquet"))

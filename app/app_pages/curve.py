@@ -8,7 +8,7 @@ from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import controls, curve, inputs, link, measure, opening, receipt, watch
+from app.components import controls, curve, ensemble, inputs, link, measure, opening, receipt, watch
 from app.components.controls import BESIDE, CHOSEN
 from app.components.runs import Run, hold, runs, study_of, table
 
@@ -79,6 +79,7 @@ def differs(request: SweepRequest, study: Study) -> bool:
 def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:
     """A finished run: its numbers, its figure in the view that is asked for, and its receipt."""
     views = [*(view for view in curve.VIEWS if view != "budget" or len(study.facts["results"]) > 1), "input"]
+    views += ["ensemble"] if ensemble.has(study) else []
     allowed = {
         "view": views,
         "labels": list(study.facts["results"]),
@@ -100,6 +101,8 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
             curve.paint(study, result)
         if shown["view"] == "input":
             inputs.show(run, here, bench.device, result, shown)
+        elif shown["view"] == "ensemble":
+            ensemble.show(study, shown["labels"])
         else:
             curve.chart(study, result, shown)
         if shown["view"] == "budget":

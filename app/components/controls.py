@@ -11,7 +11,7 @@ from app.components.bench import AXES, axis_switch
 from app.components.words import pooling
 
 TOGETHER = "questions"
-VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input"}
+VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input", "ensemble": "Ensemble"}
 CHOSEN = "chosen"  # the pooling that validation images chose, for each number of labels its own
 BESIDE = {"ours": "Ours", "published": "Ours and published"}
 

@@ -20,6 +20,7 @@ LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4", "max", "gem"]
 HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
+MEMBERS = 5  # levels of an ensemble
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
@@ -65,6 +66,7 @@ def _form(bench: Bench) -> SweepRequest | None:
         fields["head"] = st.selectbox("Head", HEADS, key="ask-head")
         fields["label_noise"] = st.number_input("Share of wrong labels", 0.0, 0.95, 0.0, 0.1, key="ask-noise")
         fields["imbalance"] = st.number_input("Most over fewest labels a class", 1.0, 1000.0, 1.0, key="ask-imbalance")
+        fields["ensemble"] = _ensemble(fields)
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
     if not fields["poolings"]:
@@ -76,6 +78,19 @@ def _form(bench: Bench) -> SweepRequest | None:
     except ValidationError as error:
         st.warning(sentence(error))
         return None
+
+
+def _ensemble(fields: Mapping[str, Any]) -> int:
+    """How many neighbouring levels are averaged: 0 for none."""
+    count, clean = min(MEMBERS, int(fields["levels"])), fields["input"] == "clean"
+    wanted = st.toggle(
+        "Ensemble of neighbouring levels",
+        key="ask-ensemble",
+        disabled=clean,
+        help=f"Averages the probes of the best level and its neighbours, {count} in all, each with its own ε, beside {count} draws at one "
+        f"level, which take as many passes. It needs {count} draws of ε at {count} levels: up to {count**2} more passes of an image.",
+    )
+    return count if wanted and not clean else 0  # clean input has no ε to draw again
 
 
 def sentence(error: ValidationError) -> str:

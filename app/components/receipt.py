@@ -35,7 +35,7 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1)):
+    for option, even in (("label_noise", 0), ("imbalance", 1), ("ensemble", 0)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
     if not request["baselines"]:
@@ -61,6 +61,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         **regime(study),
         "probe": f"{receipt['head']}{' regression' if receipt['head'] in ('logistic', 'ridge') else ''} on the map pooled to "
         + ", ".join(pooling(name) for name in receipt["poolings"]),
+        **averaged(study, labels),
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
@@ -76,6 +77,18 @@ def regime(study: Study) -> dict[str, str]:
     if request.get("imbalance", 1) > 1:
         found.append(f"the first class has {request['imbalance']:g} times as many labelled images as the last")
     return {"labels": f"{'; '.join(found)}; validation and test images are as they are"} if found else {}
+
+
+def averaged(study: Study, labels: str) -> dict[str, str]:
+    """What an ensemble was made of, where there is one."""
+    if labels not in (known := study.facts.get("ensembles", {})):
+        return {}
+    told = known[labels]
+    text = (
+        f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
+        f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"
+    )
+    return {"ensemble": text}
 
 
 def left_out(receipt: Mapping[str, Any]) -> str:
