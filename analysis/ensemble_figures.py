@@ -9,10 +9,10 @@ from .figures import GREY, OKABE_ITO
 
 NAMES = {
     "single": "one level, one ε",
-    "levels": "levels, each with its own ε",
-    "levels, shared ε": "levels that share one ε",
-    "draws": "one level, as many draws of ε (control)",
-    "blocks": "blocks side by side, one ε",
+    "levels": "levels, each its own ε",
+    "levels, shared ε": "levels, one ε for all",
+    "draws": "control: draws at one level",
+    "blocks": "blocks side by side",
 }
 CONTROLS = {"single": (GREY, "square"), "draws": (OKABE_ITO[1], "diamond")}  # what the others are measured against
 
@@ -34,7 +34,7 @@ def ensembles_figure(rows: pd.DataFrame, chance: float) -> go.Figure:
             name=name,
             mode="markers+text",
             text=[f"{row.accuracy:.1%}"],
-            textposition="top center",
+            textposition="top right" if row.variant == "draws" else "top center",  # beside its own line
             marker={"color": colour, "symbol": marker, "size": 12},
             error_x={"type": "data", "symmetric": False, "array": [row.ci_high - row.accuracy], "arrayminus": [row.accuracy - row.ci_low]},
             customdata=[[row.ci_low, row.ci_high, row.levels, row.blocks]],
@@ -48,7 +48,7 @@ def ensembles_figure(rows: pd.DataFrame, chance: float) -> go.Figure:
         height=120 + 64 * len(rows),
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis={
-            "title": {"text": f"test accuracy (chance is {chance:.1%})"},
+            "title": {"text": f"test accuracy (chance {100 * chance:.3g} %)"},
             "tickformat": ".1%",
             "range": [rows.ci_low.min() - margin, rows.ci_high.max() + margin],
             "fixedrange": True,

@@ -53,8 +53,8 @@ def validations(bench: Bench, per_class: int | str) -> dict[str, np.ndarray]:
     for draw in range(shape[0]):
         task, identity = bench.probe_identity(per_class, draw, "model", bench.request.head)
         for level, sigma in enumerate(bench.sigmas):
-            for name, scored in probing.score(bench.store, task, identity, sigma, list(found)).items():
-                found[name][draw, level] = scored.validation.mean()
+            for name, accuracy in probing.validation(bench.store, task, identity, sigma, list(found)).items():
+                found[name][draw, level] = accuracy
     return found
 
 

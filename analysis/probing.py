@@ -176,7 +176,8 @@ def fill(
             raise InvalidData(f"{name} at σ = {sigma:.4g}: {error}") from error
         kept = {"logits": logits, "mean": scaler.mean, "spread": scaler.spread, **best.tensors()}
         tensors |= {f"{name}/{key}": value for key, value in kept.items()}
-        chosen[f"{name}/penalty"] = str(best.penalty)
+        right = logits[: len(task.validation)].argmax(1) == y_validation
+        chosen |= {f"{name}/penalty": str(best.penalty), f"{name}/validation": repr(float(right.mean()))}
     store.put("probes", identity, sigma, ids[first:], tensors, chosen)
     return identity
 
@@ -214,6 +215,17 @@ def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names
             found[name] = Scored(right[:cut], right[cut:], float(unit.meta[f"{name}/penalty"]))
     if lacking := set(names) - set(found):
         raise DamagedFile(f"The store lacks the probes of {', '.join(sorted(lacking))} at σ = {sigma:.4g}; run the sweep again.")
+    return found
+
+
+def validation(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, float]:
+    """Validation accuracy of probed cells, from what their units say of themselves where they do. Raises DamagedFile if one is not there."""
+    found: dict[str, float] = {}
+    for unit in store.units("probes", identity, sigma):
+        said = {name: unit.meta.get(f"{name}/validation") for name in names if f"{name}/logits" in unit.names}
+        found |= {name: float(value) for name, value in said.items() if value is not None}
+    if lacking := [name for name in names if name not in found]:  # probes that were kept before units said so
+        found |= {name: float(scored.validation.mean()) for name, scored in score(store, task, identity, sigma, lacking).items()}
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from analysis import ensembles, ensembling, planning
+from analysis import ensembles, ensembling, planning, probing
 from analysis.costs import count
 from analysis.crew import Crew, Dropped
 from analysis.datasets.base import Dataset, LabelSet
@@ -110,6 +110,20 @@ def test_the_members_are_the_best_level_of_the_headline_and_its_neighbours(avera
     assert told["centre"] == rows.sigma.iloc[best]
     first = min(max(best - 1, 0), 1)
     assert told["levels"] == rows.sigma.tolist()[first : first + 3]
+
+
+def test_what_units_say_of_validation_is_what_their_logits_say(averaged: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(SweepRequest.model_validate(averaged.facts["request"]), Store(averaged.folder.parent.parent))
+    task, identity = bench.probe_identity(10, 1, "model", "logistic")
+    names = ["mid.res1/1", "up0.res0/1"]
+    read = {name: one.validation.mean() for name, one in probing.score(bench.store, task, identity, bench.sigmas[0], names).items()}
+    assert probing.validation(bench.store, task, identity, bench.sigmas[0], names) == read
+    silent = [
+        unit._replace(meta={k: v for k, v in unit.meta.items() if not k.endswith("/validation")})
+        for unit in bench.store.units("probes", identity, bench.sigmas[0])
+    ]
+    monkeypatch.setattr(bench.store, "units", lambda *_: silent)  # as a version before kept them
+    assert probing.validation(bench.store, task, identity, bench.sigmas[0], names) == read
 
 
 def test_a_mean_is_that_of_the_stored_logits(averaged: Study) -> None:
