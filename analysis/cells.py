@@ -42,7 +42,7 @@ def of_block(study: Study, labels: str, series: str) -> dict[str, Any]:
     for what, compute in (("curves", dynamics.curve), ("changes", dynamics.change)):
         short[what] = {**short[what], "model": [row.tolist() for row in compute(right, resamples)]}
     short["series"] = {**short["series"], "model": series}
-    sentence = describe(verdict, series.split("/")[1])
+    sentence = describe(verdict, series.split("/")[1], measure=study.measure)
     return result | {"headline": series, "verdict": verdict.to_dict(), "sentence": sentence, "short": short}
 
 

@@ -17,7 +17,7 @@ from .features import load_x0, pooling_side, read_features
 from .heads.base import ProbeHead, Scaler
 from .noise import noise_like
 from .planning import CLEAN, Bench, scaling
-from .specs import ProbeIdentity
+from .specs import FeatureIdentity, ProbeIdentity
 
 TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
 BYTES = 4
@@ -72,11 +72,8 @@ def _members(bench: Bench, found: Count) -> None:
     plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]
     for member in ensembling.members(plans):
         names, ids = member.wanted(bench)
-        lacking = bench.store.missing("features", bench.features("model", member.eps_draw), member.sigma, names, ids)
-        missing = sum(len(part) for _, part in lacking)
-        found.disk += sum(len(part) * sum(width(bench, "model", name) for name in group) * BYTES for group, part in lacking)
-        found.passes += missing
-        found.passes_done += max(0, len(ids) - missing)
+        for features in bench.reading("model", member.eps_draw).features:
+            _lacking(bench, features, member.sigma, "model", names, ids, found)
         probes: dict[str, tuple[ProbeIdentity, set[str]]] = {}  # with all labels every draw's are the same
         for _, identity, tensors in member.probes(bench):
             probes.setdefault(identity.key(), (identity, set()))[1].update(tensors)
@@ -92,11 +89,11 @@ def _foreseen(bench: Bench, found: Count) -> None:
         tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
         widest = max(width(bench, "model", name) for name in tensors)
         wanted = ensembling.images(bench, [per_class])
-        passes = count * sum(int((~np.isin(wanted, held)).sum()) for held in swept)
+        passes = count * request.average_draws * sum(int((~np.isin(wanted, held)).sum()) for held in swept)
         tasks = [bench.task(per_class, draw) for draw in range(ensembling.draws(bench, per_class))]
-        done = {bench.probe_identity(per_class, draw, "model", request.head)[1].key() for draw in range(request.draws(per_class))}
-        every = {bench.identify(task, "model", request.head, eps).key() for task in tasks for eps in range(count)}
-        turns = {bench.identify(task, "model", request.head, draw % count).key() for draw, task in enumerate(tasks)}
+        done = {bench.probe_identity(per_class, draw, "model", bench.head)[1].key() for draw in range(request.draws(per_class))}
+        every = {bench.identify(task, "model", bench.head, eps).key() for task in tasks for eps in range(count)}
+        turns = {bench.identify(task, "model", bench.head, draw % count).key() for draw, task in enumerate(tasks)}
         alone, beside = count * len(every - done), len(turns) if len(request.blocks or ()) > 1 else 0
         blocks = min(ensembling.BLOCKS, len(request.blocks or ()))
         found.passes += passes
@@ -108,12 +105,19 @@ def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for source, (tensors, ids) in bench.wanted(sigma, draw).items():
         if draw and bench.clean(source):
             continue  # all draws share one
-        lacking = bench.store.missing("features", bench.features(source, draw), sigma, tensors, ids)
-        found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
-        if not isinstance(bench.sources[source], Encoder):
-            missing = sum(len(part) for _, part in lacking)
-            found.passes += missing
-            found.passes_done += max(0, len(ids) - missing)
+        for identity in bench.reading(source, draw).features:
+            _lacking(bench, identity, sigma, source, tensors, ids, found)
+
+
+def _lacking(
+    bench: Bench, identity: FeatureIdentity, sigma: float, source: str, tensors: Sequence[str], ids: np.ndarray, found: Count
+) -> None:
+    lacking = bench.store.missing("features", identity, sigma, tensors, ids)
+    found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
+    if not isinstance(bench.sources[source], Encoder):
+        missing = sum(len(part) for _, part in lacking)
+        found.passes += missing
+        found.passes_done += max(0, len(ids) - missing)
 
 
 def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
@@ -127,7 +131,7 @@ def _fits(bench: Bench, identity: ProbeIdentity, sigma: float, source: str, tens
     lacking = [name for name in tensors if f"{name}/logits" not in done]
     found.fits += len(lacking)
     found.fits_done += len(tensors) - len(lacking)
-    found.disk += sum(_kept(bench, sum(width(bench, source, part) for part in probing.parts(name))) for name in lacking)
+    found.disk += sum(_kept(bench, sum(width(bench, source, part) for part in probing.cells_of(name))) for name in lacking)
 
 
 def _kept(bench: Bench, width: int) -> int:
@@ -183,7 +187,7 @@ def _timed(bench: Bench) -> tuple[float, float]:
     per_class = bench.request.labels_per_class[0]
     task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
     rng = np.random.default_rng(0)
-    labelled = task.values(task.train)
+    labelled = bench.labels.values[bench.dataset.rows(task.train)]
     share = max(2, TIMED // len(bench.labels.classes))  # of every class, so that a probe has something to tell apart
     train = np.concatenate([rng.permutation(task.train[labelled == k])[:share] for k in range(len(bench.labels.classes))])
     ids = np.concatenate([train, rng.permutation(task.validation)[:64]])
@@ -196,8 +200,8 @@ def _timed(bench: Bench) -> tuple[float, float]:
     values = read_features(bench.model, tensors, x0, eps, sigma, batch)
     per_pass = (time.perf_counter() - started) / len(ids)
     middle = sorted(tensors, key=lambda name: values[name].shape[1])[len(tensors) // 2]
-    features, labels = values[middle].numpy()[: len(train)], task.values(train)
-    head: ProbeHead = registry.get("heads", bench.request.head)()
+    features, labels = values[middle].numpy()[: len(train)], bench.labels.values[bench.dataset.rows(train)]
+    head: ProbeHead = registry.get("heads", bench.head)()
     scaled = Scaler.fit(features, scaling(bench.model))(features)
     head.fit(scaled, labels, len(bench.labels.classes))  # the first fit loads what it needs
     started = time.perf_counter()

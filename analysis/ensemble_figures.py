@@ -22,9 +22,10 @@ def passes(count: int) -> str:
     return f"{count} pass" if count == 1 else f"{count} passes"
 
 
-def ensembles_figure(rows: pd.DataFrame, chance: float) -> go.Figure:
+def ensembles_figure(rows: pd.DataFrame) -> go.Figure:
     """A study's ensembles at one number of labels a class: dots with 95 % intervals, the passes at each row, a line at the control."""
-    figure = go.Figure()
+    figure, chance = go.Figure(), float(rows.chance.iloc[0])
+    title = "test R²" if rows.measure.iloc[0] == "r2" else f"test accuracy (chance {100 * chance:.3g} %)"
     for row in rows.itertuples():
         colour, marker = CONTROLS.get(row.variant, (OKABE_ITO[0], "circle"))
         name = NAMES.get(row.variant, row.variant)
@@ -48,7 +49,7 @@ def ensembles_figure(rows: pd.DataFrame, chance: float) -> go.Figure:
         height=120 + 64 * len(rows),
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis={
-            "title": {"text": f"test accuracy (chance {100 * chance:.3g} %)"},
+            "title": {"text": title},
             "tickformat": ".1%",
             "range": [rows.ci_low.min() - margin, rows.ci_high.max() + margin],
             "fixedrange": True,

@@ -16,10 +16,11 @@ import numpy as np
 
 from . import probing
 from .crew import Between, still_wanted
+from .errors import InvalidData
 from .features import extract
 from .planning import Bench, Point, scaling
-from .probing import Task
 from .specs import ProbeIdentity
+from .tasks import Task
 
 BLOCKS = 3  # whose features are put side by side, where the request has as many
 
@@ -46,16 +47,22 @@ class Plan:
 
 
 def validations(bench: Bench, per_class: int | str) -> dict[str, np.ndarray]:
-    """Validation accuracy (R, S) of each of the model's curves, {`block/pooling`: …}. Raises DamagedFile where a probe lacks."""
+    """Validation accuracy, or R², (R, S) of each of the model's curves, {`block/pooling`: …}, but of those with a cell that cannot be probed.
+
+    Raises DamagedFile where a probe lacks, InvalidData where no curve is left.
+    """
     series = [series for series in bench.series(per_class) if series.source == "model"]
     shape = (bench.request.draws(per_class), len(bench.sigmas))  # type: ignore[arg-type]
     found = {one.tensor: np.zeros(shape) for one in series}
     for draw in range(shape[0]):
-        task, identity = bench.probe_identity(per_class, draw, "model", bench.request.head)
+        task, identity = bench.probe_identity(per_class, draw, "model", bench.head)
         for level, sigma in enumerate(bench.sigmas):
             for name, accuracy in probing.validation(bench.store, task, identity, sigma, list(found)).items():
                 found[name][draw, level] = accuracy
-    return found
+    whole = {name: accuracies for name, accuracies in found.items() if not np.isnan(accuracies).any()}
+    if not whole:
+        raise InvalidData(f"No block could be probed at every level with {per_class} labels a class; leave levels out or use other labels.")
+    return whole
 
 
 def nearest(best: int, count: int, levels: int) -> range:
@@ -102,7 +109,7 @@ class Member(NamedTuple):
     def wanted(self, bench: Bench) -> tuple[list[str], np.ndarray]:
         """The tensors, and the ids (n,) of the images whose features are needed."""
         names = [plan.tensor for plan in self.plans]
-        names += [part for plan in self.plans if plan.together and plan.centre == self.sigma for part in probing.parts(plan.together)]
+        names += [part for plan in self.plans if plan.together and plan.centre == self.sigma for part in probing.cells_of(plan.together)]
         return list(dict.fromkeys(names)), images(bench, [plan.per_class for plan in self.plans])
 
     def probes(self, bench: Bench) -> Iterator[tuple[Task, ProbeIdentity, list[str]]]:
@@ -112,19 +119,20 @@ class Member(NamedTuple):
                 task = bench.task(plan.per_class, draw)
                 beside = plan.centre == self.sigma and draw % plan.members == self.eps_draw
                 names = [plan.tensor, *([plan.together] if plan.together and beside else [])]
-                yield task, bench.identify(task, "model", bench.request.head, self.eps_draw), names
+                yield task, bench.identify(task, "model", bench.head, self.eps_draw), names
 
     def extract(self, bench: Bench, between: Between = still_wanted) -> int:
         """Extract what the store lacks; returns passes of an image."""
-        (names, ids), model = self.wanted(bench), bench.model
-        identity = bench.features("model", self.eps_draw)
-        return extract(bench.store, model, model, bench.dataset, identity, names, [self.sigma], ids, bench.settings, between)
+        (names, ids), model, passes = self.wanted(bench), bench.model, 0
+        for identity in bench.reading("model", self.eps_draw).features:
+            passes += extract(bench.store, model, model, bench.dataset, identity, names, [self.sigma], ids, bench.settings, between)
+        return passes
 
     def fill(self, bench: Bench, between: Between = still_wanted) -> tuple[int, list[Point]]:
         """Extract and probe what is not stored; (passes of an image, no news: an ensemble is told of when all of it is there)."""
-        passes, features = self.extract(bench, between), bench.features("model", self.eps_draw)
+        passes, reading = self.extract(bench, between), bench.reading("model", self.eps_draw)
         for task, _, names in self.probes(bench):
-            probing.fill(bench.store, task, features, self.sigma, names, bench.request.head, scaling(bench.model), between)
+            probing.fill(bench.store, task, reading, self.sigma, names, bench.head, scaling(bench.model), between)
         return passes, []
 
 

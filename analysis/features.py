@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from .backends.base import Backend, in_order
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
 from .encoders.base import Encoder
-from .errors import InvalidData, InvalidRequest, NoisescopeError
+from .errors import InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
 from .store import Kind, Store
@@ -175,6 +176,18 @@ def read_features(
     return {name: torch.cat(values).cpu() for name, values in parts.items()}
 
 
+def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> dict[str, float]:
+    """Billions of floating-point operations of one image's pass that ends after a block, by block; a product counts as two."""
+    card, found = backend.card, {}
+    x = torch.zeros(1, card.image_channels, card.resolution, card.resolution, device=backend.device)
+    x0 = backend.encode(x)
+    for name in blocks:
+        with torch.inference_mode(), capture(backend, [name]) as taps, FlopCounterMode(display=False) as counter:
+            taps(x0, torch.tensor([card.sigmas[len(card.sigmas) // 2]], dtype=torch.float64), condition)
+        found[name] = counter.get_total_flops() / 1e9
+    return found
+
+
 def halving(store: Store, kind: Kind, identity: FeatureIdentity, settings: Mapping[str, Any], attempt: Callable[[int], Found]) -> Found:
     """What `attempt` gives for the batch size in the settings kept with a kind of results.
 
@@ -205,8 +218,7 @@ def extract(
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
     `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ. `between` is
-    called before every batch; what it raises ends the work. Batches are halved as in `halving`.
-    Raises InvalidData for a feature that is not finite, naming block and σ.
+    called before every batch; what it raises ends the work. Batches are halved as in `halving`. What is not finite is kept as it is.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
     if not lacking:
@@ -219,9 +231,6 @@ def extract(
             eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
         read = partial(read_features, source, group, x0, eps, sigma, condition=identity.condition, between=between)
         values = halving(store, "features", identity, settings, read)
-        for name, value in values.items():
-            if not bool(torch.isfinite(value).all()):
-                raise InvalidData(f"Features of {name} at σ = {sigma:.4g} are not finite; leave the block out or use float32.")
         store.put("features", identity, sigma, part, {name: value.numpy() for name, value in values.items()})
         passes += len(part)
     return passes

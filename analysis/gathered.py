@@ -1,21 +1,40 @@
-"""Which images every probe got right: read from the store, for all draws and levels of a request."""
+"""What every probe said of the test images: read from the store, for all draws and levels of a request."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from . import dynamics
+from .errors import InvalidData
 from .planning import CLEAN, Bench, Series
-from .probing import score
+from .probing import Scored, score
+
+MOST = 100  # classes of which confusions are kept
+SCORES = ("balanced_accuracy", "log_loss", "calibration_error", "converged")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One curve read by one head, over R draws and S levels."""
+
+    right: np.ndarray  # (R, S, N): whether a test image is right, bool; of numbers what R² is the mean of, float32
+    validation: np.ndarray  # (R, S): accuracy or R²
+    scores: np.ndarray  # (R, S, 4), as `SCORES`; nan where there is none
+    confusion: np.ndarray | None  # (S, K, K) counts over all draws: rows are true classes
+
+    def mean(self, level: int) -> float:
+        return float(self.validation[:, level].mean())
 
 
 class Gathered:
-    """Which images every probe got right, at one number of labels a class.
+    """What every probe said, at one number of labels a class.
 
-    correct {series name: (R, S, N)}, validation {series name: (R, S)}, heads {series name: the head of each level}. Of a
-    baseline's heads, the one with the best mean validation accuracy stands at each level.
+    By series name: correct (R, S, N), validation (R, S), scores (R, S, 4), confusion (S, K, K), heads (the head of each level).
+    Of a baseline's heads, the one that is best on validation images stands at each level. `left_out` are the cells that could not
+    be probed, {series, sigma, why}; their series are in nothing else. Raises InvalidData where no series of the model is left.
     """
 
     def __init__(self, bench: Bench, per_class: int | str) -> None:
@@ -24,38 +43,53 @@ class Gathered:
         self.eps_draws = bench.request.eps_draws
         self.mislabelled = bench.request.label_noise > 0
         self.n_train = len(bench.task(per_class, 0).train)
-        options: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        self.left_out: list[dict[str, object]] = []
+        options: dict[str, dict[str, Cells]] = {}
         groups: dict[tuple[str, str], list[Series]] = {}
         for series in bench.series(per_class):
             groups.setdefault((series.source, series.head), []).append(series)
         for (source, head), members in groups.items():
-            for name, arrays in self._read(bench, source, head, members).items():
-                options.setdefault(name, {})[head] = arrays
+            for name, cells in self._read(bench, source, head, members).items():
+                options.setdefault(name, {})[head] = cells
+        if not any(name.startswith("model/") for name in options):
+            wrong = self.left_out[0]
+            raise InvalidData(f"No block could be probed: {wrong['series']} at σ = {wrong['sigma']:.4g}: {wrong['why']}.")
         self.correct: dict[str, np.ndarray] = {}
         self.validation: dict[str, np.ndarray] = {}
+        self.scores: dict[str, np.ndarray] = {}
+        self.confusion: dict[str, np.ndarray] = {}
         self.heads: dict[str, list[str]] = {}
         for name, by_head in options.items():
-            heads = list(by_head)
-            right, valid = (np.stack([by_head[head][k] for head in heads]) for k in (0, 1))  # (H, R, S, …)
-            best = valid.mean(1).argmax(0)
-            levels = range(valid.shape[-1])
-            self.heads[name] = [heads[i] for i in best]
-            self.correct[name] = np.stack([right[best[s], :, s] for s in levels], 1)
-            self.validation[name] = np.stack([valid[best[s], :, s] for s in levels], 1)
+            levels = range(next(iter(by_head.values())).validation.shape[1])
+            self.heads[name] = [max(by_head, key=lambda head: by_head[head].mean(level)) for level in levels]
+            best = [by_head[head] for head in self.heads[name]]
+            self.correct[name] = np.stack([cells.right[:, level] for level, cells in enumerate(best)], 1)
+            self.validation[name] = np.stack([cells.validation[:, level] for level, cells in enumerate(best)], 1)
+            self.scores[name] = np.stack([cells.scores[:, level] for level, cells in enumerate(best)], 1)
+            tables = [cells.confusion[level] for level, cells in enumerate(best) if cells.confusion is not None]
+            if tables:
+                self.confusion[name] = np.stack(tables)
 
-    def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, Cells]:
         sigmas = [CLEAN] if source == "clean" else list(bench.sigmas)
-        shape = (self.draws, len(sigmas))
-        right = {s.name: np.zeros((*shape, len(bench.test)), dtype=bool) for s in members}
-        valid = {s.name: np.zeros(shape) for s in members}
+        every: dict[str, list[list[Scored]]] = {series.name: [] for series in members}
         for draw in range(self.draws):
             task, identity = bench.probe_identity(self.per_class, draw, source, head)
-            for level, sigma in enumerate(sigmas):
-                scored = score(bench.store, task, identity, sigma, [s.tensor for s in members])
+            for series in members:
+                every[series.name].append([])
+            for sigma in sigmas:
+                scored = score(bench.store, task, identity, sigma, [s.tensor for s in members], whole=True)
                 for series in members:
-                    right[series.name][draw, level] = scored[series.tensor].test
-                    valid[series.name][draw, level] = scored[series.tensor].validation.mean()
-        return {s.name: (right[s.name], valid[s.name]) for s in members}
+                    every[series.name][-1].append(scored[series.tensor])
+        found = {}
+        for name, draws in every.items():
+            wrong = [(level, one.wrong) for row in draws for level, one in enumerate(row) if one.wrong]
+            if wrong:
+                level, why = wrong[0]
+                self.left_out.append({"series": name, "sigma": sigmas[level], "why": why})
+            else:
+                found[name] = _cells(draws, len(bench.labels.classes))
+        return found
 
     @cached_property
     def resamples(self) -> dynamics.Resamples:
@@ -63,3 +97,18 @@ class Gathered:
         draw = np.arange(self.draws)
         label_draw = np.zeros_like(draw) if self.per_class == "all" and not self.mislabelled else draw
         return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])
+
+
+def _cells(draws: list[list[Scored]], classes: int) -> Cells:
+    """Of what is read for each draw and level."""
+    right = np.asarray([[one.test for one in row] for row in draws])
+    validation = np.asarray([[one.validation.mean() for one in row] for row in draws])
+    scores = np.full((*validation.shape, len(SCORES)), np.nan)
+    confusion = np.zeros((len(draws[0]), classes, classes), np.int64)
+    for draw, row in enumerate(draws):
+        for level, one in enumerate(row):
+            scores[draw, level, 3] = one.converged
+            if one.said:
+                scores[draw, level, :3] = one.said.balanced_accuracy, one.said.log_loss, one.said.calibration_error
+                confusion[level] += one.said.confusion
+    return Cells(right, validation, scores, confusion if draws[0][0].said and classes <= MOST else None)

@@ -20,7 +20,6 @@ from torch import Tensor
 from .backends.base import Backend
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
-from .errors import InvalidData
 from .features import halving, load_x0
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
@@ -104,19 +103,18 @@ def fill(
     settings: Mapping[str, Any],
     between: Between = still_wanted,
 ) -> int:
-    """Measure the errors at one σ that the store lacks; returns passes of an image. Raises InvalidData for one that is not finite."""
+    """Measure the errors at one σ that the store lacks; returns passes of an image."""
     passes = 0
     for _, part in store.missing("errors", identity, sigma, [NAME], ids):
         measure = partial(errors_of, model, load_x0(dataset, part, model), part, sigma, identity.seed, identity.condition, between)
         errors = halving(store, "errors", identity, settings, measure)
-        if not np.isfinite(errors).all():
-            raise InvalidData(f"Denoising errors at σ = {sigma:.4g} are not finite; leave the level out or use float32.")
         store.put("errors", identity, sigma, part, {NAME: errors})
         passes += len(part)
     return passes
 
 
-def collect(store: Store, identity: FeatureIdentity, sigmas: Sequence[float], ids: np.ndarray) -> bytes:
-    """The errors (S, n) of images at every level, as safetensors. Raises DamagedFile where the store lacks one."""
+def collect(store: Store, identity: FeatureIdentity, sigmas: Sequence[float], ids: np.ndarray) -> bytes | None:
+    """The errors (S, n) of images at every level, as safetensors; None where one is not finite. Raises DamagedFile where the store lacks one."""
     rows = [store.rows("errors", identity, sigma, NAME, ids) for sigma in sigmas]
-    return save({"errors": np.stack(rows).astype(np.float32), "ids": ids})
+    errors = np.stack(rows).astype(np.float32)
+    return save({"errors": errors, "ids": ids}) if np.isfinite(errors).all() else None

@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from . import catalog, gauge, probing, registry
 from .backends import open_backend
@@ -19,13 +17,14 @@ from .crew import Between, still_wanted
 from .datasets import open_dataset
 from .datasets.base import Dataset
 from .encoders.base import Encoder
-from .errors import InvalidRequest, UnknownName
-from .features import extract, pooling_side
+from .errors import InvalidRequest
+from .features import extract
 from .heads.base import Scaling
 from .noise import Schedule
-from .probing import Task
+from .resolving import resolve
 from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
 from .store import Store
+from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
 
 CLEAN = 0.0  # the level at which clean pixels are stored
 
@@ -81,13 +80,23 @@ class Bench:
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
         self.test = self.dataset.members("test", request.n_test, self.labels)
         self._tasks: dict[tuple[int | str, int], Task] = {}
-        registry.get("heads", request.head)
+        self._check()
         for per_class in request.labels_per_class:
             self.task(per_class, 0)
             if request.draws(per_class) < 2:
                 raise InvalidRequest(f"eps_draws is {request.eps_draws} and there is one draw; allowed: at least 2 draws, for an interval.")
         if len(self.test) < 2:
             raise InvalidRequest(f"n_test is {len(self.test)}; allowed: at least 2 test images.")
+
+    def _check(self) -> None:
+        """Raises UnknownName or InvalidRequest for a head or settings that do not go together."""
+        request, head = self.request, registry.get("heads", self.head)
+        if self.continuous and self.head != "ridge":
+            raise InvalidRequest(f"head {self.head} tells classes apart and {self.labels.name} is a number; allowed: ridge.")
+        if self.continuous and (request.label_noise or request.imbalance > 1):
+            raise InvalidRequest(f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.")
+        if request.pca and head.needs == "map":
+            raise InvalidRequest(f"head {self.head} reads maps, which principal components do not leave; leave pca out.")
 
     def _n_validation(self) -> int | None:
         """As asked; else all, or where training images are limited, the same share of the validation images."""
@@ -96,6 +105,20 @@ class Bench:
             return request.n_validation
         train, validation = (len(self.dataset.members(split, None, self.labels)) for split in ("train", "validation"))
         return max(2, math.ceil(request.n_train / train * validation))
+
+    @property
+    def continuous(self) -> bool:
+        """Whether labels are numbers: then R² stands where accuracy does."""
+        return self.labels.numbers is not None
+
+    @property
+    def head(self) -> str:
+        """The head of the model's probes: the linear one reads numbers by ridge regression."""
+        return "ridge" if self.continuous and self.request.head == "logistic" else self.request.head
+
+    @property
+    def chance(self) -> float:
+        return 0.0 if self.continuous else 1 / len(self.labels.classes)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -132,10 +155,21 @@ class Bench:
             if not self.probed(source, per_class):
                 continue
             if isinstance(opened, Encoder):
-                found += [Series(source, opened.name, "flat", head) for head in opened.heads]
+                heads = (self.head,) if self.continuous else opened.heads
+                found += [Series(source, opened.name, "flat", head) for head in heads]
             else:
-                found += [Series(source, b, p, request.head) for b in request.blocks or () for p in request.poolings]
+                found += [Series(source, b, p, self.head) for b in request.blocks or () for p in request.poolings]
         return found
+
+    def reading(self, source: str, eps_draw: int) -> Reading:
+        """What the probes of a source read with one ε draw: the mean over several where that was asked for.
+
+        Draws beyond the request's own, as an ensemble has them, come after all of these: no two share an ε.
+        """
+        request, count = self.request, 1 if self.clean(source) else self.request.average_draws
+        first, step = (eps_draw, request.eps_draws) if eps_draw < request.eps_draws else (eps_draw * count, 1)
+        draws = [first + k * step for k in range(count)]
+        return Reading(tuple(self.features(source, draw) for draw in draws), request.pca)
 
     def features(self, source: str, eps_draw: int) -> FeatureIdentity:
         """The identity of a source's features."""
@@ -164,7 +198,7 @@ class Bench:
     def task(self, per_class: int | str, draw: int) -> Task:
         """What the probes of one label draw are fitted and scored on."""
         if (per_class, draw) not in self._tasks:
-            chosen = probing.choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
+            chosen = choose_labelled(self.dataset, self.labels, self.train, per_class, draw, self.request.seed)  # type: ignore[arg-type]
             self._tasks[per_class, draw] = self._regime(Task(self.dataset, self.labels, chosen, self.validation, self.test), draw)
         return self._tasks[per_class, draw]
 
@@ -172,10 +206,10 @@ class Bench:
         """The task with the imbalance and the wrong labels that were asked for; validation and test labels stay right."""
         request, classes = self.request, len(self.labels.classes)
         if request.imbalance > 1:
-            task = replace(task, train=task.train[probing.long_tailed(task.given, classes, request.imbalance)])
+            task = replace(task, train=task.train[long_tailed(task.given, classes, request.imbalance)])
         if request.label_noise:
             rng = np.random.default_rng([request.seed, draw, 1])
-            task = replace(task, told=probing.mislabelled(task.given, classes, request.label_noise, rng))
+            task = replace(task, told=mislabelled(task.given, classes, request.label_noise, rng))
         return task
 
     def cells(self, sigma: float, eps_draw: int) -> Iterator[tuple[int | str, int, str, str, list[str]]]:
@@ -194,9 +228,10 @@ class Bench:
         """Extract what one σ needs with one ε draw and the store lacks; returns passes of an image."""
         passes = 0
         for source, (tensors, ids) in self.wanted(sigma, eps_draw).items():
-            identity, opened = self.features(source, eps_draw), self.sources[source]
-            count = extract(self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between)
-            passes += 0 if isinstance(opened, Encoder) else count
+            opened = self.sources[source]
+            for identity in self.reading(source, eps_draw).features:
+                count = extract(self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between)
+                passes += 0 if isinstance(opened, Encoder) else count
         if eps_draw == 0 and sigma != CLEAN:
             passes += gauge.fill(self.store, self.model, self.dataset, self.errors, sigma, self.held_out, self.settings, between)
         return passes
@@ -227,9 +262,11 @@ class Bench:
         passes = self.extract(sigma, eps_draw, between)
         points = []
         for per_class, draw, source, head, tensors in self.cells(sigma, eps_draw):
-            task, features = self.task(per_class, draw), self.features(source, eps_draw)
-            identity = probing.fill(self.store, task, features, sigma, tensors, head, scaling(self.sources[source]), between)
+            task, reading = self.task(per_class, draw), self.reading(source, eps_draw)
+            identity = probing.fill(self.store, task, reading, sigma, tensors, head, scaling(self.sources[source]), between)
             for tensor, scored in probing.score(self.store, task, identity, sigma, tensors).items():
+                if scored.wrong:
+                    continue
                 right = (float(scored.test.mean()), float(scored.validation.mean()))
                 points.append(Point(str(per_class), draw, f"{source}/{tensor}", head, sigma, *right))
         return passes, points
@@ -242,47 +279,9 @@ class Bench:
     def identify(self, task: Task, source: str, head: str, eps_draw: int) -> ProbeIdentity:
         """Where a task's probes of a source under one draw of ε are."""
         penalties = registry.get("heads", head).penalties
-        return task.identity(self.features(source, eps_draw), head, scaling(self.sources[source]), penalties)
+        return task.identity(self.reading(source, eps_draw), head, scaling(self.sources[source]), penalties)
 
 
 def scaling(source: Backend | Encoder) -> Scaling:
     """Pixels have one unit, features do not."""
     return "global" if isinstance(source, Encoder) else "feature"
-
-
-def resolve(request: SweepRequest, card: Card) -> SweepRequest:
-    """The request with its noise levels and blocks written out, as the model has them.
-
-    Raises UnknownName or InvalidRequest.
-    """
-    schedule = Schedule.from_levels(card.noise, card.sigmas, card.timesteps)
-    if request.sigmas is None:
-        sigmas = schedule.spread(request.levels)
-    else:
-        sigmas = sorted(set(schedule.nearest(torch.tensor(request.sigmas, dtype=torch.float64)).tolist()))
-    if len(sigmas) < 3:
-        raise InvalidRequest(f"sigmas come to {len(sigmas)} levels of {card.name}; allowed: at least 3, for a shape to be seen.")
-    if request.ensemble and not 2 <= request.ensemble <= len(sigmas):
-        raise InvalidRequest(f"ensemble is {request.ensemble}; allowed: 0 for none, or 2 to {len(sigmas)}, the levels there are.")
-    if request.ensemble and request.input == "clean":
-        raise InvalidRequest("ensemble averages over draws of the noise ε, and clean input has none; use noisy input, or ensemble 0.")
-    known = [block.name for block in card.blocks]
-    for name in request.blocks or ():
-        if name not in known:
-            raise UnknownName("block", name, known)
-    for pooling in request.poolings:
-        pooling_side(pooling)
-    if request.condition not in card.conditions:
-        raise UnknownName("condition", request.condition, card.conditions)
-    blocks = tuple(name for name in known if request.blocks is None or name in request.blocks)
-    return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks})
-
-
-def coarse_first(count: int) -> list[int]:
-    """0…count-1 so that the ends come first and every next one halves the widest gap."""
-    order = [0, count - 1] if count > 1 else [0]
-    while len(order) < count:
-        ordered = sorted(order)
-        gap, left = max((b - a, -a) for a, b in pairwise(ordered))
-        order.append(-left + gap // 2)
-    return order

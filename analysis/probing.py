@@ -2,110 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from . import registry
 from .crew import Between, still_wanted
-from .datasets.base import Dataset, LabelSet
 from .errors import DamagedFile, InvalidData, InvalidRequest
-from .heads.base import FittedHead, ProbeHead, Scaler, Scaling, Untold
-from .specs import FeatureIdentity, ProbeIdentity
+from .heads.base import FittedHead, ProbeHead, Projected, Scaler, Scaling, Untold
+from .scores import Scores, scores
+from .specs import ProbeIdentity
 from .store import Store
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a probe is fitted and scored on: ids of images, and every image's label by id."""
-
-    dataset: Dataset
-    labels: LabelSet
-    train: np.ndarray  # ids of the labelled images of one draw
-    validation: np.ndarray
-    test: np.ndarray
-    told: np.ndarray | None = None  # the labels that the labelled images are given, where these are not their own
-
-    def values(self, ids: np.ndarray) -> np.ndarray:
-        return self.labels.values[self.dataset.rows(ids)]
-
-    @property
-    def given(self) -> np.ndarray:
-        """Labels of the labelled images, as a probe is told them."""
-        return self.values(self.train) if self.told is None else self.told
-
-    def identity(self, features: FeatureIdentity, head: str, scaling: Scaling, penalties: Sequence[float]) -> ProbeIdentity:
-        """The key of this probe's results."""
-        images = [self.train.tobytes(), self.validation.tobytes(), self.test.tobytes()]
-        return ProbeIdentity(
-            features=features.key(),
-            images=hashlib.sha256(b"/".join(images)).hexdigest()[:16],
-            label_set=self.labels.name,
-            labels=hashlib.sha256(np.concatenate([self.given, self.values(self.validation), self.values(self.test)]).tobytes()).hexdigest()[
-                :16
-            ],
-            head=head,
-            settings={"scaling": scaling, "penalties": list(penalties)},
-        )
-
-
-def choose_labelled(
-    dataset: Dataset, labels: LabelSet, pool: np.ndarray, per_class: int | Literal["all"], draw: int, seed: int
-) -> np.ndarray:
-    """Ids of the labelled images of one draw, from the ids `pool` (n,); fewer labels are part of more.
-
-    Raises InvalidData for a class without images, InvalidRequest for more labels a class than there are.
-    """
-    values = labels.values[dataset.rows(pool)]
-    counts = np.bincount(values, minlength=len(labels.classes))
-    if len(labels.classes) < 2:
-        raise InvalidData(f"Label set {labels.name!r} has one class; a probe needs at least two.")
-    if counts.min() == 0:
-        name = labels.classes[int(counts.argmin())]
-        raise InvalidData(f"Class {name!r} of {labels.name!r} has no training image; use more training images or drop the class.")
-    if per_class == "all":
-        return pool
-    if per_class > counts.min():
-        name = labels.classes[int(counts.argmin())]
-        raise InvalidRequest(
-            f"labels per class is {per_class}; class {name!r} has {counts.min()} training images: ask for that many or fewer."
-        )
-    if per_class * len(counts) == len(pool):
-        raise InvalidRequest(f"labels per class is {per_class}, which is every training image there is: ask for 'all'.")
-    rng = np.random.default_rng([seed, draw])
-    order = rng.permutation(len(pool))
-    chosen = [order[values[order] == k][:per_class] for k in range(len(labels.classes))]
-    return np.sort(pool[np.concatenate(chosen)])
-
-
-def mislabelled(labels: np.ndarray, classes: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Labels (n,) of which exactly round(rate · n) are another class, any of the others as likely (symmetric noise)."""
-    found = labels.copy()
-    wrong = rng.permutation(len(labels))[: round(rate * len(labels))]
-    found[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
-    return found
-
-
-def long_tailed(labels: np.ndarray, classes: int, ratio: float) -> np.ndarray:
-    """Places of those of (n,) that stay where the first class has `ratio` times as many as the last, falling evenly in between by the logarithm.
-
-    Cui et al., arXiv 1901.05555. The first class stays whole; each has one at least.
-    """
-    most = int(np.bincount(labels, minlength=classes).min())
-    kept = [max(1, round(most * ratio ** (-k / max(1, classes - 1)))) for k in range(classes)]
-    return np.sort(np.concatenate([np.flatnonzero(labels == k)[: kept[k]] for k in range(classes)]))
+from .tasks import Reading, Task
 
 
 def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarray) -> FittedHead:
-    """Of the heads that converged, the one with the best validation accuracy; the most penalised one of equals. Raises InvalidData."""
+    """Of the heads that converged, the one that is best on validation images; the most penalised one of equals. Raises InvalidData."""
     ended = [head for head in heads if head.converged]
     if not ended:
-        raise InvalidData("No penalty's fit converged; leave the block out, or use fewer labels.")
-    accuracy = [float((head.predict_logits(features).argmax(1) == labels).mean()) for head in ended]
-    return ended[int(np.argmax(accuracy))]
+        raise InvalidData("no penalty's fit converged")
+    return ended[int(np.argmax([_goodness(head.predict_logits(features), labels).mean() for head in ended]))]
+
+
+def _goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(n, K), (n,) -> (n,): whether each image is right; of numbers 1 less the squared error over their variance, whose mean is R²."""
+    if labels.dtype.kind == "i":
+        return np.asarray(logits.argmax(1) == labels)
+    return np.asarray(1 - (logits[:, 0].astype(np.float64) - labels) ** 2 / np.var(labels), dtype=np.float32)
 
 
 def probe(
@@ -116,33 +40,68 @@ def probe(
     test: np.ndarray,
     classes: int,
     side: int = 1,
-) -> tuple[FittedHead, Scaler, np.ndarray]:
-    """The head that validation chose, its scaler, and its logits (n_validation + n_test, K) float16.
+    pca: int | None = None,
+) -> Probe:
+    """Fit a head of every penalty and let validation choose.
 
-    Features are (n, D), labels (n,). A head that needs maps is given (n, C, side, side). Test images are only scored: nothing is
-    chosen on them. Raises InvalidData where there is nothing to tell apart, or no fit converged.
+    Features are (n, D); labels (n,) whole, or fractions where a number is to be said. A head that needs maps is given
+    (n, C, side, side). Test images are only scored: nothing is chosen on them. Raises InvalidData where there is nothing to tell
+    apart or no fit converged.
     """
-    scaler = Scaler.fit(train[0], scaling)
+    features, labels = train
+    if not all(np.isfinite(part).all() for part in (features, validation[0], test)):
+        raise InvalidData("features are not finite")
+    if len(features) and (features == features[0]).all():
+        raise InvalidData("all labelled images have the same features")
+    scaler = Scaler.fit(features, scaling)
 
     def scaled(features: np.ndarray) -> np.ndarray:
         found = scaler(features)
         return found.reshape(len(found), -1, side, side) if head.needs == "map" else found
 
-    told, given = np.unique(train[1], return_inverse=True)  # wrong labels may leave a class without an image
-    if len(told) < 2:
-        raise InvalidData("All labelled images are of one class; a probe needs at least two.")
-    fitted = head.fit(scaled(train[0]), given, len(told))
-    if len(told) < classes:
-        fitted = [Untold(one, told, classes) for one in fitted]
+    x, around = scaled(features), None
+    if pca is not None and pca < min(x.shape):
+        around = _axes(x, pca)
+        x = (x - around[0]) @ around[1].T
+    if labels.dtype.kind == "i":
+        told, given = np.unique(labels, return_inverse=True)  # wrong labels may leave a class without an image
+        if len(told) < 2:
+            raise InvalidData("all labelled images are of one class; a probe needs at least two")
+        fitted = head.fit(x, given, len(told))
+        if len(told) < classes:
+            fitted = [Untold(one, told, classes) for one in fitted]
+    else:
+        fitted = head.regress(x, labels)
+    if around is not None:
+        fitted = [Projected(one, *around) for one in fitted]
     best = _select(fitted, scaled(validation[0]), validation[1])
     logits = best.predict_logits(scaled(np.concatenate([validation[0], test])))
-    return best, scaler, np.clip(logits, -60000, 60000).astype(np.float16)
+    converged = sum(one.converged for one in fitted) / len(fitted)
+    return Probe(best, scaler, np.clip(logits, -60000, 60000).astype(np.float16), converged)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The head that validation chose, its scaler, its logits (n_validation + n_test, K) float16, and the share of fits that converged."""
+
+    head: FittedHead
+    scaler: Scaler
+    logits: np.ndarray
+    converged: float
+
+
+def _axes(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and the first principal components (count, D) of scaled features (n, D)."""
+    from sklearn.decomposition import PCA
+
+    found = PCA(count, svd_solver="full").fit(features)
+    return found.mean_.astype(np.float32), found.components_.astype(np.float32)
 
 
 def fill(
     store: Store,
     task: Task,
-    features: FeatureIdentity,
+    reading: Reading,
     sigma: float,
     names: Sequence[str],
     head_name: str,
@@ -151,10 +110,13 @@ def fill(
 ) -> ProbeIdentity:
     """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity.
 
-    Names may be of several blocks, as in `parts`. `between` is called before every cell; what it raises ends the work.
+    A cell that cannot be probed is kept with the reason; names may be of several blocks, as in `cells_of`. `between` is called before
+    every cell; what it raises ends the work.
     """
     head: ProbeHead = registry.get("heads", head_name)()
-    identity = task.identity(features, head_name, scaling, head.penalties)
+    if head.needs == "map" and reading.pca:
+        raise InvalidRequest(f"head {head_name} reads maps, which principal components do not leave; leave pca out or choose another head.")
+    identity = task.identity(reading, head_name, scaling, head.penalties)
     done = {name for unit in store.units("probes", identity, sigma) for name in unit.names}
     lacking = [name for name in names if f"{name}/logits" not in done]
     if not lacking:
@@ -163,29 +125,41 @@ def fill(
     ids = np.concatenate([task.train, task.validation, task.test])
     y_train, y_validation = task.given, task.values(task.validation)
     first, second = len(task.train), len(task.train) + len(task.validation)
+    columns = 1 if task.continuous else len(task.labels.classes)
     tensors: dict[str, np.ndarray] = {}
-    chosen: dict[str, str] = {}
+    said: dict[str, str] = {}
     for name in lacking:
         between()
-        pooling, cells = name.rpartition("/")[2], [store.rows("features", features, sigma, part, ids) for part in parts(name)]
-        values = cells[0] if len(cells) == 1 else np.concatenate(cells, axis=1)
+        values = _read(store, reading, sigma, name, ids)
         train, validation = (values[:first], y_train), (values[first:second], y_validation)
         try:
-            best, scaler, logits = probe(head, scaling, train, validation, values[second:], len(task.labels.classes), _side(pooling))
+            found = probe(head, scaling, train, validation, values[second:], columns, _side(name.rpartition("/")[2]), reading.pca)
         except InvalidData as error:
-            raise InvalidData(f"{name} at σ = {sigma:.4g}: {error}") from error
-        kept = {"logits": logits, "mean": scaler.mean, "spread": scaler.spread, **best.tensors()}
+            tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
+            said[f"{name}/wrong"] = str(error)
+            continue
+        kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
         tensors |= {f"{name}/{key}": value for key, value in kept.items()}
-        right = logits[: len(task.validation)].argmax(1) == y_validation
-        chosen |= {f"{name}/penalty": str(best.penalty), f"{name}/validation": repr(float(right.mean()))}
-    store.put("probes", identity, sigma, ids[first:], tensors, chosen)
+        right = _goodness(found.logits[: len(task.validation)], y_validation)
+        said |= {f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"}
+        said[f"{name}/validation"] = repr(float(right.mean()))
+    store.put("probes", identity, sigma, ids[first:], tensors, said)
     return identity
 
 
-def parts(name: str) -> list[str]:
-    """The tensors `block/pooling` of a name: of `first+second/pooling` two, whose features stand side by side."""
+def cells_of(name: str) -> list[str]:
+    """The cells `block/pooling` of a name: of `first+second/pooling` two, whose features stand side by side."""
     blocks, _, pooling = name.rpartition("/")
     return [f"{block}/{pooling}" for block in blocks.split("+")]
+
+
+def _read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+    """Features (n, D) at one σ: the mean over the reading's draws, of several blocks side by side."""
+    columns = []
+    for cell in cells_of(name):
+        draws = [store.rows("features", features, sigma, cell, ids) for features in reading.features]
+        columns.append(draws[0] if len(draws) == 1 else np.mean(draws, axis=0))
+    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
 
 def _side(pooling: str) -> int:
@@ -195,38 +169,57 @@ def _side(pooling: str) -> int:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a probed cell says: which validation and test images it got right, and the penalty that was chosen."""
+    """What a probed cell says: of every validation and test image whether it is right, or of numbers what R² is the mean of."""
 
-    validation: np.ndarray  # (n_validation,) bool
-    test: np.ndarray  # (n_test,) bool
+    validation: np.ndarray  # (n_validation,) bool or float32
+    test: np.ndarray  # (n_test,)
     penalty: float
+    converged: float = 1.0  # share of the penalties whose fit converged
+    wrong: str = ""  # why it could not be probed
+    said: Scores | None = None  # of test images and classes
 
 
-def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, Scored]:
-    """Read probed cells. Raises DamagedFile if one is not there."""
+def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str], whole: bool = False) -> dict[str, Scored]:
+    """Read probed cells; `whole` adds all scores of test images. Raises DamagedFile if one is not there."""
     truth = task.values(np.concatenate([task.validation, task.test]))
     cut = len(task.validation)
+    log_odds = registry.get("heads", identity.head).log_odds
     found: dict[str, Scored] = {}
     for unit in store.units("probes", identity, sigma):
         here = [name for name in names if f"{name}/logits" in unit.names and name not in found]
         for key, logits in store.read(unit, [f"{name}/logits" for name in here]).items():
-            right = logits.argmax(1) == truth
             name = key.removesuffix("/logits")
-            found[name] = Scored(right[:cut], right[cut:], float(unit.meta[f"{name}/penalty"]))
+            if wrong := unit.meta.get(f"{name}/wrong", ""):
+                found[name] = Scored(np.zeros(cut, bool), np.zeros(len(truth) - cut, bool), np.nan, 0.0, wrong)
+                continue
+            validation, test = _goodness(logits[:cut], truth[:cut]), _goodness(logits[cut:], truth[cut:])
+            said = scores(logits[cut:], truth[cut:], log_odds) if whole and not task.continuous else None
+            penalty, converged = (float(unit.meta.get(f"{name}/{key}", 1)) for key in ("penalty", "converged"))
+            found[name] = Scored(validation, test, penalty, converged, said=said)
     if lacking := set(names) - set(found):
         raise DamagedFile(f"The store lacks the probes of {', '.join(sorted(lacking))} at σ = {sigma:.4g}; run the sweep again.")
     return found
 
 
 def validation(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, float]:
-    """Validation accuracy of probed cells, from what their units say of themselves where they do. Raises DamagedFile if one is not there."""
+    """Validation accuracy, or R², of probed cells, from what their units say of themselves where they do; nan of one that cannot be probed.
+
+    Raises DamagedFile if one is not there.
+    """
     found: dict[str, float] = {}
     for unit in store.units("probes", identity, sigma):
         said = {name: unit.meta.get(f"{name}/validation") for name in names if f"{name}/logits" in unit.names}
         found |= {name: float(value) for name, value in said.items() if value is not None}
-    if lacking := [name for name in names if name not in found]:  # probes that were kept before units said so
-        found |= {name: float(scored.validation.mean()) for name, scored in score(store, task, identity, sigma, lacking).items()}
+    if lacking := [name for name in names if name not in found]:  # wrong ones, and probes that were kept before units said so
+        read = score(store, task, identity, sigma, lacking)
+        found |= {name: np.nan if scored.wrong else float(scored.validation.mean()) for name, scored in read.items()}
     return found
+
+
+def judged(task: Task, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What logits (n_validation + n_test, K) of a task's images come to, (n_validation,) and (n_test,): as in `Scored`."""
+    cut = len(task.validation)
+    return _goodness(logits[:cut], task.values(task.validation)), _goodness(logits[cut:], task.values(task.test))
 
 
 def read_logits(store: Store, task: Task, identity: ProbeIdentity, sigma: float, name: str) -> np.ndarray:

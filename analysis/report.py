@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,15 +15,16 @@ import torch
 from safetensors.numpy import save
 
 from . import dynamics
+from .costs import width
 from .devices import describe_device
-from .features import load_x0
+from .features import gflop, load_x0
 from .gathered import Gathered
 from .planning import Bench
 from .probing import read_heads, read_logits
 from .specs import PROTOCOL
 from .store import checksum
 from .strips import noise_strip
-from .studies import FORMAT, Study, write_study
+from .studies import CONFUSION, FORMAT, Study, write_study
 from .tables import tables
 
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
@@ -57,13 +59,14 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     return {
         "headline": headline,
         "verdict": verdict.to_dict(),
-        "sentence": dynamics.describe(verdict, headline.split("/")[1], beside),
+        "sentence": dynamics.describe(verdict, headline.split("/")[1], beside, measure="r2" if bench.continuous else "accuracy"),
         "verdicts": {name: found.to_dict() for name, found in verdicts.items()},
         "beside": {label: {"series": short[source], "gain_difference": list(beside[label][1])} for label, source in compared.items()},
         "short": {"series": short, "curves": curves, "changes": changes},
         "clean": _clean(gathered, resamples) if "clean" in {name.split("/")[0] for name in gathered.correct} else None,
         "labelled_images": gathered.n_train,
         "draws": gathered.draws,
+        "left_out": gathered.left_out,
     }
 
 
@@ -86,12 +89,13 @@ def heads(bench: Bench, per_class: int | str) -> bytes:
 
 
 def logits(bench: Bench, gathered: list[Gathered], results: Mapping[str, Any]) -> bytes:
-    """The first draw's test logits in the headline's best cell, at every number of labels a class, as safetensors."""
-    kept: dict[str, np.ndarray] = {"test": bench.test}
+    """The first draw's test logits in the headline's best cell, at every number of labels a class, with the truth, as safetensors."""
+    rows, numbers = bench.dataset.rows(bench.test), bench.labels.numbers
+    kept: dict[str, np.ndarray] = {"test": bench.test, "truth": bench.labels.values[rows] if numbers is None else numbers[rows]}
     for part in gathered:
         series = results[str(part.per_class)]["headline"]
         level = int(part.correct[series].mean((0, 2)).argmax())
-        task, identity = bench.probe_identity(part.per_class, 0, "model", bench.request.head)
+        task, identity = bench.probe_identity(part.per_class, 0, "model", bench.head)
         tensor = series.removeprefix("model/")
         kept[f"{part.per_class}/{level}/{tensor}"] = read_logits(bench.store, task, identity, bench.sigmas[level], tensor)
     return save(kept)
@@ -103,7 +107,7 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
     results = {str(part.per_class): judge(bench, part) for part in gathered}
     both = [tables(bench, part) for part in gathered]
     curve, draws = (pd.concat([pair[k] for pair in both], ignore_index=True) for k in (0, 1))
-    packed = {f"{part.per_class}/{name}": np.packbits(part.correct[name], axis=-1) for part in gathered for name in _kept(part, results)}
+    packed = {f"{part.per_class}/{name}": _packed(part.correct[name]) for part in gathered for name in _kept(part, results)}
     tested = bench.labels.values[bench.dataset.rows(bench.test)]
     pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
     shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
@@ -134,15 +138,38 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
         "heads.safetensors": heads(bench, bench.request.labels_per_class[0]),
         "logits.safetensors": logits(bench, gathered, results),
         "strip.png": picture,
+        **_confusion(gathered),
         **extra,
     }
     return write_study(bench.store.root / "studies" / key, facts, files)
+
+
+def _packed(right: np.ndarray) -> np.ndarray:
+    """Which images are right (..., n) as bits; what R² is the mean of in half precision."""
+    return np.packbits(right, axis=-1) if right.dtype == bool else right.astype(np.float16)
+
+
+def _confusion(gathered: list[Gathered]) -> dict[str, bytes]:
+    kept = {
+        f"{part.per_class}/{name.removeprefix('model/')}": table.astype(np.int32)
+        for part in gathered
+        for name, table in part.confusion.items()
+        if name.startswith("model/")
+    }
+    return {CONFUSION: save(kept)} if kept else {}
 
 
 def _kept(part: Gathered, results: Mapping[str, Any]) -> list[str]:
     """The curves whose right and wrong answers stay with the study: all, but of random weights only the best block's."""
     best = results[str(part.per_class)]["short"]["series"].get("random")
     return [name for name in part.correct if not name.startswith("random/") or name == best]
+
+
+def _dimensions(bench: Bench) -> dict[str, int]:
+    """How many numbers a probe reads, by `block/pooling`."""
+    series = [one for one in bench.series(bench.request.labels_per_class[0]) if one.source == "model"]
+    limit = bench.request.pca or sys.maxsize
+    return {one.tensor: min(limit, width(bench, one.source, one.tensor)) for one in series}
 
 
 def _levels(bench: Bench) -> list[dict[str, float]]:
@@ -168,7 +195,10 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "input": request.input,
         "condition": request.condition,
         "poolings": list(request.poolings),
-        "head": request.head,
+        "head": bench.head,
+        "measure": "r2" if bench.continuous else "accuracy",
+        "gflop": gflop(bench.model, request.blocks or (), request.condition),
+        "dimensions": _dimensions(bench),
         "eps_draws": request.eps_draws,
         "seed": request.seed,
         "n_train_pool": len(bench.train),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 BINS = 15
 
@@ -22,20 +21,20 @@ class Scores:
     confusion: np.ndarray  # (K, K) counts: rows are true classes
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> Scores:
-    """Scores of logits (n, K), of softmax where probabilities are meant, against labels (n,) in 0…K-1."""
+def scores(logits: np.ndarray, labels: np.ndarray, log_odds: bool = True) -> Scores:
+    """Scores of logits (n, K) against labels (n,) in 0…K-1; where logits are no log-odds, those of probabilities are nan."""
     classes, values = logits.shape[1], logits.astype(np.float64)
     values = values - values.max(1, keepdims=True)
     logs = values - np.log(np.exp(values).sum(1, keepdims=True))
     said = logits.argmax(1)
-    table = confusion_matrix(labels, said, labels=np.arange(classes))
+    table = np.bincount(labels * classes + said, minlength=classes**2).reshape(classes, classes)
     counts = table.sum(1)
     per_class = np.where(counts > 0, np.diag(table) / np.maximum(counts, 1), np.nan)
     return Scores(
         accuracy=float((said == labels).mean()),
         balanced_accuracy=float(np.nanmean(per_class)),
-        log_loss=float(-logs[np.arange(len(labels)), labels].mean()),
-        calibration_error=calibration_error(np.exp(logs.max(1)), said == labels),
+        log_loss=float(-logs[np.arange(len(labels)), labels].mean()) if log_odds else np.nan,
+        calibration_error=calibration_error(np.exp(logs.max(1)), said == labels) if log_odds else np.nan,
         per_class=per_class,
         confusion=table,
     )

@@ -3,9 +3,12 @@
 study.json          what it is of, its verdicts, its receipt, the curves in short, the checksums of the other files
 curve.parquet       tidy: one row a series and noise level, over all draws (column `draw` empty)
 draws.parquet       tidy: one row a series, noise level and draw
-correct.safetensors which test image each probe got right (of random weights the best block's): `labels/source/block/pooling` (draws, levels, ⌈n/8⌉), packed bits
+correct.safetensors which test image each probe got right (of random weights the best block's): `labels/source/block/pooling` (draws, levels, ⌈n/8⌉),
+                    packed bits; of numbers (draws, levels, n) float16, whose mean is R²
 heads.safetensors   scaler and weights of the first draw's linear probes at each level: `level/block/pooling/part`
-logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K), and `test`, the ids
+logits.safetensors  of the first draw's probe in the headline's best cell: `labels/level/block/pooling` (n_test, K); `test`, the ids, and `truth`,
+                    their labels (studies made before have none)
+confusion.safetensors   may be there: of the model's curves `labels/block/pooling` (levels, K, K) counts over all draws, true classes down
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
 errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
@@ -40,8 +43,8 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-GAUGE, DECIDING, ENSEMBLES = "errors.safetensors", "deciding.json", "ensembles.parquet"
-MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, ENSEMBLES)
+GAUGE, DECIDING, CONFUSION, ENSEMBLES = "errors.safetensors", "deciding.json", "confusion.safetensors", "ensembles.parquet"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, ENSEMBLES)
 COLUMNS = (
     *(
         "backend",
@@ -59,6 +62,7 @@ COLUMNS = (
         "head",
     ),
     *("labels_per_class", "label_noise", "draw", "n_train", "n_test", "accuracy", "ci_low", "ci_high", "validation_accuracy", "chance"),
+    *("measure", "balanced_accuracy", "log_loss", "calibration_error", "converged"),  # studies made before have none
 )
 
 
@@ -85,6 +89,15 @@ class Study:
     @cached_property
     def card(self) -> Card:
         return Card.model_validate(self.facts["card"])
+
+    @property
+    def measure(self) -> str:
+        """What its curves are of: accuracy, or R² where labels are numbers."""
+        return str(self.facts["receipt"].get("measure", "accuracy"))
+
+    @property
+    def chance(self) -> float:
+        return 1 / len(self.facts["classes"]) if self.measure == "accuracy" else 0.0
 
     def result(self, labels_per_class: str | int | None = None) -> Mapping[str, Any]:
         """Headline, verdicts and short curves at a number of labels a class, or at the first.
@@ -116,13 +129,16 @@ class Study:
         return pd.read_parquet(self.path(f"{name}.parquet"))
 
     def correct(self) -> dict[str, np.ndarray]:
-        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}."""
+        """Which test images each probe got right: {`labels/source/block/pooling`: bool (draws, levels, n_test)}; of numbers float32."""
         import numpy as np
         from safetensors.numpy import load_file
 
         count = self.facts["receipt"]["n_test"]
         packed = load_file(self.path("correct.safetensors"))
-        return {name: np.unpackbits(bits, axis=-1, count=count).astype(bool) for name, bits in packed.items()}
+        return {
+            name: np.unpackbits(kept, axis=-1, count=count).astype(bool) if kept.dtype == np.uint8 else kept.astype(np.float32)
+            for name, kept in packed.items()
+        }
 
 
 def open_study(folder: Path) -> Study:

@@ -12,8 +12,9 @@ import torch
 
 from . import ensembles, ensembling, gauge
 from .crew import Between, Crew, still_wanted
-from .planning import CLEAN, Bench, Point, coarse_first
+from .planning import CLEAN, Bench, Point
 from .report import report
+from .resolving import coarse_first
 from .specs import SweepRequest
 from .store import Store
 from .studies import ENSEMBLES, GAUGE, Study
@@ -88,7 +89,8 @@ def carry_out(
             news(points)
         if progress:
             progress(done, len(units) + later, f"σ = {sigma:.3g}" if sigma else "clean pixels")
-    extra = {GAUGE: gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out)} if len(bench.held_out) else {}
+    errors = gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out) if len(bench.held_out) else None
+    extra: dict[str, bytes] = {GAUGE: errors} if errors else {}
     more: dict[str, Any] = {}
     if bench.request.ensemble:
         plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]

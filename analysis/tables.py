@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from . import dynamics
-from .gathered import Gathered
+from .gathered import SCORES, Gathered
 from .intervals import wilson
 from .planning import CLEAN, Bench
 from .studies import COLUMNS
@@ -38,7 +38,8 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
         "label_noise": request.label_noise,
         "n_train": n_train,
         "n_test": len(bench.test),
-        "chance": 1 / len(bench.labels.classes),
+        "chance": bench.chance,
+        "measure": "r2" if bench.continuous else "accuracy",
     }
 
 
@@ -46,6 +47,12 @@ def share(right: float, count: int) -> dict[str, float]:
     """Accuracy with Wilson's interval."""
     low, high = wilson(right, count)
     return {"accuracy": right / count, "ci_low": low, "ci_high": high}
+
+
+def _r2(shares: np.ndarray) -> dict[str, float]:
+    """R² as the mean of what each test image gives to it (n,), with an interval by its standard error."""
+    mean, half = float(shares.mean()), 1.96 * float(shares.std(ddof=1)) / len(shares) ** 0.5
+    return {"accuracy": mean, "ci_low": mean - half, "ci_high": mean + half}
 
 
 def tidy(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -59,11 +66,13 @@ def tables(bench: Bench, gathered: Gathered) -> tuple[pd.DataFrame, pd.DataFrame
     draw_rows: list[Mapping[str, Any]] = []
     for name, right in gathered.correct.items():
         mean, low, high = dynamics.curve(right, gathered.resamples)
-        valid = gathered.validation[name]
+        valid, scores = gathered.validation[name], gathered.scores[name]
         for level, sigma in enumerate([CLEAN] if name.startswith("clean/") else bench.sigmas):
             known = row(bench, gathered.per_class, name, gathered.heads[name][level], sigma, gathered.n_train)
             found = {"accuracy": mean[level], "ci_low": low[level], "ci_high": high[level]}
-            curve_rows.append(known | found | {"draw": None, "validation_accuracy": valid[:, level].mean()})
-            for draw, hits in enumerate(right[:, level].sum(-1)):
-                draw_rows.append(known | share(int(hits), right.shape[-1]) | {"draw": draw, "validation_accuracy": valid[draw, level]})
+            means = dict(zip(SCORES, scores[:, level].mean(0), strict=True))
+            curve_rows.append(known | found | means | {"draw": None, "validation_accuracy": valid[:, level].mean()})
+            for draw, images in enumerate(right[:, level]):
+                told = dict(zip(SCORES, scores[draw, level], strict=True)) | {"draw": draw, "validation_accuracy": valid[draw, level]}
+                draw_rows.append(known | (_r2(images) if bench.continuous else share(int(images.sum()), len(images))) | told)
     return tidy(curve_rows), tidy(draw_rows)

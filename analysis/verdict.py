@@ -32,6 +32,7 @@ class Verdict:
         return asdict(self) | {"peak_ci": list(self.peak_ci), "gain_ci": list(self.gain_ci)}
 
 
+MEASURES = {"accuracy": "accuracy", "r2": "the share of variance explained (R²)"}
 Beside = Mapping[str, tuple[Verdict, tuple[float, float, float]]]
 
 
@@ -43,14 +44,14 @@ def _points(low: float, high: float) -> str:
     return f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
 
 
-def _shape(verdict: Verdict, block: str, subject: str) -> str:
+def _shape(verdict: Verdict, block: str, subject: str, measured: str) -> str:
     rise = f"{100 * verdict.gain:.1f} points ({_points(*verdict.gain_ci)}; {_p(verdict.p_holm)})"
     peak = (
         f"{100 * verdict.peak_accuracy:.1f} % near σ = {verdict.peak_sigma:.2g} "
         f"(95 % interval {verdict.peak_ci[0]:.2g} to {verdict.peak_ci[1]:.2g})"
     )
     lowest = f"σ = {verdict.lowest_sigma:.2g}, the lowest level"
-    opening = f"In block {block} of {subject}, accuracy"
+    opening = f"In block {block} of {subject}, {measured}"
     return {
         "unimodal": f"{opening} is unimodal: it rises by {rise} from {lowest}, to a peak of {peak}, and falls after it.",
         "increasing": f"{opening} is increasing: it rises by {rise} from {lowest}, to {peak}, and no later fall reaches one point.",
@@ -58,18 +59,18 @@ def _shape(verdict: Verdict, block: str, subject: str) -> str:
         "flat": f"{opening} is flat: every rise and fall from {lowest} is shown to be below one point.",
         "multimodal": f"{opening} is multimodal: it has a valley between two higher levels; the highest is {peak}.",
         "undecided": (
-            f"For block {block} of {subject} the shape is undecided: accuracy changes by {rise} from {lowest}; "
+            f"For block {block} of {subject} the shape is undecided: {measured} changes by {rise} from {lowest}; "
             f"this run would have seen a rise of {100 * verdict.detectable:.1f} points four times in five."
         ),
     }[verdict.shape]
 
 
-def describe(verdict: Verdict, block: str, beside: Beside | None = None, subject: str = "this network") -> str:
-    """One or two sentences: the shape and how sure it is, and every baseline that rises too.
+def describe(verdict: Verdict, block: str, beside: Beside | None = None, subject: str = "this network", measure: str = "accuracy") -> str:
+    """One or two sentences: the shape of a measure's curve and how sure it is, and every baseline that rises too.
 
     `beside` gives for each baseline its verdict and (model minus baseline, low, high) of the gain at the model's peak.
     """
-    sentences = [_shape(verdict, block, subject)]
+    sentences = [_shape(verdict, block, subject, MEASURES[measure])]
     for name, (other, (gap, low, high)) in (beside or {}).items():
         if other.p_holm < 0.05 and other.gain > 0:
             sentences.append(

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t as student
 
 from analysis import dynamics
-from analysis.ensembles import DRAWS, LEVELS, SHARED, SINGLE, describe, gains, predicted, said
+from analysis.ensembles import DRAWS, LEVELS, SHARED, SINGLE, averaged, describe, gains, mean
 from analysis.ensembling import Plan, nearest
 
 
@@ -19,11 +19,12 @@ def plan(**changes: object) -> Plan:
 def test_logits_are_averaged_and_then_the_highest_is_said() -> None:
     members = [np.array([[4, 0], [2, 0]], np.float16), np.array([[0, 1], [0, 1]], np.float16), np.array([[0, 1], [0, 3]], np.float16)]
     # Means: (4/3, 2/3) and (2/3, 4/3). A vote would say the second class of the first image too.
-    np.testing.assert_array_equal(said(members), [0, 1])
+    np.testing.assert_allclose(mean(members), [[4 / 3, 2 / 3], [2 / 3, 4 / 3]], rtol=1e-6)
+    np.testing.assert_array_equal(mean(members).argmax(1), [0, 1])
 
 
 def test_large_logits_do_not_overflow() -> None:
-    np.testing.assert_array_equal(said([np.array([[60000, 59000]], np.float16)] * 5), [0])
+    np.testing.assert_allclose(mean([np.array([[60000, 59008]], np.float16)] * 5), [[60000, 59008]], rtol=1e-6)
 
 
 def test_members_are_the_best_level_and_its_neighbours_within_the_ends() -> None:
@@ -46,7 +47,10 @@ def test_each_variant_averages_the_probes_that_it_is_named_after() -> None:
     def logits(member: int, eps: int) -> np.ndarray:
         return np.array([[0.0, table[member, eps]]])
 
-    found = {name: int(answer[0]) for name, answer in predicted(logits, plan(), 1).items()}
+    def said(draw: int) -> dict[str, int]:
+        return {name: int(made[0].argmax()) for name, made in averaged(logits, plan(), draw)}
+
+    found = said(1)
     assert found == {
         SINGLE: 1,  # the centre under ε 1: 1
         LEVELS: 1,  # ε 0, 1, 2 in turn: 3 + 1 + 1
@@ -55,8 +59,8 @@ def test_each_variant_averages_the_probes_that_it_is_named_after() -> None:
         f"{DRAWS} 1": 1,  # -2 + 1 + 2
         f"{DRAWS} 2": 0,  # -1 - 4 + 1
     }
-    assert int(predicted(logits, plan(), 0)[SINGLE][0]) == 0  # under ε 0: -2
-    assert int(predicted(logits, plan(), 2)[LEVELS][0]) == 0  # ε 1, 2, 0: -1 + 2 - 1
+    assert said(0)[SINGLE] == 0  # under ε 0: -2
+    assert said(2)[LEVELS] == 0  # ε 1, 2, 0: -1 + 2 - 1
 
 
 def test_a_gain_is_paired_over_images() -> None:
@@ -84,7 +88,15 @@ def test_a_gain_is_paired_over_images() -> None:
 )
 def test_the_sentence_says_no_more_than_the_interval(control: list[float], words: str) -> None:
     single = {LEVELS: [0.1, 0.05, 0.15], DRAWS: [0.08, 0.05, 0.11], SHARED: [0.01, -0.01, 0.03]}
-    told = {"block": "mid", "members": 3, "centre": 0.2, "control": 0.4, "over_single": single, "over_control": control}
+    told = {
+        "block": "mid",
+        "members": 3,
+        "centre": 0.2,
+        "control": 0.4,
+        "measure": "accuracy",
+        "over_single": single,
+        "over_control": control,
+    }
     found = describe(told)
     assert words in found
     assert found.index(f"{100 * control[0]:+.1f} points") < found.index("+10.0 points (+5.0 to +15.0)")

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors import safe_open
+from sklearn.metrics import r2_score
 
 from analysis import ensembles, ensembling, planning, probing
 from analysis.costs import count
 from analysis.crew import Crew, Dropped
 from analysis.datasets.base import Dataset, LabelSet
-from analysis.errors import InvalidRequest
+from analysis.errors import InvalidData, InvalidRequest
 from analysis.heads.logistic import Logistic
 from analysis.planning import Bench
 from analysis.specs import FeatureIdentity, SweepRequest
@@ -270,6 +271,80 @@ def test_what_cannot_be_averaged_is_refused_before_anything_runs(
     with pytest.raises(InvalidRequest, match=words):
         sweep(wanted.model_copy(update=change), store)
     assert not store.root.exists()
+
+
+def test_averaged_draws_are_passes_and_no_two_members_share_one(wanted: SweepRequest, store: Store) -> None:
+    request = wanted.model_copy(update={"average_draws": 2})
+    bench = Bench(request, store)
+    draws = [[identity.draw for identity in bench.reading("model", eps).features] for eps in range(3)]
+    assert draws == [[0, 2], [1, 3], [4, 5]]  # the request's own two draws, then the ensemble's
+    foreseen = count(bench)
+    study = sweep(request, store)
+    assert foreseen.passes == study.facts["receipt"]["passes"]
+    assert study.table("ensembles").passes.tolist() == [2, 6, 6, 6, 2]
+
+
+def test_numbers_are_averaged_and_scored_by_r2(store: Store) -> None:
+    request = SweepRequest(
+        backend="shapes-ddpm",
+        dataset="shapes:600",
+        label_set="size",
+        levels=3,
+        blocks=("down0.res0", "up1.res0"),
+        labels_per_class=(8,),
+        label_draws=3,
+        ensemble=2,
+        baselines=False,
+    )
+    study = sweep(request, store)
+    bench = Bench(request, store)
+    rows, plan = study.table("ensembles").set_index("variant"), ensembling.choose(bench, 8)
+    truth, found = bench.task(8, 0).values(bench.test), []
+    for draw in range(3):
+        parts = [
+            store.rows("probes", bench.identify(bench.task(8, draw), "model", "ridge", eps), sigma, f"{plan.tensor}/logits", bench.test)
+            for sigma, eps in zip(plan.sigmas, plan.eps_draws(draw), strict=True)
+        ]
+        found.append(r2_score(truth, np.mean(parts, axis=0, dtype=np.float64)[:, 0]))
+    assert rows.accuracy["levels"] == pytest.approx(np.mean(found), abs=1e-3)
+    assert set(rows.measure) == {"r2"}
+    assert "points (" in study.facts["ensembles"]["8"]["sentence"]
+    assert "of the share of variance explained (R²)" in study.facts["ensembles"]["8"]["sentence"]
+
+
+def test_a_member_that_cannot_be_probed_is_said_and_the_sweep_goes_on(
+    wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(wanted.model_copy(update={"ensemble": 0}), store)
+
+    def stuck(*_: object, **__: object) -> None:
+        raise InvalidData("no penalty's fit converged")
+
+    monkeypatch.setattr(probing, "probe", stuck)  # of what is not there yet: the ensemble's own
+    study = sweep(wanted, store)
+    told = study.facts["ensembles"]["10"]
+    assert told["sentence"].startswith("There is no ensemble: ")
+    assert "could not be probed under draw" in told["sentence"]
+    assert study.table("ensembles").empty
+    assert "In block" in study.result()["sentence"] or "For block" in study.result()["sentence"]
+
+
+def test_blocks_with_a_cell_that_cannot_be_probed_are_no_members(
+    wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, seen = probing.probe, []
+
+    def sometimes(*args: Any, **how: Any) -> probing.Probe:
+        seen.append(1)
+        if len(seen) == 2:  # the second block of the first unit
+            raise InvalidData("no penalty's fit converged")
+        return keep(*args, **how)
+
+    monkeypatch.setattr(probing, "probe", sometimes)
+    study = sweep(wanted, store)
+    assert [wrong["series"] for wrong in study.result()["left_out"]] == ["model/up0.res0/1"]
+    assert study.facts["ensembles"]["10"]["block"] == "mid.res1"
+    assert "blocks" not in set(study.table("ensembles").variant)
 
 
 def test_one_block_has_none_beside_it(wanted: SweepRequest, store: Store) -> None:

@@ -98,14 +98,15 @@ def test_a_fit_that_does_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(LogisticRegression, "fit", stuck)
     heads = [head for head in Logistic().fit(x, y, 3) if isinstance(head, Linear)]
     assert [head.converged for head in heads] == [head.penalty != 1.0 for head in heads]
-    best, _, _ = probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
-    assert best.penalty != 1.0
+    found = probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
+    assert found.head.penalty != 1.0
+    assert found.converged == pytest.approx(1 - 1 / len(heads))
 
 
 def test_where_no_fit_converged_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(60, 5, 3)
     monkeypatch.setattr(logistic, "_converge", lambda model, features, labels: model.fit(features, labels) is None)
-    with pytest.raises(InvalidData, match="No penalty's fit converged"):
+    with pytest.raises(InvalidData, match="no penalty's fit converged"):
         probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
 
 
@@ -118,9 +119,9 @@ def test_only_log_odds_are_kept_to_read_images_with() -> None:
 def test_a_class_that_no_image_was_said_to_be_of_is_never_said(name: str) -> None:
     x, y = blobs(80, 5, 4)
     y = np.where(y == 1, 2, y)
-    best, _, logits = probing.probe(registry.get("heads", name)(), "feature", (x, y), (x, y), x, 4)
-    assert 1 not in logits.argmax(1)
-    kept = best.tensors()
+    found = probing.probe(registry.get("heads", name)(), "feature", (x, y), (x, y), x, 4)
+    best, kept = found.head, found.head.tensors()
+    assert 1 not in found.logits.argmax(1)
     assert all(len(rows) == 4 for rows in kept.values())
     if kept:
         np.testing.assert_allclose(x @ kept["weight"].T + kept["bias"], best.predict_logits(x), rtol=1e-5)
@@ -128,5 +129,5 @@ def test_a_class_that_no_image_was_said_to_be_of_is_never_said(name: str) -> Non
 
 def test_one_class_alone_is_refused() -> None:
     x, _ = blobs(20, 5, 2)
-    with pytest.raises(InvalidData, match="All labelled images are of one class"):
+    with pytest.raises(InvalidData, match="all labelled images are of one class"):
         probing.probe(Logistic(), "feature", (x, np.zeros(20, int)), (x, np.zeros(20, int)), x, 3)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from analysis.datasets import hub, open_dataset
 from analysis.errors import InvalidData, UnknownName
-from analysis.probing import choose_labelled
+from analysis.tasks import choose_labelled
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)

@@ -16,9 +16,9 @@ from analysis.features import extract, load_x0, read_features
 from analysis.heads.base import Scaler
 from analysis.heads.logistic import Logistic
 from analysis.noise import noise_like
-from analysis.probing import Task, choose_labelled
 from analysis.specs import FeatureIdentity
 from analysis.store import Store
+from analysis.tasks import Reading, Task, choose_labelled
 
 
 def scores(tiny: Backend, digits: Dataset, block: str, sigma: float) -> np.ndarray:
@@ -37,7 +37,7 @@ def accuracy(
     extract(store, tiny, tiny, digits, identity, [f"{block}/1"], [sigma], digits.ids, {"batch_size": 256})
     kept = digits.ids if keep is None else digits.ids[keep]
     task = Task(digits, labels, *(np.intersect1d(digits.members(s), kept) for s in ("train", "validation", "test")))
-    done = probing.fill(store, task, identity, sigma, [f"{block}/1"], "logistic", "feature")
+    done = probing.fill(store, task, Reading((identity,)), sigma, [f"{block}/1"], "logistic", "feature")
     return float(probing.score(store, task, done, sigma, [f"{block}/1"])[f"{block}/1"].test.mean())
 
 
@@ -120,7 +120,7 @@ def test_the_penalty_is_chosen_on_validation_labels_and_not_on_test() -> None:
     x, y = rng.normal(size=(60, 30)).astype(np.float32), rng.integers(0, 2, 60)
     x[:, 0] += 2 * y
     args = (Logistic(), "feature", (x[:30], y[:30]), (x[30:], y[30:]))
-    a, b = (probing.probe(*args, test, 2)[0].penalty for test in (rng.normal(size=(9, 30)), 100 + rng.normal(size=(9, 30))))
+    a, b = (probing.probe(*args, test, 2).head.penalty for test in (rng.normal(size=(9, 30)), 100 + rng.normal(size=(9, 30))))
     heads = Logistic().fit(Scaler.fit(x[:30])(x[:30]), y[:30], 2)
     scores = [(h.predict_logits(Scaler.fit(x[:30])(x[30:])).argmax(1) == y[30:]).mean() for h in heads]
     assert a == b == heads[int(np.argmax(scores))].penalty

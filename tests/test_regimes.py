@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.planning import Bench
-from analysis.probing import long_tailed, mislabelled
 from analysis.specs import SweepRequest
 from analysis.store import Store
+from analysis.tasks import long_tailed, mislabelled
 
 
 @given(st.integers(2, 12), st.integers(1, 400), st.floats(0, 0.99), st.integers(0, 1000))
@@ -45,8 +45,8 @@ def test_a_bench_tells_probes_the_wrong_labels_and_scores_by_the_right_ones(requ
     assert first.given.tolist() != second.given.tolist()
     plain = Bench(request_small.model_copy(update={"labels_per_class": (4,)}), store).task(4, 0)
     assert plain.train.tolist() == first.train.tolist()
-    features = noisy.features("model", 0)
-    assert first.identity(features, "logistic", "feature", [1.0]).labels != plain.identity(features, "logistic", "feature", [1.0]).labels
+    reading = noisy.reading("model", 0)
+    assert first.identity(reading, "logistic", "feature", [1.0]).labels != plain.identity(reading, "logistic", "feature", [1.0]).labels
 
 
 def test_an_uneven_bench_has_fewer_of_the_later_classes(request_small: SweepRequest, store: Store) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, StoreUnavailable, UnknownName
-from analysis.studies import FILES, GAUGE, Study, export_study, find_study, import_study, open_study, studies
+from analysis.studies import CONFUSION, FILES, GAUGE, Study, export_study, find_study, import_study, open_study, studies
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_a_study_survives_export_and_import_byte_for_byte(small_study: Study, tm
     export_study(small_study, tmp_path / "study.zip")
     arrived = import_study(tmp_path / "study.zip", tmp_path / "root")
     assert arrived.facts == small_study.facts
-    assert all(arrived.path(name).read_bytes() == small_study.path(name).read_bytes() for name in (*FILES, GAUGE))
+    assert all(arrived.path(name).read_bytes() == small_study.path(name).read_bytes() for name in small_study.facts["files"])
     assert find_study(small_study.key[:8], tmp_path / "root").folder == arrived.folder
 
 
@@ -30,7 +30,7 @@ def test_the_bundled_study_is_found_by_name() -> None:
     assert study.facts["receipt"]["model"] == "digits-ddpm"
 
 
-@pytest.mark.parametrize("name", [*FILES, GAUGE])
+@pytest.mark.parametrize("name", [*FILES, GAUGE, CONFUSION])
 def test_a_file_that_was_altered_or_lost_is_named(copy: Study, name: str) -> None:
     path = copy.folder / name
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -67,14 +67,14 @@ def test_an_archive_cannot_write_outside_its_study(small_study: Study, tmp_path:
     with zipfile.ZipFile(tmp_path / "study.zip", "a") as archive:
         archive.writestr("../../escaped", "x")
     arrived = import_study(tmp_path / "study.zip", tmp_path / "root")
-    assert sorted(path.name for path in arrived.folder.iterdir()) == sorted((*FILES, GAUGE, "study.json"))
+    assert sorted(path.name for path in arrived.folder.iterdir()) == sorted((*FILES, GAUGE, CONFUSION, "study.json"))
     assert not list(tmp_path.rglob("escaped"))
 
 
 @pytest.mark.parametrize("key", ["../up", ".", "a/b"])
 def test_a_study_that_names_itself_as_a_path_is_refused(small_study: Study, tmp_path: Path, key: str) -> None:
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
-        for name in (*FILES, GAUGE):
+        for name in small_study.facts["files"]:
             archive.write(small_study.folder / name, name)
         archive.writestr("study.json", json.dumps({**small_study.facts, "key": key}))
     with pytest.raises(DamagedFile, match="no study key"):

@@ -16,12 +16,13 @@ import pytest
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset, LabelSet
 from analysis.errors import InvalidRequest, NoisescopeError
-from analysis.planning import Bench, coarse_first, resolve
-from analysis.probing import choose_labelled
+from analysis.planning import Bench
+from analysis.resolving import coarse_first, resolve
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import COLUMNS, Study
 from analysis.sweeping import sweep
+from analysis.tasks import choose_labelled
 
 from .conftest import SMALL
 

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,17 +17,22 @@ from ..errors import InvalidData, InvalidRequest, UnknownName
 Split = Literal["train", "validation", "test"]
 SHARES: dict[Split, float] = {"train": 0.5, "validation": 0.1, "test": 0.4}
 OF_TRAIN = 0.1  # validation's share of the training images of a set that comes with a test split
-Labels = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
+Labels = Mapping[str, tuple[tuple[str, ...] | None, np.ndarray]]
+BINS = 10  # parts of a continuous label set, each with as many images
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Labels of every image of a data set: values (N,) int64 index `classes`; -1 is an image without a label."""
+    """Labels of every image of a data set: values (N,) int64 index `classes`; -1 is an image without a label.
+
+    Of a continuous set `numbers` (N,) are the labels, nan where there is none, and its classes are tenths of the images by size.
+    """
 
     name: str
     classes: tuple[str, ...]
     values: np.ndarray
-    kind: Literal["class"] = "class"
+    kind: Literal["class", "continuous"] = "class"
+    numbers: np.ndarray | None = None
 
 
 def image_ids(images: np.ndarray) -> np.ndarray:
@@ -77,7 +83,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self) -> tuple[np.ndarray, Labels]:
-        """Images (N, H, W, 3) uint8, and for each label set its class names and values (N,).
+        """Images (N, H, W, 3) uint8, and for each label set its class names and values (N,); without names the values are numbers.
 
         May set `given`: the split (N,) that the data come with, without which images are split by id.
         """
@@ -116,8 +122,10 @@ class Dataset(ABC):
         }
 
     def _labels(
-        self, name: str, classes: tuple[str, ...], values: np.ndarray, first: np.ndarray, copies: tuple[np.ndarray, np.ndarray]
+        self, name: str, classes: tuple[str, ...] | None, values: np.ndarray, first: np.ndarray, copies: tuple[np.ndarray, np.ndarray]
     ) -> LabelSet:
+        if classes is None:
+            return self._numbers(name, values.astype(np.float64), first, copies)
         if len(values) < len(first) or values.min() < -1 or values.max() >= len(classes):
             raise InvalidData(
                 f"Label set {name!r} of {self.name!r} has {len(values)} values from {values.min()} to {values.max()} for {len(first)} "
@@ -126,6 +134,18 @@ class Dataset(ABC):
         kept, (order, which) = values[first].astype(np.int64), copies
         kept[which[values[order] != kept[which]]] = -1  # copies of one picture that disagree tell nothing
         return LabelSet(name, classes, kept)
+
+    def _numbers(self, name: str, values: np.ndarray, first: np.ndarray, copies: tuple[np.ndarray, np.ndarray]) -> LabelSet:
+        numbers, (order, which) = values[first].copy(), copies
+        numbers[which[~np.isclose(values[order], numbers[which])]] = np.nan
+        numbers[~np.isfinite(numbers)] = np.nan
+        known = np.isfinite(numbers)
+        if len(np.unique(numbers[known])) < BINS:
+            raise InvalidData(f"Label set {name!r} of {self.name!r} has fewer than {BINS} different numbers; give them as classes.")
+        edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, BINS + 1)))
+        classes = tuple(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges))
+        place = np.searchsorted(edges[1:-1], numbers, side="right")
+        return LabelSet(name, classes, np.where(known, place, -1).astype(np.int64), "continuous", numbers)
 
     def _complete(self, split: np.ndarray) -> np.ndarray:
         """The given split with a validation part: without one, the first tenth of the training images in the order of their ids."""

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InvalidData, NoisescopeError
-from .base import Dataset, fit_square
+from .base import BINS, Dataset, Labels, fit_square
 
 SPLITS = ("train", "validation", "test")
 MOST_CLASSES = 1000
@@ -49,7 +49,7 @@ class Hub(Dataset):
 
     name = "hub"
 
-    def load(self) -> tuple[np.ndarray, dict[str, tuple[tuple[str, ...], np.ndarray]]]:
+    def load(self) -> tuple[np.ndarray, Labels]:
         place = Path(self.argument).expanduser()
         self.name = place.resolve().name if self.argument and place.exists() else self.argument
         splits, roots = _open(self.argument)
@@ -80,7 +80,11 @@ class Hub(Dataset):
         if not len(pixels):
             raise InvalidData(f"None of the {len(skipped)} images of {self.argument!r} can be read; the first: {skipped[0]}.")
         labels = _labels({name: np.concatenate(parts) for name, parts in rows.items()}, first.features)
-        known = np.any([values >= 0 for _, values in labels.values()], axis=0) if labels else np.ones(len(pixels), dtype=bool)
+        known = (
+            np.any([np.isfinite(values) if classes is None else values >= 0 for classes, values in labels.values()], axis=0)
+            if labels
+            else np.ones(len(pixels), dtype=bool)
+        )
         held_back = given == "test"
         if held_back.any() and not known[held_back].any():  # a benchmark whose answers are secret
             self.skipped += (f"{int(held_back.sum())} test images, none with a label",)
@@ -152,11 +156,17 @@ def _edge(part: Any, column: str, roots: Sequence[str]) -> int:
     raise InvalidData("None of the first 100 images can be read; check the files.")
 
 
-def _labels(columns: dict[str, np.ndarray], features: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Label sets of the columns that name classes; -1 where a row has none."""
-    found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+def _labels(columns: dict[str, np.ndarray], features: Mapping[str, Any]) -> Labels:
+    """Label sets of the columns that name classes, -1 where a row has none; then of those of fractions, nan where a row has none."""
+    found: dict[str, tuple[tuple[str, ...] | None, np.ndarray]] = {}
+    numbers: dict[str, tuple[None, np.ndarray]] = {}
     for name, values in columns.items():
         named = getattr(features[name], "names", None)
+        if str(getattr(features[name], "dtype", "")).startswith("float"):
+            values = np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
+            if len(np.unique(values[np.isfinite(values)])) >= BINS:
+                numbers[name] = (None, values)
+            continue
         plain = all(isinstance(value, (str, bool, int, type(None))) for value in values[:1000])
         there = np.asarray([value is not None and value != -1 for value in values], dtype=bool)
         if (named is None and not plain) or not there.any():
@@ -169,7 +179,7 @@ def _labels(columns: dict[str, np.ndarray], features: Mapping[str, Any]) -> dict
             values = np.asarray([place.get(value, -1) for value in values])
             named = [str(value) for value in classes]
         found[name] = (tuple(named), np.where(there, values, -1).astype(np.int64))
-    return found
+    return found | numbers
 
 
 plugin = Hub

@@ -1,7 +1,7 @@
 """Procedural images, 16×16 in colour: one shape with one fine texture and one hue, on a cluttered, noisy background.
 
 Any number of them from a seed, never the same one twice. Three label sets (shape, texture, hue) and their product, drawn
-evenly and apart: no label says anything of another. Made for this project; there is nothing to download.
+evenly and apart: no label says anything of another; and four numbers, the shape's size, turn and place. Made for this project; there is nothing to download.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnknownName
-from .base import Dataset
+from .base import BINS, Dataset
 
 SIDE = 16
 SHAPES = ("disc", "square", "triangle", "cross", "ring", "crescent")
@@ -20,6 +20,7 @@ TEXTURES = ("rows", "columns", "checks", "dots")
 HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 SIZE = 5000
 BLOCK = 250  # images that share a generator: image i is the same in a set of any size
+NUMBERS = ("size", "turn", "x", "y")
 FINE = 2  # samples a pixel and direction, for soft edges
 
 
@@ -58,7 +59,7 @@ def _pattern(kind: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images (count, 16, 16, 3) uint8 and their shape, texture and hue (count,)."""
+    """Images (count, 16, 16, 3) uint8, their shape, texture and hue (count,), and size, turn and place, in radians and pixels."""
     labels = {name: rng.integers(len(classes), size=count) for name, classes in (("shape", SHAPES), ("texture", TEXTURES), ("hue", HUES))}
 
     def colour(hue: np.ndarray, saturation: tuple[float, float], value: tuple[float, float]) -> np.ndarray:
@@ -79,7 +80,8 @@ def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np
     relief = relief + np.where(labels["texture"] == 3, 0.5, 0.0)[:, None, None]  # dots too have mean 0: brightness tells nothing
     image = image + body * (own + 0.12 * relief[..., None] - image)
     image = image + 0.04 * rng.standard_normal(image.shape, dtype=np.float32)
-    return (image.clip(0, 1) * 255).round().astype(np.uint8), labels
+    numbers = {"size": size, "turn": turn, "x": at[0], "y": at[1]}
+    return (image.clip(0, 1) * 255).round().astype(np.uint8), labels | {name: value.ravel() for name, value in numbers.items()}
 
 
 class Shapes(Dataset):
@@ -95,13 +97,15 @@ class Shapes(Dataset):
     def load(self) -> tuple[np.ndarray, Mapping[str, Any]]:
         parts = [draw(np.random.default_rng([self.seed, 0, block]), BLOCK) for block in range(-(-self.size // BLOCK))]
         images = np.concatenate([part[0] for part in parts])[: self.size]
-        shape, texture, hue = (np.concatenate([part[1][name] for part in parts])[: self.size] for name in ("shape", "texture", "hue"))
+        known = {name: np.concatenate([part[1][name] for part in parts])[: self.size] for name in parts[0][1]}
+        shape, texture, hue = (known[name] for name in ("shape", "texture", "hue"))
         product = tuple(f"{h} {s} of {t}" for s in SHAPES for t in TEXTURES for h in HUES)
         return images, {
             "shape": (SHAPES, shape),
             "texture": (TEXTURES, texture),
             "hue": (HUES, hue),
             "product": (product, (shape * len(TEXTURES) + texture) * len(HUES) + hue),
+            **({name: (None, known[name]) for name in NUMBERS} if self.size >= BINS else {}),
         }
 
     def fresh(self, seed: int, step: int, count: int) -> np.ndarray | None:

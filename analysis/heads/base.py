@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import InvalidRequest
+
 Scaling = Literal["feature", "global"]
 
 
@@ -71,6 +73,33 @@ class Linear(FittedHead):
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class Projected(FittedHead):
+    """A head fitted to features projected on the rows of `axes` (k, D), about their mean (D,)."""
+
+    head: FittedHead
+    mean: np.ndarray
+    axes: np.ndarray
+
+    @property
+    def penalty(self) -> float:  # type: ignore[override]
+        return self.head.penalty
+
+    @property
+    def converged(self) -> bool:  # type: ignore[override]
+        return self.head.converged
+
+    def predict_logits(self, features: np.ndarray) -> np.ndarray:
+        return self.head.predict_logits((features - self.mean) @ self.axes.T)
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        found = dict(self.head.tensors())
+        if "weight" in found:
+            found["weight"] = found["weight"] @ self.axes
+            found["bias"] = found["bias"] - found["weight"] @ self.mean
+        return found
+
+
 NEVER = -60000.0  # the logit of a class that no image was said to be of
 
 
@@ -110,6 +139,7 @@ class ProbeHead(ABC):
     name: str
     needs: Literal["pooled", "map"] = "pooled"
     differentiable: bool
+    log_odds: bool = False  # whether softmax of its logits are probabilities
     penalties: tuple[float, ...]  # from the weakest model to the most flexible
 
     @abstractmethod
@@ -118,3 +148,7 @@ class ProbeHead(ABC):
 
         Features are scaled: (n, D), or for a head that needs maps (n, C, p, p), where p is the side of the pooling's grid.
         """
+
+    def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
+        """One fitted head a penalty whose one logit is the number; scaled features (n, D), numbers (n,). Raises InvalidRequest."""
+        raise InvalidRequest(f"head {self.name} tells classes apart and cannot say a number; allowed for such labels: ridge.")

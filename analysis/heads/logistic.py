@@ -27,6 +27,7 @@ class Logistic(ProbeHead):
     """Penalties are scikit-learn's C; of many features all are solved together, else each fit starts from the one before."""
 
     name = "logistic"
+    log_odds = True
     differentiable = True
     penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 

@@ -1,4 +1,4 @@
-"""Ridge regression on one-hot labels, from one eigendecomposition for all penalties: the linear probe at a hundredth of the cost."""
+"""Ridge regression on one-hot labels or on numbers, from one eigendecomposition for all penalties: the linear probe at a hundredth of the cost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ class Ridge(ProbeHead):
     penalties: tuple[float, ...] = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
+        return self._solve(features, np.eye(classes)[labels])
+
+    def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
+        return self._solve(features, numbers[:, None])
+
+    def _solve(self, features: np.ndarray, targets: np.ndarray) -> list[FittedHead]:
+        """Of features (n, D) and targets (n, K)."""
         count, size = features.shape
-        mean = features.mean(0, dtype=np.float64)
-        centred = features - mean
-        shares = np.bincount(labels, minlength=classes) / count
-        targets = np.eye(classes)[labels] - shares
+        mean, shares = features.mean(0, dtype=np.float64), targets.mean(0)
+        centred, targets = features - mean, targets - shares
         if count < size:  # the dual: weights lie in the span of the images
             squares, vectors = np.linalg.eigh(centred @ centred.T)
             basis, along = centred.T @ vectors, vectors.T @ targets

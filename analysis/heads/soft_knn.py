@@ -36,6 +36,7 @@ class SoftKNN(ProbeHead):
     """Settings are 1 / k: the fewer vote, the more flexible."""
 
     name = "soft-knn"
+    log_odds = True
     differentiable = False
     penalties: tuple[float, ...] = (1 / 200, 1 / 50, 1 / 20, 1 / 5, 1.0)
 

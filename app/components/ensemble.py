@@ -22,8 +22,10 @@ def show(study: Study, labels: str) -> None:
     table = study.table("ensembles")
     rows = table[table.labels_per_class == labels]
     says = study.facts["ensembles"][labels]["sentence"]
-    figure = ensemble_figures.ensembles_figure(rows, 1 / len(study.facts["classes"]))
-    st.plotly_chart(figure, key="figure-ensemble", alt=says, config=toolbar())
+    if rows.empty:
+        st.info(says, icon=":material/info:")
+        return
+    st.plotly_chart(ensemble_figures.ensembles_figure(rows), key="figure-ensemble", alt=says, config=toolbar())
     st.caption(says)
     st.dataframe([_row(row, ensemble_figures.NAMES) for row in rows.to_dict("records")], hide_index=True, width="stretch")
     st.caption(
@@ -39,7 +41,7 @@ def _row(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {
         "what": names.get(row["variant"], row["variant"]),
         "passes an image": row["passes"],
-        "accuracy": f"{100 * row['accuracy']:.1f} % ({low:.1f} to {high:.1f})",
+        "R²" if row["measure"] == "r2" else "accuracy": f"{100 * row['accuracy']:.1f} % ({low:.1f} to {high:.1f})",
         "gain over control": gained if control else "",
         "control": control,
         "σ": row["levels"],

@@ -81,9 +81,9 @@ def regime(study: Study) -> dict[str, str]:
 
 def averaged(study: Study, labels: str) -> dict[str, str]:
     """What an ensemble was made of, where there is one."""
-    if labels not in (known := study.facts.get("ensembles", {})):
+    told = study.facts.get("ensembles", {}).get(labels, {})
+    if "levels" not in told:
         return {}
-    told = known[labels]
     text = (
         f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
         f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -56,6 +57,18 @@ def test_the_view_draws_every_variant_with_its_interval_and_its_passes(here: Stu
     assert shown["passes an image"].tolist() == [1, 2, 2, 2, 1]
     assert (shown["gain over control"] != "").tolist() == [False, True, True, False, True]
     assert "view=ensemble" in " ".join(code.value for code in page.code)
+
+
+def test_an_ensemble_that_could_not_be_is_said(here: Study) -> None:
+    facts = json.loads((here.folder / "study.json").read_text())
+    facts["ensembles"]["3"] = {"sentence": "There is no ensemble: something."}
+    table = here.table("ensembles")
+    table[table.labels_per_class != "3"].to_parquet(here.folder / "ensembles.parquet")
+    facts["files"]["ensembles.parquet"] = hashlib.sha256((here.folder / "ensembles.parquet").read_bytes()).hexdigest()
+    (here.folder / "study.json").write_text(json.dumps(facts))
+    page = visit(run=here.key, view="ensemble", labels="3")
+    assert not page.exception
+    assert "There is no ensemble: something." in [info.value for info in page.info]
 
 
 def test_a_study_without_ensembles_does_not_offer_the_view() -> None:

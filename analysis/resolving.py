@@ -1,0 +1,50 @@
+"""A request as it will be carried out: noise levels and blocks written out, and in which order levels come."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+
+from .errors import InvalidRequest, UnknownName
+from .features import pooling_side
+from .noise import Schedule
+from .specs import Card, SweepRequest
+
+
+def resolve(request: SweepRequest, card: Card) -> SweepRequest:
+    """The request with its noise levels and blocks written out, as the model has them.
+
+    Raises UnknownName or InvalidRequest.
+    """
+    schedule = Schedule.from_levels(card.noise, card.sigmas, card.timesteps)
+    if request.sigmas is None:
+        sigmas = schedule.spread(request.levels)
+    else:
+        sigmas = sorted(set(schedule.nearest(torch.tensor(request.sigmas, dtype=torch.float64)).tolist()))
+    if len(sigmas) < 3:
+        raise InvalidRequest(f"sigmas come to {len(sigmas)} levels of {card.name}; allowed: at least 3, for a shape to be seen.")
+    if request.ensemble and not 2 <= request.ensemble <= len(sigmas):
+        raise InvalidRequest(f"ensemble is {request.ensemble}; allowed: 0 for none, or 2 to {len(sigmas)}, the levels there are.")
+    if request.ensemble and request.input == "clean":
+        raise InvalidRequest("ensemble averages over draws of the noise ε, and clean input has none; use noisy input, or ensemble 0.")
+    known = [block.name for block in card.blocks]
+    for name in request.blocks or ():
+        if name not in known:
+            raise UnknownName("block", name, known)
+    for pooling in request.poolings:
+        pooling_side(pooling)
+    if request.condition not in card.conditions:
+        raise UnknownName("condition", request.condition, card.conditions)
+    blocks = tuple(name for name in known if request.blocks is None or name in request.blocks)
+    return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks})
+
+
+def coarse_first(count: int) -> list[int]:
+    """0…count-1 so that the ends come first and every next one halves the widest gap."""
+    order = [0, count - 1] if count > 1 else [0]
+    while len(order) < count:
+        ordered = sorted(order)
+        gap, left = max((b - a, -a) for a, b in pairwise(ordered))
+        order.append(-left + gap // 2)
+    return order
