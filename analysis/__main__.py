@@ -64,15 +64,19 @@ def _request(**fields: Any) -> Any:
 def sweep(
     backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
     dataset: Annotated[str, typer.Option(help="Data set.")] = "digits",
-    label_set: Annotated[str | None, typer.Option(help="Label set of the data; default: its first.")] = None,
+    label_set: Annotated[
+        list[str] | None, typer.Option(help="Label set of the data, repeatable: a study each; default: its first.")
+    ] = None,
     block: Annotated[list[str] | None, typer.Option(help="Block to read, repeatable; default: all.")] = None,
     sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
     levels: Annotated[int, typer.Option(min=3, help="How many levels, even in log σ, where no --sigma is given.")] = 16,
     pooling: Annotated[
         list[str] | None, typer.Option(help="How a map is pooled: the side of an average grid, max or gem; repeatable; default: 1.")
     ] = None,
-    input_: Annotated[InputName, typer.Option("--input", help="What the network is shown at each level.")] = InputName.noisy,
-    head: Annotated[str, typer.Option(help="Probe head.")] = "logistic",
+    input_: Annotated[
+        list[InputName] | None, typer.Option("--input", help="What the network is shown at each level, repeatable; default: noisy.")
+    ] = None,
+    head: Annotated[list[str] | None, typer.Option(help="Probe head, repeatable: a study each; default: logistic.")] = None,
     labels_per_class: Annotated[list[str] | None, typer.Option(help="Number, or `all`, repeatable; default: 10.")] = None,
     label_draws: Annotated[
         int | None, typer.Option(min=1, help="Choices of labelled images; default: 15 at 20 labels a class or fewer, 6 at 200.")
@@ -85,11 +89,14 @@ def sweep(
     baselines: Annotated[bool, typer.Option(help="Also probe noised pixels, clean pixels and random weights.")] = True,
     baseline_labels: Annotated[int | None, typer.Option(min=1, help="Probe the baselines at up to so many labels a class.")] = None,
     label_noise: Annotated[
-        float, typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1.")
-    ] = 0.0,
+        list[float] | None,
+        typer.Option(help="Share of the labelled images that get another class's label, from 0 to below 1, repeatable: a study each."),
+    ] = None,
     imbalance: Annotated[
         float, typer.Option(help="How many times as many labelled images the first class has as the last; 1 is even.")
     ] = 1.0,
+    pca: Annotated[int | None, typer.Option(min=1, help="Project features on so many principal components of the labelled images.")] = None,
+    average_draws: Annotated[int, typer.Option(min=1, help="Average features over so many draws of ε, a pass each.")] = 1,
     ensemble: Annotated[
         int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
     ] = 0,
@@ -100,19 +107,19 @@ def sweep(
     axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
 ) -> None:
-    """Probe a model over its noise levels: make a study, show its peak and its verdict."""
+    """Probe a model over its noise levels: make a study, show its peak and its verdict.
+
+    Of several heads, label sets, inputs or shares of wrong labels every combination is a study; their features are made once.
+    """
     if out is not None:
         check_out(out, ".parquet", ".csv")
     request = _request(
         backend=backend,
         dataset=dataset,
-        label_set=label_set,
         blocks=block or None,
         sigmas=sigma or None,
         levels=levels,
         poolings=pooling or ["1"],
-        input=input_.value,
-        head=head,
         labels_per_class=_labels(labels_per_class or ["10"]),
         label_draws=label_draws,
         eps_draws=eps_draws,
@@ -122,22 +129,35 @@ def sweep(
         n_test=n_test,
         baselines=baselines,
         baseline_labels=baseline_labels,
-        label_noise=label_noise,
         imbalance=imbalance,
+        pca=pca,
+        average_draws=average_draws,
         ensemble=ensemble,
     )
+    several: dict[str, list[Any]] = {
+        "label_set": label_set or [None],
+        "input": [name.value for name in input_ or [InputName.noisy]],
+        "label_noise": label_noise or [0.0],
+        "head": head or ["logistic"],
+    }
+    from .specs import variants
     from .store import Store
-    from .sweeping import sweep as run
+    from .sweeping import sweep_all
 
+    requests = [_request(**one.model_dump()) for one in variants(request, **several)]
     with progress_bar("Sweep", as_json) as progress:
-        study = run(request, Store(store), processes=processes, batch_size=batch_size, progress=progress)
+        studies = sweep_all(requests, Store(store), processes=processes, batch_size=batch_size, progress=progress)
+    study = studies[0]
     if out is not None:
-        save_table(study.table("curve"), out)
+        import pandas as pd
+
+        save_table(pd.concat([study.table("curve") for study in studies], ignore_index=True), out)
     for wanted in sigma or []:
         used = min((level["sigma"] for level in study.facts["levels"]), key=lambda level: abs(math.log(level / wanted)))
         if abs(used / wanted - 1) > 0.01:
             typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
-    typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
+    for study in studies:
+        typer.echo(final_line(study) if as_json else "\n".join(summary(study, axis)))
 
 
 @app.command()

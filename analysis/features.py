@@ -181,8 +181,8 @@ def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> d
     card, found = backend.card, {}
     x = torch.zeros(1, card.image_channels, card.resolution, card.resolution, device=backend.device)
     x0 = backend.encode(x)
-    for name in blocks:
-        with torch.inference_mode(), capture(backend, [name]) as taps, FlopCounterMode(display=False) as counter:
+    for name in blocks:  # in inference mode the counter sees nothing of composite operations
+        with torch.no_grad(), capture(backend, [name]) as taps, FlopCounterMode(display=False) as counter:
             taps(x0, torch.tensor([card.sigmas[len(card.sigmas) // 2]], dtype=torch.float64), condition)
         found[name] = counter.get_total_flops() / 1e9
     return found

@@ -99,6 +99,11 @@ def level_line(figure: go.Figure, value: float, text: str, place: str) -> None:
     )
 
 
+def measured(table: pd.DataFrame) -> str:
+    """What the accuracies of a table are; tables made before have no word of it."""
+    return "R² on test images" if "measure" in table and (table.measure == "r2").any() else "test accuracy"
+
+
 def pick(table: pd.DataFrame, series: str) -> pd.DataFrame:
     """The rows of one curve, by its name `source/block/pooling`, in ascending σ."""
     source, block, pooling = series.split("/")
@@ -131,7 +136,7 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
         height=560,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis=noise_axis(levels, axis) | {"automargin": True},
-        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": "test accuracy"}, "automargin": True},
+        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": measured(table)}, "automargin": True},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
         hovermode="closest",
     )
@@ -156,7 +161,7 @@ def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, i
             y=blocks,
             text=cells,
             colorscale="Viridis",
-            colorbar={"tickformat": ".0%", "thickness": 12, "title": {"text": "accuracy", "side": "right"}},
+            colorbar={"tickformat": ".0%", "thickness": 12, "title": {"text": measured(table), "side": "right"}},
             hovertemplate="%{text}<br>%{z:.1%}<extra></extra>",
         )
     )
@@ -231,7 +236,7 @@ def inputs_figure(rows: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis) 
     for name, (colour, dash, marker) in looks.items():
         figure.add_traces(curve_traces(rows[name], levels, f"{name} input", colour, dash, marker))
     level_line(figure, float(rows["noisy"].chance.iloc[0]), "chance", "bottom left")
-    return _accuracy(figure, levels, axis, "test accuracy")
+    return accuracy_layout(figure, levels, axis, measured(rows["noisy"]))
 
 
 def taught_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, block: str, lines: Mapping[str, float]) -> go.Figure:
@@ -239,10 +244,11 @@ def taught_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, block: str, li
     figure = go.Figure(curve_traces(rows, levels, f"block {block}", OKABE_ITO[0], "solid", "circle"))
     for (name, share), place in zip(lines.items(), ("bottom left", "top left"), strict=False):
         level_line(figure, share, name, place)
-    return _accuracy(figure, levels, axis, "right, of images left out").update_layout(height=400, showlegend=False)
+    return accuracy_layout(figure, levels, axis, "right, of images left out").update_layout(height=400, showlegend=False)
 
 
-def _accuracy(figure: go.Figure, levels: Levels, axis: Axis, title: str) -> go.Figure:
+def accuracy_layout(figure: go.Figure, levels: Levels, axis: Axis, title: str) -> go.Figure:
+    """The figure with the noise axis below and shares of 1 upwards."""
     return figure.update_layout(
         height=480,
         margin={"l": 8, "r": 8, "t": 48, "b": 8},

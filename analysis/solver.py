@@ -22,6 +22,7 @@ HISTORY = 10  # steps, with their changes of the gradient, that are kept
 TRIES = 30  # lengths of a step
 DROP, BEND = 1e-4, 0.9  # a step is long enough where it takes a share of what the slope promises, and leaves a share of the slope
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative error of an objective: below it, slopes alone decide
+ROWS = 4096  # images that are centred at a time
 CHUNK = 1 << 21  # logits that are turned into probabilities at a time
 
 
@@ -64,17 +65,23 @@ def _rotated(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rank, mean = min(count, size), features.mean(1)
     points, spread = features.new_ones(cells, count, rank + 1), features.new_ones(cells, rank + 1)
     basis = features.new_empty(cells, size, rank)
+    parts = torch.arange(count).split(ROWS)
     for cell in range(cells):
-        centred = features[cell] - mean[cell]
         if count < size:
+            centred = features[cell] - mean[cell]
             squares, vectors = torch.linalg.eigh((centred @ centred.T).double())
             floor = (squares[-1] * 1e-10).clamp_min(1e-300)  # the mean took one dimension, and copies take more
             kept = torch.where(squares > floor, squares, torch.inf)
             basis[cell] = ((centred.T.double() @ vectors) / kept.sqrt()).to(features)
         else:
-            squares, vectors = torch.linalg.eigh((centred.T @ centred).double())
+            gram = torch.zeros(size, size, dtype=torch.float64, device=features.device)
+            for rows in parts:
+                centred = features[cell, rows] - mean[cell]
+                gram += (centred.T @ centred).double()
+            squares, vectors = torch.linalg.eigh(gram)
             basis[cell] = vectors.to(features)
-        points[cell, :, :-1] = centred @ basis[cell]
+        for rows in parts:
+            points[cell, rows, :-1] = (features[cell, rows] - mean[cell]) @ basis[cell]
         spread[cell, :-1] = (squares / count).clamp_min(0).to(features)
     return points, basis, spread, mean
 

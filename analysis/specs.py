@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from itertools import product
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -167,3 +169,14 @@ class SweepRequest(Frozen):
             return self.eps_draws
         default = 15 if labels_per_class <= 20 else 6 if labels_per_class <= 200 else self.eps_draws
         return max(self.label_draws or default, self.eps_draws)
+
+
+def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepRequest]:
+    """The request once for every combination of values given for its fields, the last field changing fastest; what is equal is there once.
+
+    Of several inputs the noisy one alone has an ensemble, which averages over ε.
+    """
+    found = [request.model_copy(update=dict(zip(values, each, strict=True))) for each in product(*values.values())]
+    if len(values.get("input", ())) > 1:
+        found = [one.model_copy(update={"ensemble": 0}) if one.input == "clean" else one for one in found]
+    return list(dict.fromkeys(found))

@@ -70,6 +70,27 @@ def sweep(
         return carry_out(Bench(request, store or Store(), device, batch_size), crew, progress=progress)
 
 
+def sweep_all(
+    requests: Sequence[SweepRequest],
+    store: Store | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[Study]:
+    """A study of each request, in their order; all are looked through before the first is carried out.
+
+    What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
+    """
+    store = store or Store()
+    benches: list[Bench] = []
+    for request in requests:
+        benches.append(Bench(request, store, device, batch_size, benches[-1] if benches else None))
+    with Crew(processes) as crew:
+        return [carry_out(bench, crew, progress=progress) for bench in benches]
+
+
 def carry_out(
     bench: Bench, crew: Crew, *, between: Between = still_wanted, progress: Progress | None = None, news: News | None = None
 ) -> Study:

@@ -92,6 +92,21 @@ BENCHMARKS = {
         Benchmark("first-map", "maps", "CPU seconds of a first UMAP of 6,000 images over those of umap-learn's own", 0.8, False, "first"),
         Benchmark("map-payload", "payload", "megabytes that a map of 10,000 noised CIFAR points with pictures sends", 8.0, False),
         Benchmark("cka", "alike", "speed of CKA between 20 blocks in batches over a loop over their pairs", 2.0, True),
+        Benchmark(
+            "solver",
+            "solver",
+            "CPU seconds of scikit-learn's logistic regressions of a cell, 7 penalties, over those of ours",
+            15.0,
+            True,
+        ),
+        Benchmark("sweep-total", "sweep_total", "CPU seconds of passes and probes over those of the passes alone", 1.05, False),
+        Benchmark(
+            "sweep-vs-online",
+            "online",
+            "CPU seconds of linear layers trained for 15 epochs while features are recomputed, over those of a sweep",
+            10.0,
+            True,
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

@@ -20,7 +20,7 @@ from analysis.datasets.base import Dataset, LabelSet
 from analysis.errors import InvalidData, InvalidRequest
 from analysis.heads.logistic import Logistic
 from analysis.planning import Bench
-from analysis.specs import FeatureIdentity, SweepRequest
+from analysis.specs import FeatureIdentity, SweepRequest, variants
 from analysis.store import Store
 from analysis.studies import ENSEMBLES, Study, export_study, import_study
 from analysis.sweeping import carry_out, sweep
@@ -345,6 +345,12 @@ def test_blocks_with_a_cell_that_cannot_be_probed_are_no_members(
     assert [wrong["series"] for wrong in study.result()["left_out"]] == ["model/up0.res0/1"]
     assert study.facts["ensembles"]["10"]["block"] == "mid.res1"
     assert "blocks" not in set(study.table("ensembles").variant)
+
+
+def test_of_several_inputs_the_noisy_one_has_the_ensemble() -> None:
+    found = variants(SweepRequest(ensemble=5), input=["noisy", "clean"])
+    assert [(one.input, one.ensemble) for one in found] == [("noisy", 5), ("clean", 0)]
+    assert variants(SweepRequest(ensemble=5), input=["clean"])[0].ensemble == 5  # to be refused
 
 
 def test_one_block_has_none_beside_it(wanted: SweepRequest, store: Store) -> None:

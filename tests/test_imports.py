@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
 STDLIB = set(sys.stdlib_module_names)
 LIGHT = {
+    "class_scores",
+    "known_when",
+    "view_figures",
     "errors",
     "registry",
     "specs",

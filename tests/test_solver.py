@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -145,3 +148,31 @@ def test_a_gpu_finds_the_same() -> None:
     x, y = problem(500, 20, 4)
     there = fit(torch.from_numpy(x)[None].float().cuda(), torch.from_numpy(y).cuda(), 4, PENALTIES)
     assert there.objective.cpu().numpy() == pytest.approx(solved(x, y, 4).objective.numpy(), rel=1e-5)
+
+
+MEMORY = """
+import resource, sys
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from analysis import probing
+from analysis.heads.logistic import Logistic
+torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rng = np.random.default_rng(0)
+y = rng.integers(0, 10, 50_000)
+x = rng.standard_normal((50_000, 2048), dtype=np.float32)
+x[np.arange(len(x)), y] += 2
+found = probing.probe(Logistic(), "feature", (x, y), (x[:500], y[:500]), x[:500], 10)
+assert found.converged == 1, found.converged
+assert (found.logits[:500].argmax(1) == y[:500]).mean() > 0.5
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_fifty_thousand_images_of_two_thousand_features_take_two_gigabytes() -> None:
+    said = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True).stdout
+    assert int(said) * 1024 < 2e9

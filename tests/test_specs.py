@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analysis.specs import FeatureIdentity, SweepRequest
+from analysis.specs import FeatureIdentity, SweepRequest, variants
 
 
 def test_the_key_is_the_hash_of_the_canonical_json() -> None:
@@ -41,3 +41,8 @@ def test_few_labels_are_drawn_often_and_all_labels_once_a_noise_draw() -> None:
     assert SweepRequest().draws(10) == 15
     assert SweepRequest().draws("all") == 3
     assert SweepRequest(label_draws=8).draws(10) == 8
+
+
+def test_every_combination_is_a_request_and_equal_ones_are_one() -> None:
+    found = variants(SweepRequest(), head=["logistic", "ridge"], label_noise=[0.0, 0.4, 0.4])
+    assert [(one.head, one.label_noise) for one in found] == [("logistic", 0.0), ("logistic", 0.4), ("ridge", 0.0), ("ridge", 0.4)]

@@ -8,7 +8,7 @@ from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import controls, curve, ensemble, inputs, link, measure, opening, receipt, watch
+from app.components import classes, controls, curve, ensemble, inputs, link, measure, opening, poolings, receipt, watch, when
 from app.components.controls import BESIDE, CHOSEN
 from app.components.runs import Run, hold, runs, study_of, table
 
@@ -44,7 +44,7 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
             st.session_state["measuring"] = True
         measuring = st.toggle("Measure something new", key="measuring")
     opening.notes()
-    request = measure.panel(bench) if measuring and bench.card else None
+    requests = measure.panel(bench) if measuring and bench.card else []
     if not known and bench.card:
         st.info(
             "Nothing has been measured for this model and data. Press Run above: points appear as they come.", icon=":material/science:"
@@ -56,7 +56,7 @@ def _run_bar(here: list[Run], bench: lab.Bench) -> None:
     link.keep("axis", list(lab.AXES))
     for name, value in {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, "block": bench.block}.items():
         link.put(name, value)
-    if request and run.study and differs(request, run.study):
+    if requests and run.study and all(differs(request, run.study) for request in requests):
         st.caption("What is shown below was measured with other settings than those above.")
     if run.problem:
         st.error(run.problem, icon=":material/broken_image:")
@@ -78,8 +78,9 @@ def differs(request: SweepRequest, study: Study) -> bool:
 
 def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str) -> None:
     """A finished run: its numbers, its figure in the view that is asked for, and its receipt."""
-    views = [*(view for view in curve.VIEWS if view != "budget" or len(study.facts["results"]) > 1), "input"]
-    views += ["ensemble"] if ensemble.has(study) else []
+    several = {"budget": len(study.facts["results"]) > 1, "poolings": len(study.facts["request"]["poolings"]) > 1}
+    several |= {"classes": study.measure == "accuracy", "ensemble": ensemble.has(study)}
+    views = [view for view in (*curve.VIEWS, "poolings", "classes", "when", "ensemble", "input") if several.get(view, True)]
     allowed = {
         "view": views,
         "labels": list(study.facts["results"]),
@@ -101,6 +102,12 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str)
             curve.paint(study, result)
         if shown["view"] == "input":
             inputs.show(run, here, bench.device, result, shown)
+        elif shown["view"] == "poolings":
+            poolings.show(study, result, shown)
+        elif shown["view"] == "classes":
+            classes.show(study, result, shown)
+        elif shown["view"] == "when":
+            when.show(study, here, shown, result["headline"].split("/")[2])
         elif shown["view"] == "ensemble":
             ensemble.show(study, shown["labels"])
         else:

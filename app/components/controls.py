@@ -11,7 +11,15 @@ from app.components.bench import AXES, axis_switch
 from app.components.words import pooling
 
 TOGETHER = "questions"
-VIEWS = {TOGETHER: "All questions", **curve.VIEWS, "input": "Clean input", "ensemble": "Ensemble"}
+VIEWS = {
+    TOGETHER: "All questions",
+    **curve.VIEWS,
+    "poolings": "Poolings",
+    "classes": "Classes",
+    "when": "What is known when",
+    "ensemble": "Ensemble",
+    "input": "Clean input",
+}
 CHOSEN = "chosen"  # the pooling that validation images chose, for each number of labels its own
 BESIDE = {"ours": "Ours", "published": "Ours and published"}
 
@@ -31,7 +39,7 @@ def draw(allowed: Mapping[str, list[str]]) -> None:
         if len(allowed["labels"]) > 1 and view != "budget":
             help_ = "How many labelled images of each class the probe was fitted on."
             st.segmented_control("Labels per class", allowed["labels"], required=True, key="labels", help=help_)
-        if len(allowed.get("pooling", [])) > 2:
+        if len(allowed.get("pooling", [])) > 2 and view != "poolings":
             help_ = "What a block's map is pooled to before the probe reads it: averages on a grid of this side, the maximum, or the generalised mean."
             st.segmented_control("Pooling", allowed["pooling"], required=True, format_func=_pooling, key="pooling", help=help_)
         if "beside" in allowed and view == "curve":

@@ -17,6 +17,7 @@ from app.components.strip import tiles
 
 Result = Mapping[str, Any]
 TURN = Lock()
+READ = {"accuracy": "Test accuracy", "r2": "Share of variance explained (R²) on test images,"}
 VIEWS = {"curve": "The curve", "blocks": "Every block", "map": "Block × noise", "budget": "Labels per class"}
 
 
@@ -42,7 +43,9 @@ def headline(study: Study, result: Result) -> None:
     peak = min(study.facts["levels"], key=lambda level: abs(level["sigma"] / verdict["peak_sigma"] - 1))
     numbers = st.container(horizontal=True, gap="medium")
     numbers.metric(
-        "Best readout", f"{100 * verdict['peak_accuracy']:.1f} %", help=f"Test accuracy of a linear probe on block {block}, at its peak."
+        "Best readout",
+        f"{100 * verdict['peak_accuracy']:.1f} %",
+        help=f"{READ[study.measure]} of a {study.facts['receipt']['head']} probe on block {block}, at its peak.",
     )
     numbers.metric(
         "At noise level",
@@ -54,9 +57,7 @@ def headline(study: Study, result: Result) -> None:
         f"{100 * verdict['gain']:+.1f} points",
         help=f"95 % interval {low:+.1f} to {high:+.1f}, measured on other draws and images than chose the peak.",
     )
-    numbers.metric(
-        "Shape of the curve", verdict["shape"], help="Unimodal: accuracy rises before it falls. Undecided: this run cannot tell."
-    )
+    numbers.metric("Shape of the curve", verdict["shape"], help="Unimodal: it rises before it falls. Undecided: this run cannot tell.")
     with st.container(key="verdict"):
         st.markdown(result["sentence"])
 
@@ -85,7 +86,7 @@ def why(result: Result) -> None:
 
 def paint(study: Study, result: Result) -> None:
     """The sketch of the curve: drawn first of all, as markdown, which is the one element that loads nothing more."""
-    sigmas, chance = [level["sigma"] for level in study.facts["levels"]], 1 / len(study.facts["classes"])
+    sigmas, chance = [level["sigma"] for level in study.facts["levels"]], study.chance
     curves = {name: found for name, found in result["short"]["curves"].items() if name in ("model", "baseline")}
     with st.container(key="sketch"):
         st.markdown(f"![{result['sentence']}]({sketch(curves, sigmas, chance)})")
@@ -207,7 +208,7 @@ def block_table(study: Study, result: Result, labels: str) -> None:
 def _rows(name: tuple[str, str], _study: Study, _result: Result) -> None:
     study, result = _study, _result
     with st.expander("Verdict of every block", icon=":material/table_rows:"):
-        st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are points of accuracy over the lowest level.")
+        st.caption("p-values are of the rise, corrected over all blocks (Holm). Points are hundredths over the lowest level.")
         several = len(study.facts["request"]["poolings"]) > 1
         rows = [
             {

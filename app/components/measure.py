@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -10,30 +10,32 @@ from pydantic import ValidationError
 
 from analysis import registry
 from analysis.errors import InvalidRequest, NoisescopeError
-from analysis.specs import SweepRequest
+from analysis.specs import SweepRequest, variants
 from app.components import asking
 from app.components.bench import Bench
-from app.components.runs import submit, trying
+from app.components.runs import runs, submit_all, trying
 from app.components.words import duration, size
 
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4", "max", "gem"]
 HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
+NOISES = ["0", "20", "40", "60", "80"]
+EACH = "Of several every combination is a run; their features are made once."
 MEMBERS = 5  # levels of an ensemble
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
-def panel(bench: Bench) -> SweepRequest | None:
-    """Draw the panel; the request as it stands, or None where it is none."""
+def panel(bench: Bench) -> list[SweepRequest]:
+    """Draw the panel; the requests as they stand, one a combination of what is chosen, or none."""
     with st.container(border=True, key="measure"):
-        request = _form(bench)
-        if request is not None:
-            _cost(request, bench.device)
-    return request
+        requests = _form(bench)
+        if requests:
+            _cost(requests, bench.device)
+    return requests
 
 
-def _form(bench: Bench) -> SweepRequest | None:
+def _form(bench: Bench) -> list[SweepRequest]:
     st.markdown(f"**Measure** {bench.backend} on {bench.dataset}")
     fields: dict[str, Any] = {}
     first, second, third = st.columns(3)
@@ -46,7 +48,7 @@ def _form(bench: Bench) -> SweepRequest | None:
         help="How many labelled images of each class.",
     )
     fields["levels"] = second.number_input("Noise levels", 3, 64, 16, key="ask-levels", help="Even in log σ over the model's own levels.")
-    fields["input"] = third.segmented_control("Input", ["noisy", "clean"], default="noisy", required=True, key="ask-input")
+    inputs = third.multiselect("Input", ["noisy", "clean"], default=["noisy"], key="ask-input")
     names = [block.name for block in bench.card.blocks] if bench.card else []
     chosen = st.multiselect("Blocks", names, placeholder="all", key="ask-blocks")
     fields["blocks"] = tuple(chosen) or None
@@ -56,41 +58,68 @@ def _form(bench: Bench) -> SweepRequest | None:
                 "Pooling: side of the average grid, max or gem", POOLINGS, default=["1"], key="ask-poolings", accept_new_options=True
             )
         )
-        fields["label_set"] = st.text_input("Label set", "", key="ask-labelset", placeholder="the data's first") or None
+        sets = st.multiselect(
+            "Label sets", _label_sets(bench), key="ask-labelset", placeholder="the data's first", accept_new_options=True, help=EACH
+        )
         fields["eps_draws"] = st.number_input("Draws of the noise ε", 1, 50, 3, key="ask-eps")
         fields["label_draws"] = st.number_input(
             "Draws of labelled images", 1, 200, None, key="ask-draws", placeholder="by labels per class"
         )
         fields["n_train"] = st.number_input("Training images", 1, None, None, key="ask-train", placeholder="all")
         fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
-        fields["head"] = st.selectbox("Head", HEADS, key="ask-head")
-        fields["label_noise"] = st.number_input("Share of wrong labels", 0.0, 0.95, 0.0, 0.1, key="ask-noise")
+        heads = st.multiselect("Heads", HEADS, default=["logistic"], key="ask-head", help=EACH)
+        noises = st.multiselect("Wrong labels, %", NOISES, default=["0"], key="ask-noise", accept_new_options=True, help=EACH)
         fields["imbalance"] = st.number_input("Most over fewest labels a class", 1.0, 1000.0, 1.0, key="ask-imbalance")
-        fields["ensemble"] = _ensemble(fields)
+        fields["average_draws"] = st.number_input(
+            "Features averaged over draws of ε", 1, 50, 1, key="ask-average", help="Each is a pass more for every image and level."
+        )
+        fields["pca"] = st.number_input(
+            "Principal components", 1, None, None, key="ask-pca", placeholder="all numbers", help="Of the labelled images' features."
+        )
+        fields["ensemble"] = _ensemble(fields, inputs)
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
     if not fields["poolings"]:
         st.warning("No pooling is chosen: give at least one, such as 1.")
-        return None
+        return []
     fields["labels_per_class"] = tuple("all" if value == "all" else value for value in labels)
+    if not (heads and noises and inputs):
+        st.warning("Choose at least one input, one head and one share of wrong labels, such as noisy, logistic and 0.")
+        return []
     try:
-        return SweepRequest.model_validate({"backend": bench.backend, "dataset": bench.dataset, **fields})
+        several = {"label_set": sets or [None], "input": inputs, "label_noise": [_share(value) for value in noises], "head": heads}
+        request = SweepRequest.model_validate({"backend": bench.backend, "dataset": bench.dataset, **fields})
+        return [SweepRequest.model_validate(one.model_dump()) for one in variants(request, **several)]
     except ValidationError as error:
         st.warning(sentence(error))
-        return None
+        return []
 
 
-def _ensemble(fields: Mapping[str, Any]) -> int:
+def _label_sets(bench: Bench) -> list[str]:
+    """Those that finished runs of this data have read."""
+    known = [run.study.facts["receipt"]["label_set"] for run in runs() if run.study and run.place[1] == bench.dataset]
+    return sorted(set(known))
+
+
+def _share(percent: str) -> float | str:
+    """A share from a number of per cent; what is no number is refused as it stands."""
+    try:
+        return float(percent.rstrip(" %").replace(",", ".")) / 100
+    except ValueError:
+        return percent
+
+
+def _ensemble(fields: Mapping[str, Any], inputs: Sequence[str]) -> int:
     """How many neighbouring levels are averaged: 0 for none."""
-    count, clean = min(MEMBERS, int(fields["levels"])), fields["input"] == "clean"
+    count, noisy = min(MEMBERS, int(fields["levels"])), "noisy" in inputs
     wanted = st.toggle(
         "Ensemble of neighbouring levels",
         key="ask-ensemble",
-        disabled=clean,
+        disabled=not noisy,
         help=f"Averages the probes of the best level and its neighbours, {count} in all, each with its own ε, beside {count} draws at one "
         f"level, which take as many passes. It needs {count} draws of ε at {count} levels: up to {count**2} more passes of an image.",
     )
-    return count if wanted and not clean else 0  # clean input has no ε to draw again
+    return count if wanted and noisy else 0  # clean input has no ε to draw again
 
 
 def sentence(error: ValidationError) -> str:
@@ -102,26 +131,30 @@ def sentence(error: ValidationError) -> str:
     return f"{name.replace('_', ' ').capitalize()} is {wrong['input']!r}: {str(wrong['msg']).lower()}."
 
 
-def _cost(request: SweepRequest, device: str) -> None:
-    known = _told(request, device)
-    st.fragment(_line, run_every=None if known else POLL)(request, device, known)
-
-
-def _told(request: SweepRequest, device: str) -> bool:
-    """Whether the cost, or what is wrong with the request, is known."""
+def _cost(requests: list[SweepRequest], device: str) -> None:
     try:
-        return asking.answer({"ask": "cost", "request": request.canonical()}, device) is not None
+        known = _sum(requests, device) is not None
     except NoisescopeError:
-        return True
+        known = True
+    st.fragment(_line, run_every=None if known else POLL)(requests, device, known)
 
 
-def _line(request: SweepRequest, device: str, known: bool) -> None:
+def _sum(requests: list[SweepRequest], device: str) -> Mapping[str, Any] | None:
+    """The cost of all, or None while one of them is not known. Raises what is wrong with one."""
+    answers = [asking.answer({"ask": "cost", "request": request.canonical()}, device) for request in requests]
+    costs = [found[0] for found in answers if found]
+    if len(costs) < len(answers):
+        return None
+    added = {name: sum(cost[name] for cost in costs) for name in ("seconds", "disk", "passes", "fits")}
+    return {**costs[0], **added, "memory": max(cost["memory"] for cost in costs), "share": min(cost["share"] for cost in costs)}
+
+
+def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
     """What it will cost, and the button."""
     cost: Mapping[str, Any] | None = None
     wrong: NoisescopeError | None = None
     try:
-        if found := asking.answer({"ask": "cost", "request": request.canonical()}, device):
-            cost = found[0]
+        cost = _sum(requests, device)
     except NoisescopeError as error:
         wrong = error
     if (cost or wrong) and not known:
@@ -150,5 +183,7 @@ def _line(request: SweepRequest, device: str, known: bool) -> None:
                 st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. {ADVICE[what]}")
     else:
         st.caption("Finding out what it will cost …")
-    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=trying, args=(submit, request, device)):
+    if len(requests) > 1:
+        st.caption(f"{len(requests)} runs, one after the other; the cost is at most so much, because what they share is computed once.")
+    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=trying, args=(submit_all, requests, device)):
         st.rerun()

@@ -17,7 +17,7 @@ BOTTOM, TOP = -0.12, 1.2  # of the figure's upper panel: the sketch stands where
 
 def _ask(members: Mapping[str, Study], labels: str) -> list[Question]:
     results = {name: study.result(labels) for name, study in members.items()}
-    return ask(results, {name: 1 / len(study.facts["classes"]) for name, study in members.items()})
+    return ask(results, {name: study.chance for name, study in members.items()})
 
 
 def paint(members: Mapping[str, Study], labels: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.studies import Study
+from analysis.verdict import MEASURES
 from app.components.words import pooling
 
 OPTIONAL = ("n_train", "n_validation", "n_test", "baseline_labels")
@@ -35,7 +36,7 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1), ("ensemble", 0)):
+    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
     if not request["baselines"]:
@@ -52,7 +53,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     return {
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
-        "left out": left_out(receipt),
+        "left out": "; ".join([left_out(receipt), *unread(result)]),
         "noise levels": f"{len(sigmas)}, σ = {sigmas[0]:.3g} to {sigmas[-1]:.3g}"
         + ("; the lowest is the model's own lowest" if sigmas[0] == study.card.sigmas[0] else ""),
         "images": f"{result['labelled_images']} labelled a draw, from {receipt['n_train_pool']}; {receipt['n_validation']} validation, "
@@ -60,13 +61,30 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise ε, seed {receipt['seed']}",
         **regime(study),
         "probe": f"{receipt['head']}{' regression' if receipt['head'] in ('logistic', 'ridge') else ''} on the map pooled to "
-        + ", ".join(pooling(name) for name in receipt["poolings"]),
+        + ", ".join(pooling(name) for name in receipt["poolings"])
+        + prepared(study),
         **averaged(study, labels),
+        "measure": "share of right answers" if study.measure == "accuracy" else "R² on test images: numbers, not classes, are read",
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
         "protocol": f"number {receipt['protocol']}; intervals are 95 %, by a bootstrap over test images, label draws and ε draws together",
     }
+
+
+def unread(result: Mapping[str, Any]) -> list[str]:
+    """Which curves are not there because a cell could not be probed, and why."""
+    return [f"{wrong['series']}, at σ = {wrong['sigma']:.3g}: {wrong['why']}" for wrong in result.get("left_out", [])]
+
+
+def prepared(study: Study) -> str:
+    """What was done to features before the probe, in words."""
+    request, said = study.facts["request"], ""
+    if request.get("average_draws", 1) > 1:
+        said += f", the mean over {request['average_draws']} draws of ε"
+    if request.get("pca"):
+        said += f", projected on {request['pca']} principal components of the labelled images"
+    return said
 
 
 def regime(study: Study) -> dict[str, str]:
@@ -107,9 +125,9 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
     regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
-        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}) and read by "
+        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}{prepared(study)}) and read by "
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
-        f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; accuracy is on "
+        f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; {MEASURES[study.measure]} is on "
         f"{receipt['n_test']} test images. {regime_of}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
         f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +83,20 @@ class Run:
                 *(["all labels"] if "all" in asked["labels_per_class"] else []),
             ]
         )
-        return " · ".join([f"{question}, {labels}", *(["clean input"] if asked["input"] == "clean" else [])])
+        return " · ".join([f"{question}, {labels}", *settings(asked)])
+
+
+def settings(asked: Mapping[str, Any]) -> list[str]:
+    """What of a request is not as usual, in words."""
+    return [
+        *(["clean input"] if asked["input"] == "clean" else []),
+        *([asked["head"]] if asked["head"] != "logistic" else []),
+        *([f"{100 * asked['label_noise']:g} % wrong labels"] if asked.get("label_noise") else []),
+        *([f"{asked['imbalance']:g} to 1"] if asked.get("imbalance", 1) > 1 else []),
+        *([f"{asked['pca']} components"] if asked.get("pca") else []),
+        *([f"mean of {asked['average_draws']} ε"] if asked.get("average_draws", 1) > 1 else []),
+        *([f"ensemble of {asked['ensemble']} levels"] if asked.get("ensemble") else []),
+    ]
 
 
 def jobs() -> Jobs:
@@ -139,11 +152,16 @@ def study_of(key: str | None) -> str | None:
 
 def submit(request: SweepRequest, device: str = "cpu") -> None:
     """Ask for a run, and show it next."""
-    job = jobs().submit(request, device)
+    submit_all([request], device)
+
+
+def submit_all(requests: Sequence[SweepRequest], device: str = "cpu") -> None:
+    """Ask for runs, and show the first of them next."""
+    job, *_ = [jobs().submit(request, device) for request in requests]
     start_worker(default_root(), device)
     st.session_state["submitted"] = (
         time.monotonic(),
-        {"run": job.id, "measuring": False, "backend": request.backend, "dataset": request.dataset},
+        {"run": job.id, "measuring": False, "backend": requests[0].backend, "dataset": requests[0].dataset},
     )
     hold()
 

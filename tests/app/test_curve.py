@@ -21,9 +21,12 @@ from analysis import jobs as jobs_module
 from analysis.errors import InvalidRequest
 from analysis.jobs import Jobs
 from analysis.specs import SweepRequest
+from analysis.store import Store
 from analysis.strips import sheet
 from analysis.studies import UNFINISHED, find_study
+from analysis.sweeping import sweep
 from app.components import asking, keeper, runs
+from app.components.words import duration
 
 from .test_start import MAIN, texts
 
@@ -87,15 +90,72 @@ def test_it_opens_on_a_finished_run_with_its_verdict() -> None:
     assert not page.warning
 
 
-@pytest.mark.parametrize("view", ["curve", "blocks", "map", "budget"])
+@pytest.mark.parametrize("view", ["curve", "blocks", "map", "budget", "when"])
 def test_every_view_of_a_link_is_drawn_with_its_finding_as_alt_text(view: str) -> None:
     page = digits(view=view)
     assert not page.exception
     chart = page.get("plotly_chart")[0].proto
     assert json.loads(chart.spec)["data"]
-    words = {"curve": "up1.res0", "blocks": "of 15 blocks", "map": "The best cell", "budget": "best near"}
+    words = {
+        "curve": "up1.res0",
+        "blocks": "of 15 blocks",
+        "map": "The best cell",
+        "budget": "best near",
+        "when": "digit is read best near",
+    }
     assert words[view] in chart.alt
     assert len(page.get("plotly_chart")) == (2 if view == "budget" else 1)
+
+
+def test_a_run_made_before_says_that_it_keeps_no_classes() -> None:
+    page = digits(view="classes")
+    assert not page.exception
+    assert "keeps no classes apart" in texts(page)
+
+
+def test_classes_and_poolings_of_a_new_run_are_drawn(own: Jobs, request_small: SweepRequest) -> None:
+    study = sweep(request_small.model_copy(update={"poolings": ("1", "max"), "baselines": False}), Store(own.root))
+    page = visit(run=study.key, view="classes", sigma=str(study.facts["levels"][1]["sigma"]))
+    assert not page.exception
+    assert {"Accuracy", "Balanced accuracy", "Log loss", "Calibration error"} <= {metric.label for metric in page.metric}
+    assert "is right most often" in page.get("plotly_chart")[0].proto.alt
+    page = visit(run=study.key, view="poolings")
+    assert not page.exception
+    assert "read through 2 poolings" in page.get("plotly_chart")[0].proto.alt
+
+
+def test_questions_of_the_same_images_stand_together_in_what_is_known_when() -> None:
+    page = visit(run=find_study("shapes-hue").key, view="when")
+    assert not page.exception
+    said = page.get("plotly_chart")[0].proto.alt
+    assert all(f"{name} is read best near" in said for name in ("hue", "shape", "texture"))
+
+
+def test_several_heads_and_regimes_are_a_run_each_and_the_first_is_shown(own: Jobs) -> None:
+    page = digits()
+    page.toggle(key="measuring").set_value(True).run()
+    page.multiselect(key="ask-head").set_value(["logistic", "ridge"]).run()
+    page.multiselect(key="ask-noise").set_value(["0", "40"]).run()
+    assert "4 runs, one after the other" in texts(page)
+    assert page.metric[0].value == duration(4 * COST["seconds"])
+    button(page, "Run").click().run()
+    listed = sorted(own.list(), key=lambda job: job.submitted)
+    assert [(job.request.head, job.request.label_noise) for job in listed] == [
+        ("logistic", 0.0),
+        ("ridge", 0.0),
+        ("logistic", 0.4),
+        ("ridge", 0.4),
+    ]
+    assert page.session_state["run"] == listed[0].id
+
+
+@pytest.mark.parametrize("given", ["many", "100", "-5"])
+def test_a_share_of_wrong_labels_that_is_none_is_refused_by_name(given: str) -> None:
+    page = digits()
+    page.toggle(key="measuring").set_value(True).run()
+    page.multiselect(key="ask-noise").set_value([given]).run()
+    assert not page.exception
+    assert "Label noise is" in texts(page)
 
 
 def test_a_block_of_the_bench_takes_the_headlines_place() -> None:
@@ -353,9 +413,11 @@ def test_another_pooling_takes_the_headlines_place(own: Jobs) -> None:
 
 
 def test_each_number_of_labels_shows_its_own_headline_whatever_its_pooling(own: Jobs) -> None:
+    st.cache_resource.clear()  # another test draws the same study with another headline
+
     def mixed(facts: dict[str, Any]) -> None:
         best = facts["results"]["10"]
-        best["headline"] = best["headline"][: -len("/1")] + "/2"
+        best["headline"] = best["short"]["series"]["model"] = best["headline"][: -len("/1")] + "/2"
 
     facts = two_poolings(own, mixed)
     for labels, result in facts["results"].items():

@@ -97,7 +97,10 @@ def test_the_form_asks_for_five_levels_and_only_where_there_is_noise(own: Jobs, 
     assert asked[-1].ensemble == 5
     page.number_input(key="ask-levels").set_value(3).run()
     assert asked[-1].ensemble == 3
-    page.segmented_control(key="ask-input").set_value("clean").run()
+    del asked[:]
+    page.multiselect(key="ask-input").set_value(["noisy", "clean"]).run()
+    assert {one.input: one.ensemble for one in asked} == {"noisy": 3, "clean": 0}
+    page.multiselect(key="ask-input").set_value(["clean"]).run()
     assert asked[-1].ensemble == 0
     assert page.toggle(key="ask-ensemble").disabled
     assert not page.exception

@@ -129,7 +129,7 @@ def test_the_command_of_the_receipt_is_the_same_request() -> None:
     words = command(study).split()[4:]
     given = get_command(app).commands["sweep"].make_context("sweep", words).params  # type: ignore[attr-defined]
     request = study.facts["request"]
-    assert (given["backend"], given["dataset"], given["head"]) == (request["backend"], request["dataset"], request["head"])
+    assert (given["backend"], given["dataset"], given["head"]) == (request["backend"], request["dataset"], [request["head"]])
     assert list(given["sigma"]) == request["sigmas"]
     assert list(given["labels_per_class"]) == [str(n) for n in request["labels_per_class"]]
 
