@@ -22,9 +22,11 @@ from .console import (
     check_out,
     final_line,
     keeps,
+    labels_of,
     left_out,
     listing,
     progress_bar,
+    request_of,
     save_table,
     summary,
 )
@@ -40,26 +42,6 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _labels(values: list[str]) -> list[int | str]:
-    for value in values:
-        if value != "all" and not (value.isdecimal() and int(value) > 0):
-            raise InvalidRequest(f"--labels-per-class is {value!r}; allowed: a whole number from 1, or 'all'.")
-    return ["all" if value == "all" else int(value) for value in values]
-
-
-def _request(**fields: Any) -> Any:
-    from pydantic import ValidationError
-
-    from .specs import SweepRequest
-
-    try:
-        return SweepRequest.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest(f"{name} is {first['input']!r}: {first['msg'].lower()}.") from error
 
 
 @app.command()
@@ -105,6 +87,9 @@ def sweep(
     ] = 1.0,
     pca: Annotated[int | None, typer.Option(min=1, help="Project features on so many principal components of the labelled images.")] = None,
     average_draws: Annotated[int, typer.Option(min=1, help="Average features over so many draws of ε, a pass each.")] = 1,
+    ensemble: Annotated[
+        int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
+    ] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: Annotated[
@@ -121,14 +106,14 @@ def sweep(
     """
     if out is not None:
         check_out(out, ".parquet", ".csv")
-    request = _request(
+    request = request_of(
         backend=backend,
         dataset=dataset,
         blocks=block or None,
         sigmas=sigma or None,
         levels=levels,
         poolings=pooling or ["1"],
-        labels_per_class=_labels(labels_per_class or ["10"]),
+        labels_per_class=labels_of(labels_per_class or ["10"]),
         label_draws=label_draws,
         eps_draws=eps_draws,
         seed=seed,
@@ -141,6 +126,7 @@ def sweep(
         imbalance=imbalance,
         pca=pca,
         average_draws=average_draws,
+        ensemble=ensemble,
     )
     several: dict[str, list[Any]] = {
         "label_set": label_set or [None],
@@ -150,7 +136,7 @@ def sweep(
     }
     from .specs import variants
 
-    requests = [_request(**one.model_dump()) for one in variants(request, **several)]
+    requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
     with progress_bar("Sweep", as_json) as progress:
         curves, said = carry_out(requests, store, axis, as_json, processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:

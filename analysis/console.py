@@ -121,6 +121,8 @@ def summary(study: Study, axis: AxisName) -> Iterator[str]:
         yield f"{labels} labels per class, {result['draws']} draws, {verdict['n_test']} test images"
         yield result["sentence"]
         yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
+        if labels in (averaged := study.facts.get("ensembles", {})):
+            yield averaged[labels]["sentence"]
         if result["clean"]:
             yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
         for name, line in result.get("encoders", {}).items():
@@ -222,3 +224,25 @@ def block_lines(study: Study, axis: AxisName) -> Iterator[str]:
                     f"{_level(study, verdict['peak_sigma'], axis):<24}gain {100 * verdict['gain']:+.1f} ({low:+.1f} to {high:+.1f})  "
                     f"p = {verdict['p_holm']:.3g}"
                 )
+
+
+def labels_of(values: list[str]) -> list[int | str]:
+    """Numbers of labels a class from the command line. Raises InvalidRequest."""
+    for value in values:
+        if value != "all" and not (value.isdecimal() and int(value) > 0):
+            raise InvalidRequest(f"--labels-per-class is {value!r}; allowed: a whole number from 1, or 'all'.")
+    return ["all" if value == "all" else int(value) for value in values]
+
+
+def request_of(**fields: Any) -> Any:
+    """A request of these fields. Raises InvalidRequest, which names the first that is wrong."""
+    from pydantic import ValidationError
+
+    from .specs import SweepRequest
+
+    try:
+        return SweepRequest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"{name} is {first['input']!r}: {first['msg'].lower()}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import psutil
 import torch
 
-from . import gauge, registry
+from . import ensembling, gauge, probing, registry
 from .encoders.base import Encoder
 from .features import load_x0, pooling_side, read_features
 from .heads.base import ProbeHead, Scaler
 from .noise import noise_like
 from .planning import Bench, scaling
+from .specs import FeatureIdentity, ProbeIdentity
 
 TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
 FEW = 8  # images in an encoder's timed batch: its pass may be thousands of times that of a small model
@@ -71,35 +72,85 @@ def count(bench: Bench) -> Count:
         found.passes += missing
         found.passes_done += len(bench.held_out) - missing
         found.disk += missing * BYTES
+    if bench.request.ensemble:
+        (_members if found.fits == 0 else _foreseen)(bench, found)
     return found
+
+
+def _members(bench: Bench, found: Count) -> None:
+    """Ensembles, where the sweep's own probes are there: what validation images choose is known."""
+    plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]
+    for member in ensembling.members(plans):
+        names, ids = member.wanted(bench)
+        for features in bench.reading("model", member.eps_draw).features:
+            _lacking(bench, features, member.sigma, "model", names, ids, found)
+        probes: dict[str, tuple[ProbeIdentity, set[str]]] = {}  # with all labels every draw's are the same
+        for _, identity, tensors in member.probes(bench):
+            probes.setdefault(identity.key(), (identity, set()))[1].update(tensors)
+        for identity, wanted in probes.values():
+            _fits(bench, identity, member.sigma, "model", sorted(wanted), found)
+
+
+def _foreseen(bench: Bench, found: Count) -> None:
+    """Ensembles, where the sweep is still to come: as if each number of labels a class had levels of its own, of the widest block."""
+    request, count = bench.request, bench.request.ensemble
+    swept = [bench.wanted(bench.sigmas[0], eps)["model"][1] if eps < request.eps_draws else bench.test[:0] for eps in range(count)]
+    for per_class in request.labels_per_class:
+        tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
+        widest = max(width(bench, "model", name) for name in tensors)
+        wanted = ensembling.images(bench, [per_class])
+        passes = count * request.average_draws * sum(int((~np.isin(wanted, held)).sum()) for held in swept)
+        tasks = [bench.task(per_class, draw) for draw in range(ensembling.draws(bench, per_class))]
+        done = {bench.probe_identity(per_class, draw, "model", bench.head)[1].key() for draw in range(request.draws(per_class))}
+        every = {bench.identify(task, "model", bench.head, eps).key() for task in tasks for eps in range(count)}
+        turns = {bench.identify(task, "model", bench.head, draw % count).key() for draw, task in enumerate(tasks)}
+        alone, beside = count * len(every - done), len(turns) if len(request.blocks or ()) > 1 else 0
+        blocks = min(ensembling.BLOCKS, len(request.blocks or ()))
+        found.passes += passes
+        found.fits += alone + beside
+        found.disk += passes * widest * BYTES + alone * _kept(bench, widest) + beside * _kept(bench, blocks * widest)
 
 
 def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for source, (tensors, ids) in bench.wanted(sigma, draw).items():
         if draw and bench.clean(source):
             continue  # all draws share one
-        opened = bench.sources[source]
         for identity in bench.reading(source, draw).features:
-            lacking = bench.store.missing("features", identity, sigma, tensors, ids)
-            found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
-            missing = sum(len(part) for _, part in lacking)
-            if not isinstance(opened, Encoder):
-                found.passes += missing
-                found.passes_done += max(0, len(ids) - missing)
-            elif opened.parameters:
-                found.encoded[opened.name] += missing
-                found.encoded_done += len(ids) - missing
+            _lacking(bench, identity, sigma, source, tensors, ids, found)
+
+
+def _lacking(
+    bench: Bench, identity: FeatureIdentity, sigma: float, source: str, tensors: Sequence[str], ids: np.ndarray, found: Count
+) -> None:
+    lacking = bench.store.missing("features", identity, sigma, tensors, ids)
+    found.disk += sum(len(part) * sum(width(bench, source, name) for name in group) * BYTES for group, part in lacking)
+    missing, opened = sum(len(part) for _, part in lacking), bench.sources[source]
+    if not isinstance(opened, Encoder):
+        found.passes += missing
+        found.passes_done += max(0, len(ids) - missing)
+    elif opened.parameters:
+        found.encoded[opened.name] += missing
+        found.encoded_done += len(ids) - missing
 
 
 def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
     for per_class, label_draw, source, head, tensors in bench.cells(sigma, draw):
         _, identity = bench.probe_identity(per_class, label_draw, source, head)
-        done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
-        lacking = [name for name in tensors if f"{name}/logits" not in done]
-        found.fits += len(lacking)
-        found.fits_done += len(tensors) - len(lacking)
-        rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
-        found.disk += sum(2 * rows * classes + BYTES * (classes + 2) * width(bench, source, name) for name in lacking)
+        _fits(bench, identity, sigma, source, tensors, found)
+
+
+def _fits(bench: Bench, identity: ProbeIdentity, sigma: float, source: str, tensors: Sequence[str], found: Count) -> None:
+    done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
+    lacking = [name for name in tensors if f"{name}/logits" not in done]
+    found.fits += len(lacking)
+    found.fits_done += len(tensors) - len(lacking)
+    found.disk += sum(_kept(bench, sum(width(bench, source, part) for part in probing.cells_of(name))) for name in lacking)
+
+
+def _kept(bench: Bench, width: int) -> int:
+    """Bytes of one probe of features that have so many numbers."""
+    rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
+    return 2 * rows * classes + BYTES * (classes + 2) * width
 
 
 def width(bench: Bench, source: str, tensor: str) -> int:
@@ -125,6 +176,7 @@ def estimate(bench: Bench, processes: int) -> Cost:
     images = bench.dataset.images.nbytes
     rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)
     widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
+    widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
     one = (
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
         + 2 * bench.card.parameter_bytes

@@ -9,8 +9,9 @@ import numpy as np
 
 from . import dynamics
 from .errors import InvalidData
-from .planning import CLEAN, Bench, Series
+from .planning import CLEAN, Bench
 from .probing import Scored, score
+from .series import Series
 from .sources import LINES, kind
 
 MOST = 100  # classes of which confusions are kept

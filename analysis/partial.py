@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from .errors import StoreUnavailable
-from .planning import Bench, Point
+from .planning import Bench
+from .series import Point
 from .store import writing
 from .studies import UNFINISHED
 from .tables import row, share, tidy

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,42 +20,13 @@ from .features import extract
 from .heads.base import Scaling
 from .noise import Schedule
 from .resolving import resolve
+from .series import Point, Series
 from .sources import LINES, kind, open_sources
 from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
 from .store import Store
 from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
 
 CLEAN = 0.0  # the level at which clean pixels are stored
-
-
-@dataclass(frozen=True)
-class Series:
-    """One curve: a source read at one place by one kind of probe."""
-
-    source: str  # a source's name, as in sources.py
-    block: str
-    pooling: str
-    head: str
-
-    @property
-    def name(self) -> str:
-        return f"{kind(self.source)}/{self.block}/{self.pooling}"
-
-    @property
-    def tensor(self) -> str:
-        return f"{self.block}/{self.pooling}"
-
-
-class Point(NamedTuple):
-    """What one probe says as soon as it is there."""
-
-    labels: str
-    draw: int
-    series: str
-    head: str
-    sigma: float
-    accuracy: float
-    validation: float
 
 
 class Bench:
@@ -170,9 +140,13 @@ class Bench:
         return found
 
     def reading(self, source: str, eps_draw: int) -> Reading:
-        """What the probes of a source read with one ε draw: the mean over several where that was asked for."""
-        request = self.request
-        draws = [eps_draw + k * request.eps_draws for k in range(1 if self.clean(source) else request.average_draws)]
+        """What the probes of a source read with one ε draw: the mean over several where that was asked for.
+
+        Draws beyond the request's own, as an ensemble has them, come after all of these: no two share an ε.
+        """
+        request, count = self.request, 1 if self.clean(source) else self.request.average_draws
+        first, step = (eps_draw, request.eps_draws) if eps_draw < request.eps_draws else (eps_draw * count, 1)
+        draws = [first + k * step for k in range(count)]
         return Reading(tuple(self.features(source, draw) for draw in draws), request.pca)
 
     def features(self, source: str, eps_draw: int) -> FeatureIdentity:
@@ -282,9 +256,13 @@ class Bench:
 
     def probe_identity(self, per_class: int | str, draw: int, source: str, head: str) -> tuple[Task, ProbeIdentity]:
         """Where the probes of one draw are."""
-        task, reading = self.task(per_class, draw), self.reading(source, draw % self.request.eps_draws)
+        task = self.task(per_class, draw)
+        return task, self.identify(task, source, head, draw % self.request.eps_draws)
+
+    def identify(self, task: Task, source: str, head: str, eps_draw: int) -> ProbeIdentity:
+        """Where a task's probes of a source under one draw of ε are."""
         penalties = registry.get("heads", head).penalties
-        return task, task.identity(reading, head, scaling(self.sources[source]), penalties)
+        return task.identity(self.reading(source, eps_draw), head, scaling(self.sources[source]), penalties)
 
 
 def scaling(source: Backend | Encoder) -> Scaling:

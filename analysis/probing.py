@@ -110,7 +110,8 @@ def fill(
 ) -> ProbeIdentity:
     """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity.
 
-    A cell that cannot be probed is kept with the reason. `between` is called before every cell; what it raises ends the work.
+    A cell that cannot be probed is kept with the reason; names may be of several blocks, as in `cells_of`. `between` is called before
+    every cell; what it raises ends the work.
     """
     head: ProbeHead = registry.get("heads", head_name)()
     if head.needs == "map" and reading.pca:
@@ -129,21 +130,36 @@ def fill(
     said: dict[str, str] = {}
     for name in lacking:
         between()
-        block, _, pooling = name.rpartition("/")
-        parts = [store.cell(features, sigma, block, pooling, ids) for features in reading.features]
-        values = parts[0] if len(parts) == 1 else np.mean(parts, axis=0)
+        values = _read(store, reading, sigma, name, ids)
         train, validation = (values[:first], y_train), (values[first:second], y_validation)
         try:
-            found = probe(head, scaling, train, validation, values[second:], columns, _side(pooling), reading.pca)
+            found = probe(head, scaling, train, validation, values[second:], columns, _side(name.rpartition("/")[2]), reading.pca)
         except InvalidData as error:
             tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
             said[f"{name}/wrong"] = str(error)
             continue
         kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
         tensors |= {f"{name}/{key}": value for key, value in kept.items()}
+        right = _goodness(found.logits[: len(task.validation)], y_validation)
         said |= {f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"}
+        said[f"{name}/validation"] = repr(float(right.mean()))
     store.put("probes", identity, sigma, ids[first:], tensors, said)
     return identity
+
+
+def cells_of(name: str) -> list[str]:
+    """The cells `block/pooling` of a name: of `first+second/pooling` two, whose features stand side by side."""
+    blocks, _, pooling = name.rpartition("/")
+    return [f"{block}/{pooling}" for block in blocks.split("+")]
+
+
+def _read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+    """Features (n, D) at one σ: the mean over the reading's draws, of several blocks side by side."""
+    columns = []
+    for cell in cells_of(name):
+        draws = [store.rows("features", features, sigma, cell, ids) for features in reading.features]
+        columns.append(draws[0] if len(draws) == 1 else np.mean(draws, axis=0))
+    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
 
 def _side(pooling: str) -> int:
@@ -183,6 +199,27 @@ def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names
     if lacking := set(names) - set(found):
         raise DamagedFile(f"The store lacks the probes of {', '.join(sorted(lacking))} at σ = {sigma:.4g}; run the sweep again.")
     return found
+
+
+def validation(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names: Sequence[str]) -> dict[str, float]:
+    """Validation accuracy, or R², of probed cells, from what their units say of themselves where they do; nan of one that cannot be probed.
+
+    Raises DamagedFile if one is not there.
+    """
+    found: dict[str, float] = {}
+    for unit in store.units("probes", identity, sigma):
+        said = {name: unit.meta.get(f"{name}/validation") for name in names if f"{name}/logits" in unit.names}
+        found |= {name: float(value) for name, value in said.items() if value is not None}
+    if lacking := [name for name in names if name not in found]:  # wrong ones, and probes that were kept before units said so
+        read = score(store, task, identity, sigma, lacking)
+        found |= {name: np.nan if scored.wrong else float(scored.validation.mean()) for name, scored in read.items()}
+    return found
+
+
+def judged(task: Task, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What logits (n_validation + n_test, K) of a task's images come to, (n_validation,) and (n_test,): as in `Scored`."""
+    cut = len(task.validation)
+    return _goodness(logits[:cut], task.values(task.validation)), _goodness(logits[cut:], task.values(task.test))
 
 
 def read_logits(store: Store, task: Task, identity: ProbeIdentity, sigma: float, name: str) -> np.ndarray:

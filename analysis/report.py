@@ -114,8 +114,8 @@ def logits(bench: Bench, gathered: list[Gathered], results: Mapping[str, Any]) -
     return save(kept)
 
 
-def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes]) -> Study:
-    """Gather what was probed, judge it, and keep it as a study in the store, with files that were made besides."""
+def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], more: Mapping[str, Any] | None = None) -> Study:
+    """Gather what was probed, judge it, and keep it as a study in the store, with files and facts that were found besides."""
     gathered = [Gathered(bench, per_class) for per_class in bench.request.labels_per_class]
     results = {str(part.per_class): judge(bench, part) for part in gathered}
     both = [tables(bench, part) for part in gathered]
@@ -142,6 +142,7 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes]) -
         "pictured": [bench.labels.classes[k] for k in pictured],
         "receipt": receipt(bench, spent),
         "results": results,
+        **(more or {}),
     }
     files = {
         "curve.parquet": curve.to_parquet(index=False),

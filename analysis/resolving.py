@@ -24,6 +24,10 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
         sigmas = sorted(set(schedule.nearest(torch.tensor(request.sigmas, dtype=torch.float64)).tolist()))
     if len(sigmas) < 3:
         raise InvalidRequest(f"sigmas come to {len(sigmas)} levels of {card.name}; allowed: at least 3, for a shape to be seen.")
+    if request.ensemble and not 2 <= request.ensemble <= len(sigmas):
+        raise InvalidRequest(f"ensemble is {request.ensemble}; allowed: 0 for none, or 2 to {len(sigmas)}, the levels there are.")
+    if request.ensemble and request.input == "clean":
+        raise InvalidRequest("ensemble averages over draws of the noise ε, and clean input has none; use noisy input, or ensemble 0.")
     known = [block.name for block in card.blocks]
     for name in request.blocks or ():
         if name not in known:

@@ -12,6 +12,7 @@ confusion.safetensors   may be there: of the model's curves `labels/block/poolin
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
 errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
+ensembles.parquet   may be there: means over levels, draws and blocks, a row each (ensembles.py)
 deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
 unlabelled.parquet  may be there: what the features of every cell score without labels, a row a cell (unlabelled.py)
 """
@@ -43,8 +44,9 @@ FORMAT = 2
 UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a study yet has found
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
-GAUGE, DECIDING, CONFUSION, UNLABELLED = "errors.safetensors", "deciding.json", "confusion.safetensors", "unlabelled.parquet"
-MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, UNLABELLED)
+GAUGE, DECIDING, CONFUSION = "errors.safetensors", "deciding.json", "confusion.safetensors"
+UNLABELLED, ENSEMBLES = "unlabelled.parquet", "ensembles.parquet"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, UNLABELLED, ENSEMBLES)
 COLUMNS = (
     *(
         "backend",
@@ -123,7 +125,7 @@ class Study:
         return path
 
     def table(self, name: str = "curve") -> pd.DataFrame:
-        """`curve` or `draws`, tidy."""
+        """`curve`, `draws`, or where it is there `ensembles`, tidy."""
         import pandas as pd
 
         return pd.read_parquet(self.path(f"{name}.parquet"))

@@ -6,21 +6,40 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from . import gauge
+from . import ensembles, ensembling, gauge
 from .crew import Between, Crew, still_wanted
-from .planning import Bench, Point
+from .planning import Bench
 from .report import report
 from .resolving import coarse_first
+from .series import Point
 from .specs import SweepRequest
 from .store import Store
-from .studies import GAUGE, Study
+from .studies import ENSEMBLES, GAUGE, Study
 
 Progress = Callable[[int, int, str], None]
 News = Callable[[list[Point]], None]
+
+
+class Cells(NamedTuple):
+    """A unit of work: every cell at one σ with one ε draw."""
+
+    sigma: float
+    eps_draw: int
+
+    def extract(self, bench: Bench, between: Between = still_wanted) -> int:
+        """As `Bench.extract`."""
+        return bench.extract(self.sigma, self.eps_draw, between)
+
+    def fill(self, bench: Bench, between: Between = still_wanted) -> tuple[int, list[Point]]:
+        """As `Bench.fill`."""
+        return bench.fill(self.sigma, self.eps_draw, between)
+
+
+Unit = Cells | ensembling.Member
 
 
 @lru_cache(maxsize=1)
@@ -30,10 +49,8 @@ def _bench(request: str, root: Path, device: str, batch_size: int, _of: tuple[st
     return Bench(SweepRequest.model_validate_json(request), Store(root), device, batch_size)
 
 
-def _fill(
-    request: str, root: Path, device: str, batch_size: int, of: tuple[str, ...], sigma: float, eps_draw: int
-) -> tuple[int, list[Point]]:
-    return _bench(request, root, device, batch_size, of).fill(sigma, eps_draw)
+def _fill(request: str, root: Path, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> tuple[int, list[Point]]:
+    return unit.fill(_bench(request, root, device, batch_size, of))
 
 
 def sweep(
@@ -82,36 +99,46 @@ def carry_out(
     started = time.perf_counter()
     passes = 0
     order, draws = coarse_first(len(bench.sigmas)), range(bench.request.eps_draws)
-    lines = bench.levels[len(bench.sigmas) :]
-    units = [(bench.sigmas[i], draw) for i in order for draw in draws]
+    units = [Cells(bench.sigmas[i], draw) for i in order for draw in draws]
     if bench.request.input == "clean":  # draws share their features: two at work on one σ at once would both extract them
-        units = [(bench.sigmas[i], draw) for draw in draws for i in order]
-    units += [(level, draw) for level in lines for draw in draws]
+        units = [Cells(bench.sigmas[i], draw) for draw in draws for i in order]
+    units += [Cells(level, draw) for level in bench.levels[len(bench.sigmas) :] for draw in draws]
+    later = len(bench.request.labels_per_class) * bench.request.ensemble**2  # units of ensembles, at most
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count
         if news:
             news(points)
         if progress:
-            progress(done, len(units), f"σ = {sigma:.3g}" if sigma else "clean images")
+            progress(done, len(units) + later, f"σ = {sigma:.3g}" if sigma else "clean images")
     errors = gauge.collect(bench.store, bench.errors, bench.sigmas, bench.held_out) if len(bench.held_out) else None
-    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, {GAUGE: errors} if errors else {})
+    extra: dict[str, bytes] = {GAUGE: errors} if errors else {}
+    more: dict[str, Any] = {}
+    if bench.request.ensemble:
+        plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]
+        members = ensembling.members(plans)
+        for done, (sigma, count, _) in enumerate(_work(bench, members, crew, between), start=len(units) + 1):
+            passes += count
+            if progress:
+                progress(done, len(units) + len(members), f"ensemble, σ = {sigma:.3g}")
+        extra[ENSEMBLES], more["ensembles"] = ensembles.collect(bench, plans)
+    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra, more)
 
 
-def _work(bench: Bench, units: list[tuple[float, int]], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:
+def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:
     """(σ, passes, points) of every unit. On the CPU the crew extracts too; elsewhere this process does, which holds the model."""
     if crew.count == 0:
-        for sigma, draw in units:
-            yield sigma, *bench.fill(sigma, draw, between)
+        for unit in units:
+            yield unit.sigma, *unit.fill(bench, between)
         return
-    passes: dict[tuple[float, int], int] = {}
+    passes: dict[Unit, int] = {}
 
     of = (bench.card.identity, bench.dataset.identity, *(encoder.identity for encoder in bench.encoders))
 
     def calls() -> Iterator[tuple[Any, ...]]:
-        for sigma, draw in units:
+        for unit in units:
             if bench.device != "cpu":
-                passes[sigma, draw] = bench.extract(sigma, draw, between)
-            yield bench.request.canonical(), bench.store.root, "cpu", bench.settings["batch_size"], of, sigma, draw
+                passes[unit] = unit.extract(bench, between)
+            yield bench.request.canonical(), bench.store.root, "cpu", bench.settings["batch_size"], of, unit
 
-    for (*_, sigma, draw), (count, points) in crew.run(_fill, calls(), between):
-        yield sigma, passes.get((sigma, draw), 0) + count, points
+    for (*_, unit), (count, points) in crew.run(_fill, calls(), between):
+        yield unit.sigma, passes.get(unit, 0) + count, points

@@ -8,7 +8,22 @@ from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import bench as lab
-from app.components import beside, classes, controls, curve, inputs, link, measure, opening, poolings, receipt, recipe, watch, when
+from app.components import (
+    beside,
+    classes,
+    controls,
+    curve,
+    ensemble,
+    inputs,
+    link,
+    measure,
+    opening,
+    poolings,
+    receipt,
+    recipe,
+    watch,
+    when,
+)
 from app.components.controls import BESIDE, CHOSEN
 from app.components.runs import Run, hold, runs, study_of, table, titles
 
@@ -81,8 +96,8 @@ def differs(request: SweepRequest, study: Study) -> bool:
 def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str, others: list[Run], found: list[Run]) -> None:
     """A finished run: its numbers, its figure in the view that is asked for, and its receipt; `others` are those it is compared with."""
     several = {"budget": len(study.facts["results"]) > 1, "poolings": len(study.facts["request"]["poolings"]) > 1}
-    several["classes"] = study.measure == "accuracy"
-    views = [view for view in (*curve.VIEWS, "poolings", "classes", "when", "input") if several.get(view, True)]
+    several |= {"classes": study.measure == "accuracy", "ensemble": ensemble.has(study)}
+    views = [view for view in (*curve.VIEWS, "poolings", "classes", "when", "ensemble", "input") if several.get(view, True)]
     views += [beside.VIEW] if others else []
     allowed = {
         "view": views,
@@ -116,6 +131,8 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str,
             classes.show(study, result, shown)
         elif shown["view"] == "when":
             when.show(study, here, shown, result["headline"].split("/")[2])
+        elif shown["view"] == "ensemble":
+            ensemble.show(study, shown["labels"])
         else:
             curve.chart(study, result, shown)
         if shown["view"] == "budget":

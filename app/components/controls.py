@@ -17,6 +17,7 @@ VIEWS = {
     "poolings": "Poolings",
     "classes": "Classes",
     "when": "What is known when",
+    "ensemble": "Ensemble",
     "input": "Clean input",
     "compare": "Compare",
 }

@@ -14,8 +14,9 @@ OTHER = {"noisy": "clean", "clean": "noisy"}
 
 def show(run: Run, here: list[Run], device: str, result: Result, shown: Mapping[str, str]) -> None:
     """Draw both curves, or offer to measure the one that is not there."""
-    wanted = asked(run).model_copy(update={"input": OTHER[run.request["input"]]})
-    other = next((found for found in here if found.study and asked(found) == wanted and found.state == "done"), None)
+    wanted = asked(run).model_copy(update={"input": OTHER[run.request["input"]], "ensemble": 0})  # clean input has none
+    done = (found for found in here if found.study and found.state == "done")
+    other = next((found for found in done if asked(found).model_copy(update={"ensemble": 0}) == wanted), None)
     if other is None or other.study is None or run.study is None:
         st.info(
             f"This run showed the network the {run.request['input']} image at every noise level. Shown the {wanted.input} one, "

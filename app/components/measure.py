@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -23,6 +23,7 @@ ENCODERS = registry.names("encoders")
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 NOISES = ["0", "20", "40", "60", "80"]
 EACH = "Of several every combination is a run; their features are made once."
+MEMBERS = 5  # levels of an ensemble
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
@@ -76,6 +77,7 @@ def _form(bench: Bench) -> list[SweepRequest]:
         fields["pca"] = st.number_input(
             "Principal components", 1, None, None, key="ask-pca", placeholder="all numbers", help="Of the labelled images' features."
         )
+        fields["ensemble"] = _ensemble(fields, inputs)
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
         fields["encoders"] = _encoders(
@@ -127,6 +129,19 @@ def _encoders(text: str) -> tuple[str, ...]:
     """The encoders that a line names, as a request has them."""
     given = [part.strip() for part in text.split(",") if part.strip()]
     return tuple(part if part.partition(":")[0] in ENCODERS else f"transformers:{part}" for part in given)
+
+
+def _ensemble(fields: Mapping[str, Any], inputs: Sequence[str]) -> int:
+    """How many neighbouring levels are averaged: 0 for none."""
+    count, noisy = min(MEMBERS, int(fields["levels"])), "noisy" in inputs
+    wanted = st.toggle(
+        "Ensemble of neighbouring levels",
+        key="ask-ensemble",
+        disabled=not noisy,
+        help=f"Averages the probes of the best level and its neighbours, {count} in all, each with its own ε, beside {count} draws at one "
+        f"level, which take as many passes. It needs {count} draws of ε at {count} levels: up to {count**2} more passes of an image.",
+    )
+    return count if wanted and noisy else 0  # clean input has no ε to draw again
 
 
 def sentence(error: ValidationError) -> str:

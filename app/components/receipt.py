@@ -36,7 +36,7 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1)):
+    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
     for encoder in request.get("encoders", ()):
@@ -65,6 +65,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "probe": f"{receipt['head']}{' regression' if receipt['head'] in ('logistic', 'ridge') else ''} on the map pooled to "
         + ", ".join(pooling(name) for name in receipt["poolings"])
         + prepared(study),
+        **averaged(study, labels),
         "measure": "share of right answers" if study.measure == "accuracy" else "R² on test images: numbers, not classes, are read",
         **encoders(receipt),
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
@@ -111,6 +112,18 @@ def encoders(receipt: Mapping[str, Any]) -> dict[str, str]:
     ]
     how = "on the images that the model is shown, with the same draws of ε and the same probe, and on clean ones"
     return {"encoders": f"{'; '.join(said)}: {how}"} if said else {}
+
+
+def averaged(study: Study, labels: str) -> dict[str, str]:
+    """What an ensemble was made of, where there is one."""
+    told = study.facts.get("ensembles", {}).get(labels, {})
+    if "levels" not in told:
+        return {}
+    text = (
+        f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
+        f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"
+    )
+    return {"ensemble": text}
 
 
 def left_out(receipt: Mapping[str, Any]) -> str:

@@ -96,6 +96,7 @@ def settings(asked: Mapping[str, Any]) -> list[str]:
         *([f"{asked['imbalance']:g} to 1"] if asked.get("imbalance", 1) > 1 else []),
         *([f"{asked['pca']} components"] if asked.get("pca") else []),
         *([f"mean of {asked['average_draws']} ε"] if asked.get("average_draws", 1) > 1 else []),
+        *([f"ensemble of {asked['ensemble']} levels"] if asked.get("ensemble") else []),
     ]
 
 
