@@ -1,4 +1,4 @@
-"""What a sweep will cost before it starts: counted from the store, timed on one batch and one probe."""
+"""What a sweep will cost before it starts: counted from the store, timed on one batch and one probe a pooling."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import psutil
 import torch
 
-from . import gauge, registry
+from . import gauge, probing, registry
 from .encoders.base import Encoder
 from .features import load_x0, pooling_side, read_features
-from .heads.base import ProbeHead, Scaler
+from .heads.base import Foreseen, ProbeHead, Scaler
 from .noise import noise_like
 from .planning import CLEAN, Bench, scaling
 
-TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
+TIMED = 256  # labelled images that a timed probe is fitted on, at most
 BYTES = 4
 
 
@@ -46,6 +46,7 @@ class Count:
     passes_done: int = 0
     fits: int = 0
     fits_done: int = 0
+    others: int = 0  # of the fits, those of pixels, whose heads are their own
     disk: int = 0
 
 
@@ -82,6 +83,7 @@ def _probes(bench: Bench, sigma: float, draw: int, found: Count) -> None:
         done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
         lacking = [name for name in tensors if f"{name}/logits" not in done]
         found.fits += len(lacking)
+        found.others += len(lacking) if isinstance(bench.sources[source], Encoder) else 0
         found.fits_done += len(tensors) - len(lacking)
         rows, classes = len(bench.validation) + len(bench.test), len(bench.labels.classes)
         found.disk += sum(2 * rows * classes + BYTES * (classes + 2) * width(bench, source, name) for name in lacking)
@@ -100,9 +102,10 @@ def width(bench: Bench, source: str, tensor: str) -> int:
 def estimate(bench: Bench, processes: int) -> Cost:
     """What a request will cost on this machine with so many single-threaded processes."""
     found = count(bench)
-    per_pass, per_fit = _timed(bench)
+    timed = _timed(bench)
     workers = max(1, processes)
-    passing, fitting = found.passes * per_pass, found.fits * per_fit
+    passing = found.passes * timed.passing
+    fitting = (found.fits - found.others) * timed.probe + found.others * timed.other
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
@@ -110,6 +113,7 @@ def estimate(bench: Bench, processes: int) -> Cost:
     widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
     one = (
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
+        + timed.memory
         + 2 * bench.card.parameter_bytes
         + images
         + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
@@ -128,8 +132,18 @@ def estimate(bench: Bench, processes: int) -> Cost:
     )
 
 
-def _timed(bench: Bench) -> tuple[float, float]:
-    """Seconds of one pass of an image, and of one probe of the model at the first number of labels a class, in one thread."""
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one pass of an image, of one probe of the model, and of one of pixels; bytes that a probe takes beside its features."""
+
+    passing: float
+    probe: float
+    other: float
+    memory: int
+
+
+def _timed(bench: Bench) -> Timed:
+    """In one thread, at the middle noise level; a probe at every pooling on the block of middle width."""
     per_class = bench.request.labels_per_class[0]
     task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
     rng = np.random.default_rng(0)
@@ -144,18 +158,32 @@ def _timed(bench: Bench) -> tuple[float, float]:
     batch = _fitting(lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch)  # and warms caches up
     started = time.perf_counter()
     values = read_features(bench.model, tensors, x0, eps, sigma, batch)
-    per_pass = (time.perf_counter() - started) / len(ids)
-    middle = sorted(tensors, key=lambda name: values[name].shape[1])[len(tensors) // 2]
-    features, labels = values[middle].numpy()[: len(train)], task.values(train)
-    head: ProbeHead = registry.get("heads", bench.request.head)()
-    scaled = Scaler.fit(features, scaling(bench.model))(features)
-    head.fit(scaled, labels, len(bench.labels.classes))  # the first fit loads what it needs
-    started = time.perf_counter()
-    head.fit(scaled, labels, len(bench.labels.classes))
-    per_fit = (time.perf_counter() - started) / len(train)
-    sizes = [len(bench.task(labels, 0).train) * bench.request.draws(labels) for labels in bench.request.labels_per_class]
-    draws = [bench.request.draws(labels) for labels in bench.request.labels_per_class]
-    return per_pass, per_fit * sum(sizes) / sum(draws)
+    passing = (time.perf_counter() - started) / len(ids)
+
+    def foresee(head: ProbeHead, tensor: str) -> Foreseen:
+        features = values[tensor].numpy()[: len(train)]
+        scaled = Scaler.fit(features, scaling(bench.model))(features)
+        maps = probing.shaped(head, scaled, pooling_side(tensor.rpartition("/")[2]))
+        return head.foresee(maps, task.values(train), len(bench.labels.classes))
+
+    middle = []
+    for pooling in bench.request.poolings:
+        alike = sorted((name for name in tensors if name.endswith(f"/{pooling}")), key=lambda name: values[name].shape[1])
+        middle.append(alike[len(alike) // 2])
+    head, linear = registry.get("heads", bench.request.head)(), registry.get("heads", "logistic")()
+    found = [foresee(head, tensor) for tensor in middle]
+    probe = float(np.mean([_seconds(bench, one, len(head.penalties)) for one in found]))
+    other = probe
+    if bench.request.baselines and head.name != linear.name:  # heads of pixels are taken to cost what a logistic one does
+        other = _seconds(bench, foresee(linear, middle[0]), len(linear.penalties))
+    return Timed(passing, probe, other, max(one.memory for one in found))
+
+
+def _seconds(bench: Bench, foreseen: Foreseen, penalties: int) -> float:
+    """Of one probe, fitted and scored, in the mean over the numbers of labels that are asked for."""
+    sizes = bench.request.labels_per_class
+    fits = np.average([foreseen.fit(len(bench.task(size, 0).train)) for size in sizes], weights=[bench.request.draws(s) for s in sizes])
+    return float(fits) + foreseen.score * ((penalties + 1) * len(bench.validation) + len(bench.test))
 
 
 def _fitting(attempt: Callable[[int], Any], batch: int) -> int:

@@ -108,6 +108,11 @@ def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarra
     return ended[int(np.argmax(accuracy))]
 
 
+def shaped(head: ProbeHead, features: np.ndarray, side: int = 1) -> np.ndarray:
+    """Features (n, D) as a head needs them: as they are, or as maps (n, C, side, side)."""
+    return features.reshape(len(features), -1, side, side) if head.needs == "map" else features
+
+
 def probe(
     head: ProbeHead,
     scaling: Scaling,
@@ -125,8 +130,7 @@ def probe(
     scaler = Scaler.fit(train[0], scaling)
 
     def scaled(features: np.ndarray) -> np.ndarray:
-        found = scaler(features)
-        return found.reshape(len(found), -1, side, side) if head.needs == "map" else found
+        return shaped(head, scaler(features), side)
 
     told, given = np.unique(train[1], return_inverse=True)  # wrong labels may leave a class without an image
     if len(told) < 2:

@@ -19,6 +19,10 @@ from app.components.words import duration, size
 LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4", "max", "gem"]
 HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
+TRAINED = (
+    "mlp, cnn and attention are networks trained by gradient descent on the block's map, for a pooling of 2 or more. "
+    "They take long: look at the time before you run."
+)
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 POLL = 0.7  # seconds between two looks whether the cost is known
 
@@ -62,7 +66,7 @@ def _form(bench: Bench) -> SweepRequest | None:
         )
         fields["n_train"] = st.number_input("Training images", 1, None, None, key="ask-train", placeholder="all")
         fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
-        fields["head"] = st.selectbox("Head", HEADS, key="ask-head")
+        fields["head"] = st.selectbox("Head", HEADS, key="ask-head", help=TRAINED)
         fields["label_noise"] = st.number_input("Share of wrong labels", 0.0, 0.95, 0.0, 0.1, key="ask-noise")
         fields["imbalance"] = st.number_input("Most over fewest labels a class", 1.0, 1000.0, 1.0, key="ask-imbalance")
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
