@@ -24,6 +24,7 @@ from .heads.base import FittedHead, Foreseen, ProbeHead
 SCORED = 64  # images that logits are computed of at a time
 WARM = 0.1  # share of the steps in which the rate rises
 TRIED = 3  # steps that are timed, to foresee a fit
+CELLS = 512  # that the images of such a step have together: fewer would seem dearer than they are
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class TrainedHead(ProbeHead):
     def foresee(self, features: np.ndarray, labels: np.ndarray, classes: int) -> Foreseen:
         """What fits will take, from a few steps on a few images: what is spent on an image, and what on the weights."""
         how, penalties = self.training, len(self.penalties)
-        few = max(2, how.batch // features.shape[-1])  # images: what they cost grows with the map's cells
+        few = max(2, min(how.batch, CELLS // features.shape[-1] ** 2))  # images
         network = _first(lambda: self.network(features.shape[1:], classes), how.seed)
         (maps,), truth = _tensors([features[:few]]), torch.from_numpy(np.asarray(labels[:few], dtype=np.int64))
         held = _held(network, maps) / len(truth)

@@ -73,6 +73,7 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained heads so narrow that a fit takes a second."""
     for head, width in ((MLP, 64), (CNN, 32), (Attention, 32)):
         monkeypatch.setattr(head, "width", width)
+        monkeypatch.setattr(head, "penalties", (1.0, 0.1))
         monkeypatch.setattr(head, "training", Training(rate=3e-3, least=100, epochs=10, batch=64))
 
 

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("small_networks")
 @pytest.fixture
 def brief(small_networks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not hang on what is learned."""
-    monkeypatch.setattr(Attention, "penalties", (1.0, 0.1))
     monkeypatch.setattr(Attention, "training", replace(Attention.training, least=20))
 
 
