@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .crew import still_wanted
 from .heads.base import FittedHead, Foreseen, ProbeHead
 
 SCORED = 64  # images that logits are computed of at a time
@@ -103,10 +104,11 @@ def _share(step: int, steps: int) -> float:
 
 
 def _train(network: nn.Module, maps: Sequence[Tensor], labels: Tensor, decay: float, how: Training) -> bool:
-    """Train in place; whether every loss was finite."""
+    """Train in place; whether every loss was finite. Raises Dropped where nobody waits for it any more."""
     optimiser = _optimiser(network, decay, how)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_share, steps=how.steps(len(labels))))
     for rows in how.rows(len(labels)):
+        still_wanted()
         loss = functional.cross_entropy(network(*(one[rows] for one in maps)), labels[rows])
         if not loss.isfinite():
             return False
@@ -115,6 +117,56 @@ def _train(network: nn.Module, maps: Sequence[Tensor], labels: Tensor, decay: fl
         optimiser.step()
         rate.step()
     return all(bool(weight.isfinite().all()) for weight in network.parameters())
+
+
+def foresee(
+    build: Callable[[], nn.Module], maps: Sequence[np.ndarray], labels: np.ndarray, decays: Sequence[float], how: Training
+) -> Foreseen:
+    """What `fit` will take, from a few steps on a few images: what is spent on an image, and what on the weights."""
+    cells = sum(one.shape[-1] ** 2 for one in maps)
+    few = max(2, min(how.batch, CELLS // cells))  # images
+    network, inputs = _first(build, how.seed), _tensors([one[:few] for one in maps])
+    truth = torch.from_numpy(np.asarray(labels[:few], dtype=np.int64))
+    held = _held(network, inputs) / len(truth)
+    gradient, update, score = _timed(network, inputs, truth, _optimiser(network, decays[0], how))
+
+    def seconds(images: int) -> float:
+        return len(decays) * how.steps(images) * (update + gradient * images / math.ceil(images / how.batch))
+
+    weights = sum(weight.nbytes for weight in network.parameters())
+    return Foreseen(seconds, score, round(how.batch * held) + weights * (len(decays) + 3))  # a gradient and AdamW's two means beside
+
+
+def _held(network: nn.Module, maps: Sequence[Tensor]) -> int:
+    """Bytes, beside the weights, that a pass holds for the gradient."""
+    held: dict[int, int] = {}
+
+    def hold(value: Tensor) -> Tensor:
+        held[value.data_ptr()] = max(value.nbytes, held.get(value.data_ptr(), 0))
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda value: value):
+        network(*maps)
+    weights = {weight.data_ptr() for weight in network.parameters()}
+    return sum(size for place, size in held.items() if place not in weights)
+
+
+def _timed(network: nn.Module, maps: Sequence[Tensor], labels: Tensor, optimiser: torch.optim.Optimizer) -> tuple[float, float, float]:
+    """Seconds of an image's gradient, of a step of the weights, and of an image's logits."""
+    network.eval()
+    spent = []
+    for _ in range(TRIED + 1):
+        times = [time.perf_counter()]
+        optimiser.zero_grad()
+        torch.autograd.backward(functional.cross_entropy(network(*maps), labels))
+        times.append(time.perf_counter())
+        optimiser.step()
+        times.append(time.perf_counter())
+        with torch.inference_mode():
+            network(*maps)
+        spent.append(np.diff([*times, time.perf_counter()]))
+    gradient, update, score = np.mean(spent[1:], 0)  # the first loads what it needs
+    return float(gradient) / len(labels), float(update), float(score) / len(labels)
 
 
 class TrainedHead(ProbeHead):
@@ -133,49 +185,4 @@ class TrainedHead(ProbeHead):
         return list(fit(lambda: self.network(features.shape[1:], classes), [features], labels, self.penalties, self.training))
 
     def foresee(self, features: np.ndarray, labels: np.ndarray, classes: int) -> Foreseen:
-        """What fits will take, from a few steps on a few images: what is spent on an image, and what on the weights."""
-        how, penalties = self.training, len(self.penalties)
-        few = max(2, min(how.batch, CELLS // features.shape[-1] ** 2))  # images
-        network = _first(lambda: self.network(features.shape[1:], classes), how.seed)
-        (maps,), truth = _tensors([features[:few]]), torch.from_numpy(np.asarray(labels[:few], dtype=np.int64))
-        held = _held(network, maps) / len(truth)
-        gradient, update, score = _timed(network, maps, truth, _optimiser(network, self.penalties[0], how))
-
-        def seconds(images: int) -> float:
-            steps = how.steps(images)
-            return penalties * steps * (update + gradient * images / math.ceil(images / how.batch))
-
-        weights = sum(weight.nbytes for weight in network.parameters())
-        return Foreseen(seconds, score, round(how.batch * held) + weights * (penalties + 3))  # a gradient and AdamW's two means beside
-
-
-def _held(network: nn.Module, maps: Tensor) -> int:
-    """Bytes, beside the weights, that a pass holds for the gradient."""
-    held: dict[int, int] = {}
-
-    def hold(value: Tensor) -> Tensor:
-        held[value.data_ptr()] = max(value.nbytes, held.get(value.data_ptr(), 0))
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(hold, lambda value: value):
-        network(maps)
-    weights = {weight.data_ptr() for weight in network.parameters()}
-    return sum(size for place, size in held.items() if place not in weights)
-
-
-def _timed(network: nn.Module, maps: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer) -> tuple[float, float, float]:
-    """Seconds of an image's gradient, of a step of the weights, and of an image's logits."""
-    network.eval()
-    spent = []
-    for _ in range(TRIED + 1):
-        times = [time.perf_counter()]
-        optimiser.zero_grad()
-        torch.autograd.backward(functional.cross_entropy(network(maps), labels))
-        times.append(time.perf_counter())
-        optimiser.step()
-        times.append(time.perf_counter())
-        with torch.inference_mode():
-            network(maps)
-        spent.append(np.diff([*times, time.perf_counter()]))
-    gradient, update, score = np.mean(spent[1:], 0)  # the first loads what it needs
-    return float(gradient) / len(labels), float(update), float(score) / len(labels)
+        return foresee(lambda: self.network(features.shape[1:], classes), [features], labels, self.penalties, self.training)

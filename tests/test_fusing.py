@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analysis.errors import InvalidRequest
-from analysis.fusing import fuse
+from analysis.fusing import foresee, fuse
 from analysis.heads.attention import Attention
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -67,6 +67,13 @@ def test_fusing_leaves_the_global_random_state_alone_and_ends_alike() -> None:
     one, two = (fuse(maps, labels, 2)[1].predict_logits(maps) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_two_maps_are_foreseen_to_hold_more_than_one() -> None:
+    maps, labels = bits(20, 0)
+    one, two = foresee(maps[:1], labels, 2), foresee(maps, labels, 2)
+    assert 0 < one.fit(10) < one.fit(10_000)
+    assert two.memory > one.memory
 
 
 def test_what_is_no_set_of_maps_is_refused() -> None:

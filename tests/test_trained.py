@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
-from analysis import costs, probing, registry, trained
+from analysis import costs, crew, probing, registry, trained
 from analysis.errors import InvalidData
 from analysis.heads.attention import Attention
 from analysis.heads.base import FittedHead
@@ -157,6 +158,14 @@ def test_a_loss_that_is_not_finite_is_marked_and_never_chosen(kind: type[Trained
 
 
 @small
+def test_a_fit_that_nobody_waits_for_any_more_ends_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = placed(40, 0)
+    monkeypatch.setattr(crew, "_turn", SimpleNamespace(value=crew._mine + 1))
+    with pytest.raises(crew.Dropped):
+        CNN().fit(x, y, 2)
+
+
+@small
 @every
 def test_time_grows_with_steps_and_memory_with_the_map(kind: type[TrainedHead], monkeypatch: pytest.MonkeyPatch) -> None:
     """100 steps are the fewest; 10 epochs of 1,280 images have 200 of 64 images."""
@@ -173,7 +182,7 @@ def test_time_grows_with_steps_and_memory_with_the_map(kind: type[TrainedHead], 
 def test_what_is_held_for_the_gradient_is_counted_by_hand() -> None:
     """Its input, which the first layer holds, the ReLU's output, which two hold, and nothing else: 5 · (6 + 8) numbers."""
     network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    assert trained._held(network, torch.zeros(5, 6)) == 4 * 5 * (6 + 8)
+    assert trained._held(network, [torch.zeros(5, 6)]) == 4 * 5 * (6 + 8)
 
 
 @small
