@@ -1,27 +1,21 @@
-"""What a sweep will cost before it starts: counted from the store, timed on one batch and one probe."""
+"""What a sweep will cost before it starts: counted from the store, timed on one batch and one probe a pooling."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import psutil
-import torch
 
-from . import ensembling, gauge, probing, registry
+from . import ensembling, gauge, probing
 from .encoders.base import Encoder
-from .features import load_x0, pooling_side, read_features
-from .heads.base import ProbeHead, Scaler
-from .noise import noise_like
-from .planning import Bench, scaling
+from .planning import Bench
 from .specs import FeatureIdentity, ProbeIdentity
+from .timing import encoder_pass, timed_parts
 
-TIMED = 256  # labelled images that the timed probe is fitted on, at most: cost is taken to grow in proportion
-FEW = 8  # images in an encoder's timed batch: its pass may be thousands of times that of a small model
 WIDE = 32  # how many times its input an encoder takes at its widest: measured 31 for ResNet-50 and 17 for ViT-B/16 at 224 pixels
 BYTES = 4
 
@@ -55,6 +49,7 @@ class Count:
     passes_done: int = 0
     fits: int = 0
     fits_done: int = 0
+    others: int = 0  # of the fits, those of pixels, whose heads are their own
     disk: int = 0
     encoded: Counter[str] = field(default_factory=Counter)  # passes of each encoder, by its name
     encoded_done: int = 0
@@ -143,6 +138,7 @@ def _fits(bench: Bench, identity: ProbeIdentity, sigma: float, source: str, tens
     done = {name for unit in bench.store.units("probes", identity, sigma) for name in unit.names}
     lacking = [name for name in tensors if f"{name}/logits" not in done]
     found.fits += len(lacking)
+    found.others += len(lacking) if source in ("baseline", "clean") else 0
     found.fits_done += len(tensors) - len(lacking)
     found.disk += sum(_kept(bench, sum(width(bench, source, part) for part in probing.cells_of(name))) for name in lacking)
 
@@ -159,18 +155,17 @@ def width(bench: Bench, source: str, tensor: str) -> int:
     opened = bench.sources[source]
     if isinstance(opened, Encoder):
         return opened.dimension(bench.card.image_channels, bench.card.resolution)
-    known = bench.model.block(block)
-    side = min(pooling_side(pooling), bench.card.resolution // known.stride)
-    return int(known.channels * side**2)
+    return bench.model.block(block).width(pooling)
 
 
 def estimate(bench: Bench, processes: int) -> Cost:
     """What a request will cost on this machine with so many single-threaded processes."""
     found = count(bench)
-    per_pass, per_fit = _timed(bench)
+    timed = timed_parts(bench)
     workers, batch = max(1, processes), int(bench.settings["batch_size"])  # type: ignore[call-overload]
-    encoding = sum(found.encoded[encoder.name] * _encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
-    passing, fitting = found.passes * per_pass + encoding, found.fits * per_fit
+    encoding = sum(found.encoded[encoder.name] * encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
+    passing = found.passes * timed.passing + encoding
+    fitting = (found.fits - found.others) * timed.probe + found.others * timed.other
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
@@ -179,6 +174,7 @@ def estimate(bench: Bench, processes: int) -> Cost:
     widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
     one = (
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
+        + timed.memory
         + 2 * bench.card.parameter_bytes
         + images
         + sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
@@ -200,54 +196,3 @@ def estimate(bench: Bench, processes: int) -> Cost:
         encoder_passes=encoded,
         encoder_seconds=encoding,
     )
-
-
-def _encoder_pass(bench: Bench, encoder: Encoder) -> float:
-    """Seconds of one pass of an image through an encoder."""
-    x0 = load_x0(bench.dataset, bench.test[:FEW], bench.model)
-    read_features(encoder, [f"{encoder.name}/flat"], x0, None, bench.sigmas[0], FEW)  # warms caches up
-    started = time.perf_counter()
-    read_features(encoder, [f"{encoder.name}/flat"], x0, None, bench.sigmas[0], FEW)
-    return (time.perf_counter() - started) / len(x0)
-
-
-def _timed(bench: Bench) -> tuple[float, float]:
-    """Seconds of one pass of an image, and of one probe of the model at the first number of labels a class, in one thread."""
-    per_class = bench.request.labels_per_class[0]
-    task, sigma = bench.task(per_class, 0), bench.sigmas[len(bench.sigmas) // 2]
-    rng = np.random.default_rng(0)
-    labelled = bench.labels.values[bench.dataset.rows(task.train)]
-    share = max(2, TIMED // len(bench.labels.classes))  # of every class, so that a probe has something to tell apart
-    train = np.concatenate([rng.permutation(task.train[labelled == k])[:share] for k in range(len(bench.labels.classes))])
-    ids = np.concatenate([train, rng.permutation(task.validation)[:64]])
-    tensors = [series.tensor for series in bench.series(per_class) if series.source == "model"]
-    x0 = load_x0(bench.dataset, ids, bench.model)
-    eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
-    batch = int(bench.settings["batch_size"])  # type: ignore[call-overload]
-    batch = _fitting(lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch)  # and warms caches up
-    started = time.perf_counter()
-    values = read_features(bench.model, tensors, x0, eps, sigma, batch)
-    per_pass = (time.perf_counter() - started) / len(ids)
-    middle = sorted(tensors, key=lambda name: values[name].shape[1])[len(tensors) // 2]
-    features, labels = values[middle].numpy()[: len(train)], bench.labels.values[bench.dataset.rows(train)]
-    head: ProbeHead = registry.get("heads", bench.head)()
-    scaled = Scaler.fit(features, scaling(bench.model))(features)
-    head.fit(scaled, labels, len(bench.labels.classes))  # the first fit loads what it needs
-    started = time.perf_counter()
-    head.fit(scaled, labels, len(bench.labels.classes))
-    per_fit = (time.perf_counter() - started) / len(train)
-    sizes = [len(bench.task(labels, 0).train) * bench.request.draws(labels) for labels in bench.request.labels_per_class]
-    draws = [bench.request.draws(labels) for labels in bench.request.labels_per_class]
-    return per_pass, per_fit * sum(sizes) / sum(draws)
-
-
-def _fitting(attempt: Callable[[int], Any], batch: int) -> int:
-    """The batch size, halved until the device has room for it."""
-    while True:
-        try:
-            attempt(batch)
-            return batch
-        except torch.OutOfMemoryError:
-            if batch == 1:
-                raise
-            batch //= 2

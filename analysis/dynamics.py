@@ -96,7 +96,8 @@ def curve(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tup
     """(mean, low, high), each (S,): accuracy at every level with its pointwise interval."""
     mean = correct.mean((0, 2))
     half = student.ppf(0.5 + level / 2, resamples.freedom) * resamples.curves(correct).std(0)
-    return mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1)
+    lowest = 0 if correct.dtype == bool else -np.inf  # R² may be below 0
+    return mean, np.clip(mean - half, lowest, 1), np.clip(mean + half, lowest, 1)
 
 
 def change(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

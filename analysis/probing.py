@@ -32,6 +32,11 @@ def _goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(1 - (logits[:, 0].astype(np.float64) - labels) ** 2 / np.var(labels), dtype=np.float32)
 
 
+def shaped(head: ProbeHead, features: np.ndarray, side: int = 1) -> np.ndarray:
+    """Features (n, D) as a head needs them: as they are, or as maps (n, C, side, side)."""
+    return features.reshape(len(features), -1, side, side) if head.needs == "map" else features
+
+
 def probe(
     head: ProbeHead,
     scaling: Scaling,
@@ -56,8 +61,7 @@ def probe(
     scaler = Scaler.fit(features, scaling)
 
     def scaled(features: np.ndarray) -> np.ndarray:
-        found = scaler(features)
-        return found.reshape(len(found), -1, side, side) if head.needs == "map" else found
+        return shaped(head, scaler(features), side)
 
     x, around = scaled(features), None
     if pca is not None and pca < min(x.shape):

@@ -11,11 +11,15 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset
+from analysis.heads.attention import Attention
+from analysis.heads.cnn import CNN
+from analysis.heads.mlp import MLP
 from analysis.recipes import recipe
 from analysis.release import export
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study
+from analysis.trained import Training
 from analysis.training import Run
 
 torch.set_num_threads(1)
@@ -62,6 +66,15 @@ def tiny(tiny_folder: Path) -> Backend:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained heads so narrow that a fit takes a second."""
+    for head, width in ((MLP, 64), (CNN, 32), (Attention, 32)):
+        monkeypatch.setattr(head, "width", width)
+        monkeypatch.setattr(head, "penalties", (1.0, 0.1))
+        monkeypatch.setattr(head, "training", Training(rate=3e-3, least=100, epochs=10, batch=64))
 
 
 @pytest.fixture

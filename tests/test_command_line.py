@@ -59,7 +59,7 @@ def test_lists_name_what_ships() -> None:
     assert "digits-ddpm" in call("list", "backends").stdout
     assert call("list", "blocks").stdout.startswith("down0.res0\tdown\t")
     assert call("list", "datasets").stdout == "digits\nshapes\nor a folder, a Parquet file or a hub id\n"
-    assert call("list", "heads").stdout == "centroid\nknn\nlogistic\nprojection\nridge\nsoft-knn\nsvm\n"
+    assert call("list", "heads").stdout == "attention\ncentroid\ncnn\nknn\nlogistic\nmlp\nprojection\nridge\nsoft-knn\nsvm\n"
 
 
 def test_a_study_goes_out_and_comes_in(small_study: Study, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import catalog, registry
+from analysis import catalog, probing, registry
 from analysis.backends import open_backend
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset, image_ids
@@ -97,6 +97,7 @@ def test_a_data_set_is_whole(name: str) -> None:
         assert set(np.unique(labels.values)) == set(range(len(labels.classes)))
 
 
+@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("name", [name for name in registry.names("heads") if name != "projection"])  # which tells no means apart
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_head_tells_planted_classes_apart(name: str, classes: int) -> None:
@@ -104,6 +105,7 @@ def test_a_head_tells_planted_classes_apart(name: str, classes: int) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(60) % classes
     features = (5 * np.eye(8)[labels] + rng.normal(size=(60, 8))).astype(np.float32)
+    features = probing.shaped(head, features)
     fitted = head.fit(features[:30], labels[:30], classes)
     assert [f.penalty for f in fitted] == list(head.penalties)
     for one in fitted[1:] or fitted:

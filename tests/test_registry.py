@@ -12,14 +12,14 @@ from analysis.errors import InvalidRequest, UnknownName
 def test_plugins_are_named_by_their_files() -> None:
     assert registry.names("backends") == ["unet2d"]
     assert registry.names("datasets") == ["digits", "hub", "shapes"]
-    assert registry.names("heads") == ["centroid", "knn", "logistic", "projection", "ridge", "soft-knn", "svm"]
+    assert registry.names("heads") == ["attention", "centroid", "cnn", "knn", "logistic", "mlp", "projection", "ridge", "soft-knn", "svm"]
     assert registry.names("encoders") == ["pixels", "transformers"]
 
 
 def test_an_unknown_name_says_what_is_allowed_and_what_was_meant() -> None:
     with pytest.raises(
         UnknownName,
-        match=r"Unknown head 'logistik'; allowed: centroid, knn, logistic, projection, ridge, soft-knn, svm\. Did you mean 'logistic'\?",
+        match=r"Unknown head 'logistik'; allowed: attention, centroid, cnn, knn, logistic, mlp, projection, ridge, soft-knn, svm\. Did you mean 'logistic'\?",
     ):
         registry.get("heads", "logistik")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,6 +140,15 @@ class Untold(FittedHead):
         return found
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What fits of a head will take, on features of one size."""
+
+    fit: Callable[[int], float]  # seconds of all penalties' fits, by the number of labelled images
+    score: float  # seconds an image
+    memory: int = 0  # bytes beside the features
+
+
 class ProbeHead(ABC):
     """A kind of classifier and the settings that validation chooses among."""
 
@@ -158,3 +168,13 @@ class ProbeHead(ABC):
     def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
         """One fitted head a penalty whose one logit is the number; scaled features (n, D), numbers (n,). Raises InvalidRequest."""
         raise InvalidRequest(f"head {self.name} tells classes apart and cannot say a number; allowed for such labels: ridge.")
+
+    def foresee(self, features: np.ndarray, labels: np.ndarray, classes: int) -> Foreseen:
+        """What fits will take, from two to these, the first of which loads what it needs: taken to grow in proportion."""
+        self.fit(features, labels, classes)
+        started = time.perf_counter()
+        fitted = self.fit(features, labels, classes)
+        between = time.perf_counter()
+        fitted[0].predict_logits(features)
+        score = (time.perf_counter() - between) / len(features)
+        return Foreseen(lambda images: (between - started) / len(features) * images, score)

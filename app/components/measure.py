@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis import registry
-from analysis.errors import InvalidRequest, NoisescopeError
+from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, UnknownName
 from analysis.specs import SweepRequest, variants
 from app.components import asking
 from app.components.bench import Bench
@@ -20,6 +20,10 @@ LABELS = ["1", "5", "10", "50", "100", "1000", "all"]
 POOLINGS = ["1", "2", "4", "max", "gem"]
 HEADS = sorted(registry.names("heads"), key=lambda name: (name != "logistic", name))
 ENCODERS = registry.names("encoders")
+TRAINED = (
+    "mlp, cnn and attention are networks trained by gradient descent on the block's map, for a pooling of 2 or more. "
+    "They take long: look at the time before you run."
+)
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 NOISES = ["0", "20", "40", "60", "80"]
 EACH = "Of several every combination is a run; their features are made once."
@@ -68,7 +72,7 @@ def _form(bench: Bench) -> list[SweepRequest]:
         )
         fields["n_train"] = st.number_input("Training images", 1, None, None, key="ask-train", placeholder="all")
         fields["n_test"] = st.number_input("Test images", 2, None, None, key="ask-test", placeholder="all")
-        heads = st.multiselect("Heads", HEADS, default=["logistic"], key="ask-head", help=EACH)
+        heads = st.multiselect("Heads", HEADS, default=["logistic"], key="ask-head", help=f"{EACH} {TRAINED}")
         noises = st.multiselect("Wrong labels, %", NOISES, default=["0"], key="ask-noise", accept_new_options=True, help=EACH)
         fields["imbalance"] = st.number_input("Most over fewest labels a class", 1.0, 1000.0, 1.0, key="ask-imbalance")
         fields["average_draws"] = st.number_input(
@@ -100,7 +104,7 @@ def _form(bench: Bench) -> list[SweepRequest]:
     try:
         several = {"label_set": sets or [None], "input": inputs, "label_noise": [_share(value) for value in noises], "head": heads}
         request = SweepRequest.model_validate({"backend": bench.backend, "dataset": bench.dataset, **fields})
-        return [SweepRequest.model_validate(one.model_dump()) for one in variants(request, **several)]
+        return [SweepRequest.model_validate(one.model_dump(warnings=False)) for one in variants(request, **several)]
     except ValidationError as error:
         st.warning(sentence(error))
         return []
@@ -184,7 +188,7 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
     if wrong:
         st.error(str(wrong), icon=":material/block:")
         st.button("Ask again", on_click=asking.forget)
-        if isinstance(wrong, InvalidRequest):  # else only the cost is not known
+        if isinstance(wrong, (InvalidRequest, InvalidData, UnknownName)):  # else only the cost is not known
             return
     elif cost:
         with st.container(horizontal=True, gap="medium"):
