@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
+from .specs import unusual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,7 @@ def left_out(skipped: Sequence[str], count: int) -> Iterator[str]:
 
 def summary(study: Study, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep."""
-    yield f"{study.name}  ({study.key})"
+    yield f"{', '.join([study.name, *unusual(study.facts['request'])])}  ({study.key})"
     receipt = study.facts["receipt"]
     yield from left_out(receipt["skipped"], receipt["skipped_count"])
     for labels, result in study.facts["results"].items():

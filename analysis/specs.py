@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -184,3 +184,16 @@ def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepReques
     if len(values.get("input", ())) > 1:
         found = [one.model_copy(update={"ensemble": 0}) if one.input == "clean" else one for one in found]
     return list(dict.fromkeys(found))
+
+
+def unusual(request: Mapping[str, Any]) -> list[str]:
+    """What of a request, as JSON has it, is not as usual, in words."""
+    return [
+        *(["clean input"] if request["input"] == "clean" else []),
+        *([request["head"]] if request["head"] != "logistic" else []),
+        *([f"{100 * request['label_noise']:g} % wrong labels"] if request.get("label_noise") else []),
+        *([f"{request['imbalance']:g} to 1"] if request.get("imbalance", 1) > 1 else []),
+        *([f"{request['pca']} components"] if request.get("pca") else []),
+        *([f"mean of {request['average_draws']} ε"] if request.get("average_draws", 1) > 1 else []),
+        *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),
+    ]

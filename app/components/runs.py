@@ -13,7 +13,7 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from analysis.jobs import Job, Jobs, Mark
-from analysis.specs import SweepRequest
+from analysis.specs import SweepRequest, unusual
 from analysis.store import default_root
 from analysis.studies import Study, open_study, studies
 from analysis.workers import start_worker
@@ -84,20 +84,7 @@ class Run:
                 *(["all labels"] if "all" in asked["labels_per_class"] else []),
             ]
         )
-        return " · ".join([f"{question}, {labels}", *settings(asked)])
-
-
-def settings(asked: Mapping[str, Any]) -> list[str]:
-    """What of a request is not as usual, in words."""
-    return [
-        *(["clean input"] if asked["input"] == "clean" else []),
-        *([asked["head"]] if asked["head"] != "logistic" else []),
-        *([f"{100 * asked['label_noise']:g} % wrong labels"] if asked.get("label_noise") else []),
-        *([f"{asked['imbalance']:g} to 1"] if asked.get("imbalance", 1) > 1 else []),
-        *([f"{asked['pca']} components"] if asked.get("pca") else []),
-        *([f"mean of {asked['average_draws']} ε"] if asked.get("average_draws", 1) > 1 else []),
-        *([f"ensemble of {asked['ensemble']} levels"] if asked.get("ensemble") else []),
-    ]
+        return " · ".join([f"{question}, {labels}", *unusual(asked)])
 
 
 def titles(found: Iterable[Run], title: Callable[[Run], str] = lambda run: run.title) -> dict[str, str]:
