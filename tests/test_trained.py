@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from analysis import costs, crew, probing, registry, trained
 from analysis.errors import InvalidData
 from analysis.heads.attention import Attention
-from analysis.heads.base import FittedHead
+from analysis.heads.base import FittedHead, Foreseen
 from analysis.heads.cnn import CNN
 from analysis.heads.logistic import Logistic
 from analysis.heads.mlp import MLP
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_is_marked_and_never_chosen(kind: type[Trained
     assert not any(head.converged for head in kind().fit(bad, y, 2))
     monkeypatch.setattr(kind, "training", replace(kind.training, rate=float("inf")))
     flat = x.reshape(40, -1)
-    with pytest.raises(InvalidData, match="No penalty's fit converged"):
+    with pytest.raises(InvalidData, match="no penalty's fit converged"):
         probing.probe(kind(), "feature", (flat, y), (flat, y), flat, 2, side=4)
 
 
@@ -203,9 +203,9 @@ def test_what_a_map_head_costs_is_asked_of_it_with_maps_at_every_pooling(
 ) -> None:
     shapes = []
 
-    def foresee(self: CNN, features: np.ndarray, labels: np.ndarray, classes: int) -> costs.Foreseen:
+    def foresee(self: CNN, features: np.ndarray, labels: np.ndarray, classes: int) -> Foreseen:
         shapes.append(features.shape[1:])
-        return costs.Foreseen(lambda images: 1e6, 0.0, 10**12)
+        return Foreseen(lambda images: 1e6, 0.0, 10**12)
 
     monkeypatch.setattr(CNN, "foresee", foresee)
     bench = Bench(request_small.model_copy(update={"head": "cnn", "poolings": ("1", "2")}), store)

@@ -293,4 +293,4 @@ def test_titles_tell_runs_apart(tmp_path: Path) -> None:
     study(tmp_path / "studies", shaken(FIRST, seed=5), key="aaab00000000", truth=TRUTH)
     options = visit(run=first.key).selectbox(key="run").options
     assert len(set(options)) == len(options)
-    assert any("ridge · 40 components · mean of 5 draws" in option for option in options)
+    assert any("ridge · 40 components · mean of 5 ε" in option for option in options)

@@ -167,6 +167,7 @@ def test_nothing_serious_is_wrong_while_asking_and_watching(page: Page, served: 
 def tab_to(page: Page, name: str) -> list[str]:
     """Press Tab until what is called so, or begins so, has the focus; what had it on the way and did not look so."""
     met, unseen = [], []
+    page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached", timeout=LONG)  # its Stop button comes and goes
     for _ in range(120):
         page.keyboard.press("Tab")
         if found := page.evaluate(FOCUSED):
