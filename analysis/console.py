@@ -124,6 +124,8 @@ def summary(study: Study, axis: AxisName) -> Iterator[str]:
         yield f"Peak at {_level(study, verdict['peak_sigma'], axis)}: {100 * verdict['peak_accuracy']:.1f} %."
         if labels in (averaged := study.facts.get("ensembles", {})):
             yield averaged[labels]["sentence"]
+        for wrong in result.get("left_out", []):
+            yield f"Left out: {wrong['series']} at σ = {wrong['sigma']:.3g}: {wrong['why']}."
         if result["clean"]:
             yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
         for name, line in result.get("encoders", {}).items():

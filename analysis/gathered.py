@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,6 @@ from .probing import Scored, score
 from .series import Series
 from .sources import LINES, kind
 
-MOST = 100  # classes of which confusions are kept
 SCORES = ("balanced_accuracy", "log_loss", "calibration_error", "converged")
 
 
@@ -36,7 +35,7 @@ class Gathered:
 
     By series name: correct (R, S, N), validation (R, S), scores (R, S, 4), confusion (S, K, K), heads (the head of each level).
     Of a baseline's heads, the one that is best on validation images stands at each level. `left_out` are the cells that could not
-    be probed, {series, sigma, why}; their series are in nothing else. Raises InvalidData where no series of the model is left.
+    be probed, {series, head, sigma, why}; a series none of whose heads is left is in nothing else. Raises InvalidData where no series of the model is left.
     """
 
     def __init__(self, bench: Bench, per_class: int | str) -> None:
@@ -75,22 +74,27 @@ class Gathered:
     def _read(self, bench: Bench, source: str, head: str, members: list[Series]) -> dict[str, Cells]:
         sigmas = [CLEAN] if kind(source) in LINES else list(bench.sigmas)
         every: dict[str, list[list[Scored]]] = {series.name: [] for series in members}
+        counts: dict[str, list[np.ndarray | int]] = {series.name: [0] * len(sigmas) for series in members}
         for draw in range(self.draws):
             task, identity = bench.probe_identity(self.per_class, draw, source, head)
             for series in members:
                 every[series.name].append([])
-            for sigma in sigmas:
+            for level, sigma in enumerate(sigmas):
                 scored = score(bench.store, task, identity, sigma, [s.tensor for s in members], whole=True)
                 for series in members:
-                    every[series.name][-1].append(scored[series.tensor])
+                    one = scored[series.tensor]
+                    if one.said and one.said.confusion is not None:
+                        counts[series.name][level] = counts[series.name][level] + one.said.confusion
+                        one = replace(one, said=replace(one.said, confusion=None))
+                    every[series.name][-1].append(one)
         found = {}
         for name, draws in every.items():
-            wrong = [(level, one.wrong) for row in draws for level, one in enumerate(row) if one.wrong]
+            wrong = {(sigmas[level], one.wrong) for row in draws for level, one in enumerate(row) if one.wrong}
             if wrong:
-                level, why = wrong[0]
-                self.left_out.append({"series": name, "sigma": sigmas[level], "why": why})
+                self.left_out += [{"series": name, "head": head, "sigma": sigma, "why": why} for sigma, why in sorted(wrong)]
             else:
-                found[name] = _cells(draws, len(bench.labels.classes))
+                tables = [table for table in counts[name] if isinstance(table, np.ndarray)]
+                found[name] = _cells(draws, np.stack(tables) if len(tables) == len(sigmas) and source == "model" else None)
         return found
 
     @cached_property
@@ -101,16 +105,14 @@ class Gathered:
         return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])
 
 
-def _cells(draws: list[list[Scored]], classes: int) -> Cells:
+def _cells(draws: list[list[Scored]], confusion: np.ndarray | None) -> Cells:
     """Of what is read for each draw and level."""
     right = np.asarray([[one.test for one in row] for row in draws])
     validation = np.asarray([[one.validation.mean() for one in row] for row in draws])
     scores = np.full((*validation.shape, len(SCORES)), np.nan)
-    confusion = np.zeros((len(draws[0]), classes, classes), np.int64)
     for draw, row in enumerate(draws):
         for level, one in enumerate(row):
             scores[draw, level, 3] = one.converged
             if one.said:
                 scores[draw, level, :3] = one.said.balanced_accuracy, one.said.log_loss, one.said.calibration_error
-                confusion[level] += one.said.confusion
-    return Cells(right, validation, scores, confusion if draws[0][0].said and classes <= MOST else None)
+    return Cells(right, validation, scores, confusion)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cells import resampled
-from .dynamics import Resamples
+from .dynamics import Resamples, curve
 from .studies import Study
 
 
@@ -22,8 +22,9 @@ class Known:
     peak_ci: tuple[float, float]
     half_life: float  # nan where half of it is left at the noisiest level
     half_life_ci: tuple[float, float]
-    best: float  # accuracy or R² at the best level
+    best: float  # accuracy or R² at the level that is best on validation images
     read: bool  # whether that is shown to be above chance
+    validation: float  # what validation images say there
 
 
 def half_lives(curves: np.ndarray, sigmas: np.ndarray, chance: float) -> np.ndarray:
@@ -32,12 +33,12 @@ def half_lives(curves: np.ndarray, sigmas: np.ndarray, chance: float) -> np.ndar
     Between two levels it falls evenly in log σ; nan where it does not fall so far.
     """
     x, found = np.log(sigmas), np.full(len(curves), np.nan)
-    for row, curve in enumerate(curves - chance):
-        top = int(curve.argmax())
-        below = np.flatnonzero(curve[top:] <= curve[top] / 2)
-        if len(below) and curve[top] > 0:
+    for row, over in enumerate(curves - chance):
+        top = int(over.argmax())
+        below = np.flatnonzero(over[top:] <= over[top] / 2)
+        if len(below) and over[top] > 0:
             after = top + int(below[0])
-            share = (curve[after - 1] - curve[top] / 2) / (curve[after - 1] - curve[after])
+            share = (over[after - 1] - over[top] / 2) / (over[after - 1] - over[after])
             found[row] = np.exp(x[after - 1] + share * (x[after] - x[after - 1]))
     return found
 
@@ -57,15 +58,17 @@ def known_when(studies: Mapping[str, Study], labels: str, pooling: str) -> list[
     for question, study in studies.items():
         result, correct, resamples = study.result(labels), study.correct(), resampled(study, labels)
         sigmas = np.asarray([level["sigma"] for level in study.facts["levels"]])
+        table = study.table("curve")
+        table = table[(table.source == "model") & (table.labels_per_class == labels)]
         for block in study.card.blocks:
             series = f"model/{block.name}/{pooling}"
             if series not in result["verdicts"]:
                 continue
             verdict, right = result["verdicts"][series], correct[f"{labels}/{series}"]
-            curves = resamples.curves(right)
-            top = int(right.mean((0, 2)).argmax())
+            valid = table[(table.block == block.name) & (table.pooling == pooling)].sort_values("sigma").validation_accuracy.to_numpy()
+            top = int(valid.argmax())
             life, *bounds = of_curve(right, sigmas, study.chance, resamples)
-            read = bool(np.quantile(curves[:, top], 0.025) > study.chance)
+            middle, low, _ = curve(right[:, top : top + 1], resamples)
             peak = (float(verdict["peak_ci"][0]), float(verdict["peak_ci"][1]))
             found.append(
                 Known(
@@ -75,8 +78,9 @@ def known_when(studies: Mapping[str, Study], labels: str, pooling: str) -> list[
                     peak,
                     life,
                     (bounds[0], bounds[1]),
-                    float(right.mean((0, 2))[top]),
-                    read,
+                    float(middle[0]),
+                    bool(low[0] > study.chance),
+                    float(valid[top]),
                 )
             )
     return found
@@ -86,7 +90,7 @@ def finding(known: list[Known], noisiest: float) -> str:
     """One sentence: for every question its best block, level and half-life."""
     said = []
     for question in dict.fromkeys(one.question for one in known):
-        best = max((one for one in known if one.question == question), key=lambda one: one.best)
+        best = max((one for one in known if one.question == question), key=lambda one: one.validation)
         half = (
             f"half of it is gone by σ = {best.half_life:.2g}" if np.isfinite(best.half_life) else f"over half is left at σ = {noisiest:.2g}"
         )

@@ -46,8 +46,7 @@ class Bench:
         alike = like is not None and all(
             getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input")
         )
-        if same and alike and like and like.device == device and "sources" in vars(like):
-            vars(self)["sources"] = like.sources
+        self._like = like if same and alike and like and like.device == device else None
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train, self.labels)
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
@@ -55,7 +54,9 @@ class Bench:
         self._tasks: dict[tuple[int | str, int], Task] = {}
         self._check()
         for per_class in request.labels_per_class:
-            self.task(per_class, 0)
+            labelled = len(self.task(per_class, 0).train)
+            if request.pca and request.pca >= labelled:
+                raise InvalidRequest(f"pca is {request.pca}; allowed: fewer than the {labelled} labelled images at {per_class} a class.")
             if request.draws(per_class) < 2:
                 raise InvalidRequest(f"eps_draws is {request.eps_draws} and there is one draw; allowed: at least 2 draws, for an interval.")
         if len(self.test) < 2:
@@ -70,6 +71,8 @@ class Bench:
             raise InvalidRequest(f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.")
         if request.encoders and self.card.space == "latent":
             raise InvalidRequest(f"encoders read pixels, and {self.card.name} works on latents; leave them out.")
+        if request.average_draws > 1 and request.input == "clean":
+            raise InvalidRequest(f"average_draws is {request.average_draws}, and clean input has no ε to draw again; allowed: 1.")
         if request.pca and head.needs == "map":
             raise InvalidRequest(f"head {self.head} reads maps, which principal components do not leave; leave pca out.")
 
@@ -106,7 +109,7 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        return open_sources(self.request, self.device)
+        return self._like.sources if self._like else open_sources(self.request, self.device)
 
     @property
     def model(self) -> Backend:

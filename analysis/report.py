@@ -90,9 +90,10 @@ def _said(encoder: str, line: Mapping[str, Any], continuous: bool) -> str:
     )
 
 
-def heads(bench: Bench, per_class: int | str) -> bytes:
-    """The first draw's linear probes of the model, with scaler, at every level and block, as safetensors."""
-    members = [series for series in bench.series(per_class) if series.source == "model"]
+def heads(bench: Bench, gathered: Gathered) -> bytes:
+    """The first draw's linear probes of the model, with scaler, at every level and block that could be probed, as safetensors."""
+    per_class = gathered.per_class
+    members = [series for series in bench.series(per_class) if series.source == "model" and series.name in gathered.correct]
     kept: dict[str, np.ndarray] = {}
     for level, sigma in enumerate(bench.sigmas):
         _, identity = bench.probe_identity(per_class, 0, "model", members[0].head)
@@ -148,7 +149,7 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
         "curve.parquet": curve.to_parquet(index=False),
         "draws.parquet": draws.to_parquet(index=False),
         "correct.safetensors": save(packed),
-        "heads.safetensors": heads(bench, bench.request.labels_per_class[0]),
+        "heads.safetensors": heads(bench, gathered[0]),
         "logits.safetensors": logits(bench, gathered, results),
         "strip.png": picture,
         **_confusion(gathered),

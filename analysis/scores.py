@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = 15
+MOST = 100  # classes of which confusions are counted
+UNTOLD = -59000.0  # a logit below which a class was never told: its probability means nothing
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,21 @@ class Scores:
     log_loss: float  # nats an image
     calibration_error: float
     per_class: np.ndarray  # (K,): share of each class's images that are right
-    confusion: np.ndarray  # (K, K) counts: rows are true classes
+    confusion: np.ndarray | None  # (K, K) counts: rows are true classes; None of many classes
 
 
 def scores(logits: np.ndarray, labels: np.ndarray, log_odds: bool = True) -> Scores:
-    """Scores of logits (n, K) against labels (n,) in 0…K-1; where logits are no log-odds, those of probabilities are nan."""
+    """Scores of logits (n, K) against labels (n,) in 0…K-1; where logits are no log-odds, or a class there was never
+    told, those of probabilities are nan.
+    """
     classes, values = logits.shape[1], logits.astype(np.float64)
     values = values - values.max(1, keepdims=True)
     logs = values - np.log(np.exp(values).sum(1, keepdims=True))
     said = logits.argmax(1)
-    table = np.bincount(labels * classes + said, minlength=classes**2).reshape(classes, classes)
-    counts = table.sum(1)
-    per_class = np.where(counts > 0, np.diag(table) / np.maximum(counts, 1), np.nan)
+    counts = np.bincount(labels, minlength=classes)
+    per_class = np.where(counts > 0, np.bincount(labels[said == labels], minlength=classes) / np.maximum(counts, 1), np.nan)
+    table = np.bincount(labels * classes + said, minlength=classes**2).reshape(classes, classes) if classes <= MOST else None
+    log_odds = log_odds and not (logits[np.arange(len(labels)), labels] < UNTOLD).any()
     return Scores(
         accuracy=float((said == labels).mean()),
         balanced_accuracy=float(np.nanmean(per_class)),

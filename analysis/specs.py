@@ -178,11 +178,11 @@ class SweepRequest(Frozen):
 def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepRequest]:
     """The request once for every combination of values given for its fields, the last field changing fastest; what is equal is there once.
 
-    Of several inputs the noisy one alone has an ensemble, which averages over ε.
+    Of several inputs the noisy one alone has an ensemble and averaged draws, which are of ε.
     """
     found = [request.model_copy(update=dict(zip(values, each, strict=True))) for each in product(*values.values())]
     if len(values.get("input", ())) > 1:
-        found = [one.model_copy(update={"ensemble": 0}) if one.input == "clean" else one for one in found]
+        found = [one.model_copy(update={"ensemble": 0, "average_draws": 1}) if one.input == "clean" else one for one in found]
     return list(dict.fromkeys(found))
 
 

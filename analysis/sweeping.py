@@ -102,7 +102,8 @@ def carry_out(
     units = [Cells(bench.sigmas[i], draw) for i in order for draw in draws]
     if bench.request.input == "clean":  # draws share their features: two at work on one σ at once would both extract them
         units = [Cells(bench.sigmas[i], draw) for draw in draws for i in order]
-    units += [Cells(level, draw) for level in bench.levels[len(bench.sigmas) :] for draw in draws]
+    for level in bench.levels[len(bench.sigmas) :]:  # clean images: as far apart as can be, for the same reason
+        units = [Cells(level, 0), *units, *(Cells(level, draw) for draw in draws[1:])]
     later = len(bench.request.labels_per_class) * bench.request.ensemble**2  # units of ensembles, at most
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count

@@ -84,5 +84,5 @@ class Both(Store):
         super().__init__(place)
         self._features = features
 
-    def cell(self, *args: Any) -> Any:
-        return self._features.cell(*args)
+    def rows(self, kind: Any, *args: Any) -> Any:
+        return self._features.rows(kind, *args) if kind == "features" else super().rows(kind, *args)

@@ -72,9 +72,9 @@ def test_votes_are_counted_by_hand() -> None:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_many_features_are_solved_together_as_few_are_one_by_one(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(600, 30, classes, 0.3)
-    monkeypatch.setattr(logistic, "FEW", 10**9)
+    monkeypatch.setattr(logistic, "small", lambda *_: True)
     apart = Logistic().fit(x, y, classes)
-    monkeypatch.setattr(logistic, "FEW", 0)
+    monkeypatch.setattr(logistic, "small", lambda *_: False)
     together = Logistic().fit(x, y, classes)
     for one, other in zip(apart, together, strict=True):
         assert isinstance(one, Linear)
@@ -96,6 +96,7 @@ def test_a_fit_that_does_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch)
         return fit(self, features, labels)
 
     monkeypatch.setattr(LogisticRegression, "fit", stuck)
+    monkeypatch.setattr(logistic, "small", lambda *_: True)
     heads = [head for head in Logistic().fit(x, y, 3) if isinstance(head, Linear)]
     assert [head.converged for head in heads] == [head.penalty != 1.0 for head in heads]
     found = probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
@@ -105,6 +106,7 @@ def test_a_fit_that_does_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch)
 
 def test_where_no_fit_converged_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(60, 5, 3)
+    monkeypatch.setattr(logistic, "small", lambda *_: True)
     monkeypatch.setattr(logistic, "_converge", lambda model, features, labels: model.fit(features, labels) is None)
     with pytest.raises(InvalidData, match="no penalty's fit converged"):
         probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)

@@ -113,9 +113,10 @@ def test_a_block_without_finite_features_is_left_out_by_name_and_the_rest_goes_o
 
     monkeypatch.setattr(planning, "extract", spoilt)
     study = sweep(request_small.model_copy(update={"baselines": False}), store)
-    (wrong,) = study.result()["left_out"]
-    assert (wrong["series"], wrong["why"]) == ("model/up0.res0/1", "features are not finite")
-    assert wrong["sigma"] == study.facts["levels"][0]["sigma"]
+    wrong = study.result()["left_out"]
+    assert {(one["series"], one["why"]) for one in wrong} == {("model/up0.res0/1", "features are not finite")}
+    assert [one["sigma"] for one in wrong] == [level["sigma"] for level in study.facts["levels"]]
+    assert not any("up0.res0" in name for name in load_file(study.path("heads.safetensors")))
     assert set(study.table("curve").block) == {"mid.res1"}
     assert study.result()["headline"] == "model/mid.res1/1"
 
@@ -199,6 +200,21 @@ def test_a_sweep_over_numbers_gives_r2_and_says_so(store: Store, tiny_folder: ob
     right = study.correct()[f"{labels}/model/{block}/{pooling}"][0, int(level)]
     assert right.mean() == pytest.approx(r2_score(scaled, said[:, 0].astype(float)), abs=2e-3)
     assert curve[curve.source == "model"].accuracy.max() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"pca": 100}, "pca is 100; allowed: fewer than the 100 labelled"), ({"input": "clean", "average_draws": 2}, "average_draws is 2")],
+)
+def test_settings_that_would_do_nothing_are_refused(request_small: SweepRequest, store: Store, change: dict, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        Bench(request_small.model_copy(update=change), store)
+
+
+def test_models_of_one_request_serve_the_next(request_small: SweepRequest, store: Store) -> None:
+    first = Bench(request_small, store)
+    second = Bench(request_small.model_copy(update={"head": "ridge"}), store, like=first)
+    assert second.sources is first.sources
 
 
 @pytest.mark.parametrize("change", [{"head": "knn"}, {"label_noise": 0.1}, {"imbalance": 2.0}])

@@ -137,6 +137,7 @@ def test_a_fit_that_single_precision_cannot_finish_is_finished_in_double(monkeyp
             warnings.warn("lbfgs failed to converge", ConvergenceWarning, stacklevel=1)
         return fit(self, features, labels)
 
+    monkeypatch.setattr("analysis.heads.logistic.small", lambda *_: True)
     expected = Logistic().fit(features, labels, 3)
     monkeypatch.setattr(LogisticRegression, "fit", stuck)
     heads = Logistic().fit(features, labels, 3)

@@ -39,3 +39,18 @@ def test_a_class_that_is_not_there_counts_for_nothing() -> None:
     assert found.per_class[:2] == pytest.approx([0.5, 1.0])
     assert np.isnan(found.per_class[2])
     assert found.balanced_accuracy == pytest.approx(0.75)
+
+
+def test_of_a_class_that_was_never_told_there_is_no_log_loss() -> None:
+    logits, labels = np.array([[2.0, 1, -60000], [0, 1, -60000]], np.float16), np.array([0, 1])
+    assert np.isfinite(scores(logits, labels).log_loss)
+    found = scores(logits, np.array([0, 2]))
+    assert np.isnan(found.log_loss)
+    assert found.accuracy == 0.5
+
+
+def test_many_classes_have_no_confusion_and_the_same_shares() -> None:
+    labels = np.arange(300) % 150
+    found = scores(np.eye(150, dtype=np.float16)[(labels + (np.arange(300) < 75)) % 150], labels)
+    assert found.confusion is None
+    assert found.accuracy == found.balanced_accuracy == 0.75

@@ -143,7 +143,10 @@ class Dataset(ABC):
         if len(np.unique(numbers[known])) < BINS:
             raise InvalidData(f"Label set {name!r} of {self.name!r} has fewer than {BINS} different numbers; give them as classes.")
         edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, BINS + 1)))
-        classes = tuple(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges))
+        for digits in range(3, 18):
+            classes = tuple(f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(edges))
+            if len(set(classes)) == len(classes):
+                break
         place = np.searchsorted(edges[1:-1], numbers, side="right")
         return LabelSet(name, classes, np.where(known, place, -1).astype(np.int64), "continuous", numbers)
 

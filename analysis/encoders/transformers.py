@@ -85,7 +85,7 @@ class Transformers(Encoder):
         self.net = self.net.to(device=device, memory_format=torch.channels_last)
         self._mean, self._spread = (torch.tensor(v, device=device).reshape(1, 3, 1, 1) for v in (self.shown.mean, self.shown.spread))
         self._dimension = self._tried()
-        self.name = Path(argument if self.revision else folder).name
+        self.name = Path(argument if self.revision else folder).name.replace("+", "-")  # a plus joins the blocks of an ensemble
         self.seen: Seen = "labels" if any("ForImageClassification" in str(c) for c in config.get("architectures") or ()) else kind.seen
         self.identity = "transformers:sha256:" + _identity(files, config, self.shown, self.vector)
         self.parameters = sum(p.numel() for p in self.net.parameters())

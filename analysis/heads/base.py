@@ -81,12 +81,10 @@ class Linear(FittedHead):
 
 
 @dataclass(frozen=True)
-class Projected(FittedHead):
-    """A head fitted to features projected on the rows of `axes` (k, D), about their mean (D,)."""
+class Around(FittedHead):
+    """Another head, of features or classes that are not all there are."""
 
     head: FittedHead
-    mean: np.ndarray
-    axes: np.ndarray
 
     @property
     def penalty(self) -> float:  # type: ignore[override]
@@ -95,6 +93,14 @@ class Projected(FittedHead):
     @property
     def converged(self) -> bool:  # type: ignore[override]
         return self.head.converged
+
+
+@dataclass(frozen=True)
+class Projected(Around):
+    """A head fitted to features projected on the rows of `axes` (k, D), about their mean (D,)."""
+
+    mean: np.ndarray
+    axes: np.ndarray
 
     def predict_logits(self, features: np.ndarray) -> np.ndarray:
         return self.head.predict_logits((features - self.mean) @ self.axes.T)
@@ -111,20 +117,11 @@ NEVER = -60000.0  # the logit of a class that no image was said to be of
 
 
 @dataclass(frozen=True)
-class Untold(FittedHead):
+class Untold(Around):
     """A head fitted to some of the classes, `told` (k,), as one of all `classes`: the others are never said."""
 
-    head: FittedHead
     told: np.ndarray
     classes: int
-
-    @property
-    def penalty(self) -> float:  # type: ignore[override]
-        return self.head.penalty
-
-    @property
-    def converged(self) -> bool:  # type: ignore[override]
-        return self.head.converged
 
     def predict_logits(self, features: np.ndarray) -> np.ndarray:
         logits = np.full((len(features), self.classes), NEVER, np.float32)

@@ -13,7 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from .. import solver
 from .base import FittedHead, Linear, ProbeHead
 
-FEW = 100_000  # numbers: with fewer scikit-learn is faster
+FEW, MANY = 100_000, 8  # numbers, and images for each feature
+
+
+def small(images: int, size: int) -> bool:
+    """Whether scikit-learn is faster."""
+    return images * size < FEW and images < MANY * size
 
 
 class LogOdds(Linear):
@@ -32,7 +37,7 @@ class Logistic(ProbeHead):
     penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
-        if features.size < FEW:
+        if small(*features.shape):
             return list(self._one_by_one(features, labels, classes))
         found = solver.fit(torch.from_numpy(features)[None], torch.from_numpy(labels), classes, self.penalties)
         return [

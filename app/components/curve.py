@@ -121,7 +121,12 @@ def finding(study: Study, result: Result, shown: Mapping[str, str], table: Any) 
     if shown["view"] == "curve":
         return str(result["sentence"])
     if shown["view"] == "blocks":
-        model = {name.split("/")[1]: verdict for name, verdict in result["verdicts"].items() if name.startswith("model/")}
+        pooling = result["headline"].rpartition("/")[2]
+        model = {
+            name.split("/")[1]: verdict
+            for name, verdict in result["verdicts"].items()
+            if name.startswith("model/") and name.rpartition("/")[2] == pooling
+        }
         rising = [block for block, verdict in model.items() if verdict["shape"] == "unimodal"]
         return f"{len(rising)} of {len(model)} blocks are shown to be unimodal after correction for their number{': ' + ', '.join(rising) if rising else ''}."
     if shown["view"] == "budget":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from analysis import advice
 from analysis.studies import Study
-from app.components import asking, link, unlabelled
+from app.components import asking, link
 from app.components.looked import waiting
+
+if TYPE_CHECKING:  # scipy comes in where the switch is on, after the first paint
+    from analysis import advice
 
 STATES = ["closed", "open"]
 
@@ -17,6 +20,8 @@ STATES = ["closed", "open"]
 @st.cache_data(show_spinner=False, max_entries=16)
 def of_study(version: str, labels: str, _study: Study) -> advice.Recipe:
     """The recipe at a number of labels a class."""
+    from analysis import advice
+
     return advice.recipe(_study, labels)
 
 
@@ -33,6 +38,9 @@ def show(study: Study, labels: str, device: str, axis: str) -> str:
 
 
 def _draw(study: Study, labels: str, device: str, axis: str) -> None:
+    from analysis import advice
+    from app.components import unlabelled
+
     found = of_study(study.version, labels, study)
     with st.container(key="recipe-says"):
         st.markdown(advice.sentence(found))
@@ -57,6 +65,8 @@ def _draw(study: Study, labels: str, device: str, axis: str) -> None:
 
 def _lines(study: Study, choice: advice.Choice, device: str) -> None:
     """The code, to copy or to save."""
+    from analysis import advice
+
     question = {"ask": "snippet", "study": study.key, "block": choice.block, "pooling": choice.pooling, "level": choice.level}
     asked = asking.look(question, device, patience=1.0)
     if asked.error:

@@ -7,22 +7,33 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components.curve import toolbar
 from app.components.runs import Run
 
+MAY_DIFFER = {
+    *("label_set", "backend", "dataset", "blocks", "poolings", "labels_per_class", "sigmas", "levels"),
+    *("baselines", "baseline_labels", "encoders", "ensemble"),
+}
 
-def members(study: Study, here: list[Run], labels: str) -> dict[str, Study]:
-    """Studies of the same model, data and input by label set, this one's own first; of several the first that is listed."""
+
+def _like(study: Study) -> dict[str, Any]:
+    """What must be the same for two questions to stand in one figure."""
+    request = SweepRequest.model_validate(study.facts["request"]).model_dump(exclude=MAY_DIFFER)
+    if study.measure == "r2":  # numbers are read by ridge regression, which is their linear probe
+        request["head"] = "logistic"
+    return request | {"model": study.card.identity, "data": study.facts["receipt"]["dataset_identity"]}
+
+
+def members(study: Study, here: list[Run], labels: str, pooling: str) -> dict[str, Study]:
+    """Studies that differ from this one in the label set alone, this one's own first; of several the first that is listed."""
     found = {str(study.facts["receipt"]["label_set"]): study}
     for run in here:
         other = run.study
-        if other is None or labels not in other.facts["results"] or other.facts["request"]["input"] != study.facts["request"]["input"]:
+        if other is None or labels not in other.facts["results"] or pooling not in other.facts["request"]["poolings"]:
             continue
-        if (other.card.identity, other.facts["receipt"]["dataset_identity"]) == (
-            study.card.identity,
-            study.facts["receipt"]["dataset_identity"],
-        ):
+        if _like(other) == _like(study):
             found.setdefault(str(other.facts["receipt"]["label_set"]), other)
     return found
 
@@ -39,7 +50,7 @@ def show(study: Study, here: list[Run], shown: Mapping[str, str], pooling: str) 
     from analysis.known_when import finding
     from analysis.view_figures import when_figure
 
-    asked = members(study, here, shown["labels"])
+    asked = members(study, here, shown["labels"], pooling)
     known = _known((*(one.version for one in asked.values()), shown["labels"], pooling), asked, shown["labels"], pooling)
     levels = study.facts["levels"]
     says = finding(known, levels[-1]["sigma"])
