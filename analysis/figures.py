@@ -105,6 +105,11 @@ def measured(table: pd.DataFrame) -> str:
     return "R² on test images" if "measure" in table and (table.measure == "r2").any() else "test accuracy"
 
 
+def lowest(table: pd.DataFrame) -> float:
+    """Where an axis of a table's accuracies begins: at 0, or at the worst R², which may be below it."""
+    return float(min(0.0, table.ci_low.min())) if measured(table) != "test accuracy" else 0.0
+
+
 def pick(table: pd.DataFrame, series: str) -> pd.DataFrame:
     """The rows of one curve, by its name `source/block/pooling`, in ascending σ."""
     source, block, pooling = series.split("/")
@@ -137,7 +142,13 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
         height=560,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis=noise_axis(levels, axis) | {"automargin": True},
-        yaxis={"tickformat": ".0%", "range": [0, 1.02], "fixedrange": True, "title": {"text": measured(table)}, "automargin": True},
+        yaxis={
+            "tickformat": ".0%",
+            "range": [lowest(table), 1.02],
+            "fixedrange": True,
+            "title": {"text": measured(table)},
+            "automargin": True,
+        },
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
         hovermode="closest",
     )

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from . import sums
 from .similarity import space
 
 STARTS = 3  # of k-means; the best is kept
@@ -26,9 +27,7 @@ def effective_rank(features: np.ndarray) -> float:
     vectors = _centred(features)
     gram = vectors @ vectors.T if len(vectors) <= vectors.shape[1] else vectors.T @ vectors
     squares = np.linalg.eigvalsh(gram)
-    values = np.sqrt(squares[squares > squares[-1] * len(gram) * np.finfo(float).eps])
-    share = values / values.sum()
-    return math.exp(-float((share * np.log(share)).sum()))
+    return sums.effective_rank(squares[squares > squares[-1] * len(gram) * np.finfo(float).eps])
 
 
 def invariance(first: np.ndarray, second: np.ndarray) -> float:

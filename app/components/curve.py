@@ -78,7 +78,7 @@ def why(result: Result) -> None:
             )
         if clean := result["clean"]:
             st.caption(
-                f"From clean pixels alone, without the network, the best of three classifiers ({clean['head']}) reads "
+                f"From clean pixels alone, without the network, {_reader(clean['head'])} reads "
                 f"{100 * clean['accuracy']:.1f} % ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same "
                 f"{result['labelled_images']} labels."
             )
@@ -88,6 +88,10 @@ def why(result: Result) -> None:
                 for name, line in lines.items()
             )
             st.caption(f"Baseline encoders, read from clean images with the same labels and probe: {'; '.join(told)}.")
+
+
+def _reader(head: str) -> str:
+    return "ridge regression" if head == "ridge" else f"the best of three classifiers ({head})"
 
 
 def paint(study: Study, result: Result) -> None:

@@ -26,7 +26,7 @@ TRAINED = (
 )
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 NOISES = ["0", "20", "40", "60", "80"]
-EACH = "Of several every combination is a run; their features are made once."
+EACH = "Of several every combination is a run; their features are made once. Compare with, above, puts them side by side."
 MEMBERS = 5  # levels of an ensemble
 POLL = 0.7  # seconds between two looks whether the cost is known
 
