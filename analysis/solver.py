@@ -22,7 +22,6 @@ HISTORY = 10  # steps, with their changes of the gradient, that are kept
 TRIES = 30  # lengths of a step
 DROP, BEND = 1e-4, 0.9  # a step is long enough where it takes a share of what the slope promises, and leaves a share of the slope
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative error of an objective: below it, slopes alone decide
-GAP = 1e-6  # of the objective: what may be left to gain in the weights, whose curvature is λ at least
 ROWS = 4096  # images that are centred at a time
 CHUNK = 1 << 21  # logits that are turned into probabilities at a time
 
@@ -39,11 +38,13 @@ class Solution:
     steps: int
 
 
-def fit(features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float], tolerance: float = 1e-7, most: int = 3000) -> Solution:
+def fit(
+    features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float], tolerance: float = 1e-7, gap: float = 1e-6, most: int = 3000
+) -> Solution:
     """Fit finite features (M, n, D), float32 or float64 on any device, to labels (n,) int64 in 0…classes-1, for penalties C > 0.
 
-    It ends where what is left to gain, by L-BFGS's own model, is below `tolerance` of the objective and all
-    that could be left in the weights below GAP of it, or after `most` steps: then
+    It ends where what is left to gain, by L-BFGS's own model, is below `tolerance` of the objective, and all that
+    could be left in the weights, whose curvature is λ at least, below `gap` of it; or after `most` steps: then
     `converged` says so.
     """
     points, basis, spread, mean = _rotated(features)
@@ -53,7 +54,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, penalties: Sequence[floa
     ridge[:, -1] = 0
     scale = (spread[:, None] * (classes - 1) / classes**2 + ridge).rsqrt()
     found = _Descent(points, labels, rows, ridge, scale)
-    steps = found.run(tolerance, most)
+    steps = found.run(tolerance, gap, most)
     weight = found.weights[..., :-1] @ basis.mT[:, None]
     bias = found.weights[..., -1] - (weight @ mean[:, None, :, None])[..., 0]
     slopes = found.gradients[..., :-1] @ basis.mT[:, None] + found.gradients[..., -1:] * mean[:, None, None]
@@ -100,7 +101,7 @@ class _Descent:
         self.objectives = torch.zeros(shape, dtype=torch.float64, device=points.device)
         self.converged = torch.zeros(shape, dtype=torch.bool, device=points.device)
 
-    def run(self, tolerance: float, most: int) -> int:
+    def run(self, tolerance: float, gap: float, most: int) -> int:
         """Descend until all have converged; how many steps that took."""
         points, ridge, scale = self.points, self.ridge[None, :, None], self.scale[:, :, None]
         cells, penalties = (torch.arange(n, device=points.device) for n in self.converged.shape)
@@ -114,7 +115,7 @@ class _Descent:
             direction = -_newton(history, gradients * scale)
             slope = (direction * gradients * scale).sum((2, 3)).double()
             most_left = (gradients[..., :-1] ** 2 / ridge[..., :-1]).sum((2, 3), dtype=torch.float64) / 2
-            near = (-slope / 2 <= tolerance * values) & (most_left <= GAP * values)
+            near = (-slope / 2 <= tolerance * values) & (most_left <= gap * values)
             done = done | near
             at = (cells[:, None], penalties)
             self.weights[at], self.gradients[at], self.objectives[at] = weights, gradients, values

@@ -90,7 +90,7 @@ def objective(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray
 def compared(x: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:
     """The worst of all penalties: objective over scikit-learn's and over the optimum (ours in double precision), and accuracy beside it."""
     found, known = ours(x, y, classes), theirs(x, y)
-    tight = solver.fit(torch.from_numpy(x[:IMAGES]).double()[None], torch.from_numpy(y[:IMAGES]), classes, PENALTIES, 1e-13, 5000)
+    tight = solver.fit(torch.from_numpy(x[:IMAGES]).double()[None], torch.from_numpy(y[:IMAGES]), classes, PENALTIES, 1e-11, 1e-9, 5000)
     worst = {"over_sklearn": -1.0, "over_optimum": -1.0, "accuracy": 0.0, "unconverged": float((~found.converged).sum())}
     for place, penalty in enumerate(PENALTIES):
         mine, best = ((one.weight[0, place].double().numpy(), one.bias[0, place].double().numpy()) for one in (found, tight))
