@@ -202,6 +202,7 @@ def test_an_ensemble_of_a_sweep_that_is_there_costs_only_what_it_adds(wanted: Sw
     assert foreseen.fits == 3 * (3 * 4 - 4) + 4  # levels × (draws of ε × label draws, less those of the sweep), and blocks side by side
 
 
+@pytest.mark.slow
 def test_several_numbers_of_labels_cost_no_more_than_was_said(wanted: SweepRequest, store: Store) -> None:
     request = wanted.model_copy(update={"labels_per_class": (3, 10)})
     foreseen = count(Bench(request, store))
@@ -273,6 +274,7 @@ def test_what_cannot_be_averaged_is_refused_before_anything_runs(
     assert not store.root.exists()
 
 
+@pytest.mark.slow
 def test_averaged_draws_are_passes_and_no_two_members_share_one(wanted: SweepRequest, store: Store) -> None:
     request = wanted.model_copy(update={"average_draws": 2})
     bench = Bench(request, store)
@@ -284,6 +286,7 @@ def test_averaged_draws_are_passes_and_no_two_members_share_one(wanted: SweepReq
     assert study.table("ensembles").passes.tolist() == [2, 6, 6, 6, 2]
 
 
+@pytest.mark.slow
 def test_numbers_are_averaged_and_scored_by_r2(store: Store) -> None:
     request = SweepRequest(
         backend="shapes-ddpm",

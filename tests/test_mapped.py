@@ -159,6 +159,7 @@ def test_what_takes_longer_than_is_allowed_is_only_said(store: Store) -> None:
     assert "seconds" not in ask(answers, "map", method="pca", block="mid.res0", level=5, most=0.0)[0]
 
 
+@pytest.mark.slow
 def test_real_features_are_as_mixed_on_the_noisiest_map_as_in_their_space_from_whichever_end_it_is_followed(answers: Answers) -> None:
     levels = range(len(DIGITS.facts["levels"]))
     ends = [Cell(BLOCK, levels[0]), Cell(BLOCK, levels[-1])]

@@ -124,6 +124,7 @@ def test_a_budget_takes_blocks_in_groups_and_says_the_same(plain: SweepRequest, 
         stream(plain, budget=one - 1)
 
 
+@pytest.mark.slow
 def test_two_workers_say_what_none_does(plain: SweepRequest) -> None:
     request = plain.model_copy(update={"labels_per_class": (5,)})
     alone, shared = stream(request), stream(request, processes=2)
