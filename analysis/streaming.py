@@ -22,7 +22,7 @@ import torch
 from . import registry
 from .crew import Between, Crew, still_wanted
 from .errors import InvalidData, InvalidRequest, NoisescopeError
-from .features import load_x0, pooling_side, read_features
+from .features import load_x0, read_features
 from .heads.base import FittedHead, Scaler
 from .heads.ridge import Ridge
 from .noise import noise_like
@@ -119,11 +119,11 @@ def groups(bench: Bench, budget: int) -> list[list[str]]:
     """The tensors `block/pooling`, in groups whose sums keep the budget. Raises InvalidRequest."""
     request, held, largest = bench.request, 0, 0
     found: list[list[str]] = [[]]
-    channels = {block.name: block.channels for block in bench.card.blocks}
+    blocks = {block.name: block for block in bench.card.blocks}
     weights = 4 * len(Ridge.penalties) * len(bench.labels.classes)
     for name in (f"{block}/{pooling}" for block in request.blocks or () for pooling in request.poolings):
         block, _, pooling = name.rpartition("/")
-        size = channels[block] * pooling_side(pooling) ** 2
+        size = blocks[block].width(pooling)
         sums, solving = len(request.labels_per_class) * size * max(8 * size, weights), SOLVING * 8 * size**2
         if sums + solving > budget:
             raise InvalidRequest(

@@ -113,12 +113,13 @@ def test_what_makes_a_comparison_unequal_is_named(tmp_path: Path) -> None:
     assert (dimension(b), passes(b)) == (32, 5)
 
 
-def test_a_dimension_that_was_not_kept_is_known_only_where_a_map_is_pooled_to_one_place(tmp_path: Path) -> None:
+def test_a_dimension_that_was_not_kept_is_known_from_block_and_pooling(tmp_path: Path) -> None:
     (side,) = sides([study(tmp_path, shaken(HUMP), key="aaaa")])
     block = next(block for block in side.study.card.blocks if block.name == BLOCK)
     assert dimension(side) == block.channels
-    assert dimension(Side("A", side.study, "10", f"model/{BLOCK}/4")) is None
-    assert common([Side("A", side.study, "10", f"model/{BLOCK}/4")]) is None
+    wide = Side("A", side.study, "10", f"model/{BLOCK}/4")
+    assert dimension(wide) == 16 * block.channels  # of a grid of 4 × 4 places, whatever the map's own side
+    assert common([wide]) == Common(99, 1)  # of 100 labelled images
 
 
 def test_runs_are_brought_to_the_smaller_dimension_and_the_fewer_passes(tmp_path: Path) -> None:
