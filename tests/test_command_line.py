@@ -76,6 +76,7 @@ def test_a_study_goes_out_and_comes_in(small_study: Study, tmp_path: Path) -> No
         "sweep --block nope",
         "sweep --head nope",
         "sweep --labels-per-class 5000",
+        "sweep --labels-per-class 0",
         "sweep --labels-per-class some",
         "sweep --out curve.txt",
         "train nope",
