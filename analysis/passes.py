@@ -102,12 +102,12 @@ class Counted:
     """
 
     exact: np.ndarray  # (H,): images that are right; of numbers the sum of squared errors, less than 0
-    kept: np.ndarray  # (H, K): those of each class, of rounded logits; of numbers (H, 2) the sums of squared errors and of their squares
+    kept: np.ndarray  # (H, K): those of each class, of rounded logits; of numbers (H, 3), as `streamed.r2` reads them
 
     @classmethod
-    def of(cls, logits: Sequence[np.ndarray], truth: np.ndarray) -> Counted:
-        """Of each head's logits (n, K), and classes (n,) or numbers."""
-        exact, kept = zip(*(_counts(one, truth) for one in logits), strict=True)
+    def of(cls, logits: Sequence[np.ndarray], truth: np.ndarray, middle: float = 0.0) -> Counted:
+        """Of each head's logits (n, K), and classes (n,) or numbers, the mean of all of which is `middle`."""
+        exact, kept = zip(*(_counts(one, truth, middle) for one in logits), strict=True)
         return cls(np.array(exact, float), np.array(kept, float))
 
     def __add__(self, other: Counted) -> Counted:
@@ -118,19 +118,19 @@ class Counted:
         return bool(np.isfinite(self.exact).all())
 
 
-def _counts(logits: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
+def _counts(logits: np.ndarray, truth: np.ndarray, middle: float) -> tuple[float, np.ndarray]:
     rounded = np.clip(logits, -60000, 60000).astype(np.float16)
     if truth.dtype.kind == "i":
         right = rounded.argmax(1) == truth
         return (logits.argmax(1) == truth).sum(), np.bincount(truth[right], minlength=logits.shape[1])
     exact, kept = ((values[:, 0].astype(np.float64) - truth) ** 2 for values in (logits, rounded))
-    return -exact.sum(), np.array([kept.sum(), (kept**2).sum()])
+    return -exact.sum(), np.array([kept.sum(), kept @ kept, kept @ (truth - middle) ** 2])
 
 
 def count_right(bench: Bench, sigma: float, draw: int, ids: np.ndarray, probes: Probes, share: Share = WHOLE) -> dict[Key, Counted]:
     """How many of a share of the images `ids` (n,) each head says right, or how far from the numbers it is."""
     truth = bench.task(bench.request.labels_per_class[0], draw).values(ids)
-    names = list(dict.fromkeys(name for _, name in probes))
+    names, middle = list(dict.fromkeys(name for _, name in probes)), float(truth.mean())
 
     def parts() -> Iterator[dict[Key, Counted]]:
         for part, features in passing(bench, sigma, draw, names, ids, share):
@@ -140,7 +140,7 @@ def count_right(bench: Bench, sigma: float, draw: int, ids: np.ndarray, probes: 
                     yield {key: Counted(np.full(len(heads), np.nan), np.full((len(heads), 1), np.nan))}
                     continue
                 scaled = scaler(features[key[1]])
-                yield {key: Counted.of([head.predict_logits(scaled) for head in heads], truth[part])}
+                yield {key: Counted.of([head.predict_logits(scaled) for head in heads], truth[part], middle)}
 
     return merged(parts()) if names else {}
 

@@ -29,7 +29,7 @@ class Cell(NamedTuple):
     sigma: float
     draw: int
     penalty: float
-    validation: np.ndarray  # (K,): validation images of each class that are right; of numbers (2,)
+    validation: np.ndarray  # (K,): validation images of each class that are right; of numbers (3,)
     tested: np.ndarray  # the same of test images
     facts: Mapping[str, float]  # of the labelled images' features
     moments: Moments | None = None  # of the same, where they are kept
@@ -125,11 +125,14 @@ def accuracy(right: np.ndarray, images: np.ndarray) -> Score:
 
 
 def r2(errors: np.ndarray, truth: np.ndarray) -> Score:
-    """Of (R, 2) sums of squared errors and of their squares, and the numbers (n,); over draws the mean standard error stands."""
-    count, variance = len(truth), float(np.var(truth))
-    values = 1 - errors[:, 0] / count / variance
-    spread = np.sqrt(np.maximum(errors[:, 1] - errors[:, 0] ** 2 / count, 0) / (count - 1)) / variance
-    half = 1.96 * spread / np.sqrt(count)
+    """Of the numbers (n,) and (R, 3) sums over images: of squared errors, of their squares, and of them times squares of the numbers
+    less their mean. Intervals are by the standard error of a ratio of two means; over draws the mean one stands.
+    """
+    count, apart = len(truth), (truth - truth.mean()) ** 2
+    left = errors[:, 0] / apart.sum()  # 1 - R²
+    squares = errors[:, 1] - 2 * left * errors[:, 2] + left**2 * (apart @ apart)  # Σ (e² - left (y - mean)²)², whose mean is 0
+    half = 1.96 * np.sqrt(np.maximum(squares, 0) / (count - 1) / count) / apart.mean()
+    values = 1 - left
     mean, low, high = over_draws(values, values.mean() - half.mean(), values.mean() + half.mean())
     whole = {"accuracy": mean, "ci_low": low, "ci_high": min(1.0, high), "balanced_accuracy": np.nan}
     draws = [{"accuracy": v, "ci_low": v - h, "ci_high": v + h, "balanced_accuracy": np.nan} for v, h in zip(values, half, strict=True)]

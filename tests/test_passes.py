@@ -46,9 +46,9 @@ def test_right_answers_are_counted_by_class_and_as_kept() -> None:
 
 
 def test_errors_of_numbers_and_their_squares_are_summed() -> None:
-    found = Counted.of([np.array([[1.0], [4001.0]], np.float32)], np.array([0.5, 4000.0]))
+    found = Counted.of([np.array([[1.0], [4001.0]], np.float32)], np.array([0.5, 4000.0]), 2.5)
     assert found.exact.tolist() == [-1.25]
-    assert found.kept.tolist() == [[0.25, 0.25**2]]  # float16 has 4000, not 4001
+    assert found.kept.tolist() == [[0.25, 0.25**2, 0.25 * 2**2]]  # float16 has 4000, not 4001
 
 
 def test_features_that_are_not_finite_in_one_part_are_so_in_the_whole() -> None:

@@ -14,10 +14,12 @@ from analysis.errors import InvalidRequest
 from analysis.features import extract
 from analysis.intervals import wilson
 from analysis.planning import Bench
+from analysis.probing import _goodness
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.streamed import accuracy, over_draws, r2
 from analysis.streaming import stream
+from analysis.tables import _r2
 
 
 def test_the_best_cell_is_chosen_on_validation_images(plain: SweepRequest) -> None:
@@ -55,16 +57,39 @@ def test_intervals_hold_the_truth_at_least_as_often_as_they_say(apart: float) ->
     assert np.mean(held) >= 0.95
 
 
+def errors_of(said: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The sums of draws that say (R, n) of the numbers (n,)."""
+    errors, apart = (said - truth) ** 2, (truth - truth.mean()) ** 2
+    return np.stack([errors.sum(1), (errors**2).sum(1), errors @ apart], 1)
+
+
 def test_r2_is_worked_out_by_hand() -> None:
-    """Squared errors 0, 1, 4, 3 of numbers of variance 4, and the same once more half as large."""
-    truth, errors = np.array([0.0, 4.0, 0.0, 4.0]), np.array([0.0, 1.0, 4.0, 3.0])
-    both = r2(np.array([[errors.sum(), (errors**2).sum()], [errors.sum() / 2, (errors**2).sum() / 4]]), truth)
+    """Squared errors 0, 1, 4, 3 of numbers of variance 4: half of it is left, and they are -2, -1, 2, 1 off half of each one's share."""
+    truth = np.array([0.0, 4.0, 0.0, 4.0])
+    both = r2(errors_of(truth + np.sqrt([[0, 1, 4, 3], [0, 0, 4, 0]]), truth), truth)
     assert [one["accuracy"] for one in both.draws] == pytest.approx([0.5, 0.75])
-    half = 1.96 * (errors / 4).std(ddof=1) / 2
-    assert [one["ci_high"] - one["accuracy"] for one in both.draws] == pytest.approx([half, half / 2])
-    reach = np.hypot(12.706205 * 0.125, 0.75 * half)  # t with 1 degree of freedom
+    half = 1.96 * np.sqrt([(4 + 1 + 4 + 1) / 3, (1 + 1 + 9 + 1) / 3]) / np.sqrt(4) / 4
+    assert [one["ci_high"] - one["accuracy"] for one in both.draws] == pytest.approx(half)
+    reach = np.hypot(12.706205 * 0.125, half.mean())  # t with 1 degree of freedom
     assert both.mean["accuracy"] == pytest.approx(0.625)
     assert (both.mean["ci_low"], both.mean["ci_high"]) == pytest.approx((0.625 - reach, 1.0))
+
+
+@pytest.mark.parametrize("truth", [0.2, 0.9])
+def test_intervals_of_r2_hold_the_truth_as_often_as_they_say(truth: float) -> None:
+    """Numbers and what is said of them are normal, with a share `truth` in common; a study's interval of a draw is the same."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(2000):
+        y = rng.normal(size=400)
+        said = truth * y + np.sqrt(truth * (1 - truth)) * rng.normal(size=400)
+        ours = r2(errors_of(np.stack([said, said]), y), y).draws[0]
+        held.append(ours["ci_low"] <= truth <= ours["ci_high"])
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+    theirs = _r2(_goodness(said[:, None], y))
+    assert [theirs[name] for name in ("accuracy", "ci_low", "ci_high")] == pytest.approx(
+        [ours[name] for name in ("accuracy", "ci_low", "ci_high")], abs=1e-5
+    )
 
 
 def test_moments_are_those_of_the_first_draws_stored_features(plain: SweepRequest, store: Store) -> None:
