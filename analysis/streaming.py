@@ -111,9 +111,9 @@ def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64, li
             f"label_draws is {request.label_draws}; allowed without a store: as many as eps_draws ({request.eps_draws}), "
             "because each draw of ε is seen with one choice of labelled images."
         )
-    alone = {"baselines": False, "baseline_labels": None, "label_draws": request.eps_draws}
+    fixed = {"baselines": False, "baseline_labels": None, "label_draws": request.eps_draws}
     nowhere = Store(os.devnull)  # what would write a file fails
-    return Bench(request.model_copy(update=alone), nowhere, device, batch_size, like)
+    return Bench(request.model_copy(update=fixed), nowhere, device, batch_size, like)
 
 
 def groups(bench: Bench, budget: int) -> list[list[str]]:
