@@ -27,10 +27,16 @@ def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarra
 
 
 def _goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, K), (n,) -> (n,): whether each image is right; of numbers 1 less the squared error over their variance, whose mean is R²."""
+    """(n, K), (n,) -> (n,): whether each image is right; of numbers values whose mean is R² and whose spread is what R² varies by.
+
+    R² is 1 less a ratio of two means, of squared errors and of the numbers' variance, and both vary with the images: the values are
+    its linear part (W. G. Cochran, Sampling Techniques, 3rd ed., 1977).
+    """
     if labels.dtype.kind == "i":
         return np.asarray(logits.argmax(1) == labels)
-    return np.asarray(1 - (logits[:, 0].astype(np.float64) - labels) ** 2 / np.var(labels), dtype=np.float32)
+    errors, apart = (logits[:, 0].astype(np.float64) - labels) ** 2, (labels - labels.mean()) ** 2
+    left = errors.mean() / apart.mean()
+    return np.asarray(1 - left - (errors - left * apart) / apart.mean(), dtype=np.float32)
 
 
 def shaped(head: ProbeHead, features: np.ndarray, side: int = 1) -> np.ndarray:
