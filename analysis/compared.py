@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from .comparing import Comparison, Gap, at_one
 from .dynamics import LEVEL
+from .intervals import holm
 from .matching import question
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def classes(found: Comparison, level: int) -> list[ClassGap]:
 
     Images of the class alone are resampled. A standard error is that of one image in disagreement at the least, so that a few
     images that all agree are not certain. Classes with fewer than two images are left out. p-values are two-sided, with Holm's
-    correction (Scand. J. Statist. 6 (1979) 65).
+    correction.
     """
     truth = None if classes_lacking(found) else _truth(found)
     if truth is None:
@@ -85,16 +86,7 @@ def classes(found: Comparison, level: int) -> list[ClassGap]:
         p_value = float(2 * student.sf(abs(gap.value) / error, freedom)) if error else 1.0
         low, high = gap.value - reach * error, gap.value + reach * error
         alone.append(ClassGap(name, count, replace(gap, low=low, high=high), p_value))
-    return holm(alone)
-
-
-def holm(alone: Sequence[ClassGap]) -> list[ClassGap]:
-    """The same with p-values corrected for their number."""
-    running, corrected = 0.0, {}
-    for rank, place in enumerate(sorted(range(len(alone)), key=lambda i: alone[i].p_holm)):
-        running = max(running, min(1.0, (len(alone) - rank) * alone[place].p_holm))
-        corrected[place] = replace(alone[place], p_holm=running)
-    return [corrected[place] for place in range(len(alone))]
+    return [replace(one, p_holm=p_holm) for one, p_holm in zip(alone, holm([one.p_holm for one in alone]), strict=True)]
 
 
 def classes_sentence(found: Comparison, gaps: Sequence[ClassGap], level: int) -> str:
