@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.siblings import Aspect, siblings
+from analysis.studies import Study
 from app.components import link, opening
 from app.components.runs import Run, study_of, titles
 
 MOST = 4
 VIEW = "compare"
 CHOICE = "compare-with"  # the widget; a link says `with`
+PRESETS: dict[Aspect, str] = {"head": "Other heads", "input": "Other input", "labels": "Other labels"}
+ALONE: dict[Aspect, str] = {
+    "head": "the probe's head",
+    "input": "what the network is shown, the noised image or the clean one,",
+    "labels": "what labels the probe is told: how many, how many of them wrong, how uneven,",
+}
 
 
 def title(run: Run) -> str:
@@ -55,6 +63,32 @@ def choose(found: Sequence[Run], shown: str | None) -> list[Run]:
     chosen = [offered[key] for key in st.session_state[CHOICE]]
     link.put("with", ",".join(run.key for run in chosen) or None)
     return chosen
+
+
+def presets(found: Sequence[Run], study: Study) -> None:
+    """Draw a button for each one thing in which runs differ from the study that is shown: it puts them beside it."""
+    there = {run.study.key: run.study for run in found if run.study}
+    others = [other for other in there.values() if other.key != study.key]
+    offered = {aspect: [one.key for one in siblings(study, others, aspect)] for aspect in PRESETS}
+    if not any(offered.values()):
+        return
+    with st.container(horizontal=True, key="presets"):
+        for aspect, keys in offered.items():
+            if keys:
+                more = f" The first {MOST} of {len(keys)} are taken." if len(keys) > MOST else ""
+                st.button(
+                    f"{PRESETS[aspect]} ({min(len(keys), MOST)})",
+                    key=f"beside-{aspect}",
+                    icon=":material/compare_arrows:",
+                    help=f"Puts the runs beside this one that differ in {ALONE[aspect]} alone.{more}",
+                    on_click=_put,
+                    args=(keys[:MOST],),
+                )
+
+
+def _put(keys: list[str]) -> None:
+    st.session_state[CHOICE] = keys
+    _look()
 
 
 def _look() -> None:
