@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -22,9 +23,9 @@ ALONE: dict[Aspect, str] = {
 }
 
 
-def title(run: Run) -> str:
-    """A run among those of other models and data."""
-    return f"{run.study.name} · {run.title}" if run.study else run.title
+def title(run: Run, place: tuple[str, str] | None = None) -> str:
+    """A run among those of other models and data; of one at `place` itself, what tells it apart there."""
+    return f"{run.study.name} · {run.title}" if run.study and run.place != place else run.title
 
 
 def from_link(found: Sequence[Run]) -> None:
@@ -48,13 +49,14 @@ def from_link(found: Sequence[Run]) -> None:
 def choose(found: Sequence[Run], shown: str | None) -> list[Run]:
     """Draw the choice of runs to compare with the one that is shown; those that are chosen."""
     offered = {run.key: run for run in found if run.study and run.key != shown}
+    place = next((run.place for run in found if run.key == shown), None)
     st.session_state[CHOICE] = [key for key in st.session_state.get(CHOICE, []) if key in offered][:MOST]
     if offered:
         st.multiselect(
             "Compare with",
             list(offered),
             key=CHOICE,
-            format_func=titles(offered.values(), title).__getitem__,
+            format_func=titles(offered.values(), partial(title, place=place)).__getitem__,
             max_selections=MOST,
             placeholder="another run",
             on_change=_look,
