@@ -28,7 +28,7 @@ ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask fo
 NOISES = ["0", "20", "40", "60", "80"]
 EACH = (
     "Of several every combination is a run; their features are made once. What does not go together, such as numbers and a head for classes, "
-    "is left out. Compare with, above, puts them side by side."
+    "is left out. Compare with and the buttons under it put them side by side."
 )
 MEMBERS = 5  # levels of an ensemble
 POLL = 0.7  # seconds between two looks whether the cost is known
