@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from . import dynamics, probing
+from .cells import turns
 from .ensembling import Plan
 from .errors import InvalidData
 from .planning import Bench
@@ -109,9 +110,8 @@ def _logits(bench: Bench, task: Task, eps_draw: int, sigma: float, name: str) ->
 
 def resampled(bench: Bench, plan: Plan) -> dynamics.Resamples:
     """The bootstrap that all variants share. A variant that has every draw of ε in each label draw varies over labels and images alone."""
-    draw = np.arange(plan.draws)
-    same = plan.per_class == "all" and not bench.request.label_noise
-    return dynamics.resamples(np.zeros_like(draw) if same else draw, draw % plan.members, len(bench.test))
+    drawn = turns(plan.per_class, bench.request.label_noise > 0, plan.draws, plan.members)
+    return dynamics.resamples(*drawn, len(bench.test))
 
 
 def gains(correct: np.ndarray, resamples: dynamics.Resamples) -> Callable[[int, int], Gain]:
