@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,16 +165,17 @@ def carry_out(
 
     `moments` is where those of a sweep without a store are written, which has none else.
     """
+    tell = partial(typer.echo, err=True)
     if keeps(store):
         from .store import Store
         from .sweeping import sweep_all
 
-        studies = sweep_all(requests, Store(store), notice=lambda line: typer.echo(line, err=True), **settings)
+        studies = sweep_all(requests, Store(store), notice=tell, **settings)
         said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
         return [study.table("curve") for study in studies], said
     from .streaming import COMPONENTS, stream_all
 
-    found = stream_all(requests, components=COMPONENTS if moments else None, **settings)
+    found = stream_all(requests, components=COMPONENTS if moments else None, notice=tell, **settings)
     if moments:
         found[0].save_moments(moments)
     return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]

@@ -14,6 +14,7 @@ sums and counts are added here: where the sums of all shares keep the budget, be
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from . import registry
+from .combining import combine
 from .crew import Crew, still_wanted
 from .errors import InvalidData, InvalidRequest
 from .heads.base import FittedHead, Scaler
@@ -36,6 +38,7 @@ from .streamed import Cell, LeftOut, Streamed, tables
 from .sums import Moments, Sums, effective_rank
 from .sweeping import Progress
 
+log = logging.getLogger(__name__)
 BUDGET = 2 << 30  # bytes
 SOLVING = 5  # matrices (D, D) beside the sums, in which a cell is solved
 COMPONENTS = 10  # principal components that are kept of a cell
@@ -76,15 +79,17 @@ def stream_all(
     budget: int = BUDGET,
     components: int | None = COMPONENTS,
     progress: Progress | None = None,
+    notice: Callable[[str], object] = log.warning,
 ) -> list[Streamed]:
-    """`stream` of each request, in their order; all are looked through before the first is carried out."""
-    benches: list[Bench] = []
-    for request in requests:
-        benches.append(prepare(request, device, batch_size, benches[-1] if benches else None))
-        groups(benches[-1], budget)
-        _check_moments(benches[-1], components, budget)
+    """`stream` of each request, in their order, looked through and told of as `sweeping.sweep_all` does."""
+    combined = combine(requests, lambda request, like: prepare(request, device, batch_size, like))
+    for bench in combined.benches:
+        groups(bench, budget)
+        _check_moments(bench, components, budget)
+    if combined.said:
+        notice(combined.said)
     with Crew(processes if device == "cpu" else 0) as crew:
-        return [_carry_out(bench, crew, budget, components, progress) for bench in benches]
+        return [_carry_out(bench, crew, budget, components, progress) for bench in combined.benches]
 
 
 def _carry_out(bench: Bench, crew: Crew, budget: int, components: int | None, progress: Progress | None) -> Streamed:

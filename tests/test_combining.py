@@ -16,6 +16,7 @@ from analysis.errors import Incompatible, InvalidRequest, UnknownName
 from analysis.planning import Bench
 from analysis.specs import SweepRequest, variants
 from analysis.store import Store
+from analysis.streaming import stream_all
 from analysis.sweeping import sweep, sweep_all
 
 SHAPES = SweepRequest(
@@ -106,3 +107,11 @@ def test_a_worker_says_what_is_left(store: Store) -> None:
     assert said["requests"] == [requests[0].canonical()]
     assert said["said"].startswith("Left out: size with knn")
     assert data == b""
+
+
+def test_without_a_store_what_does_not_go_together_is_left_out_too(caplog: pytest.LogCaptureFixture) -> None:
+    asked = SHAPES.model_copy(update={"head": "ridge", "label_draws": 2})
+    with caplog.at_level(logging.WARNING):
+        found = stream_all(variants(asked, label_set=["hue", "size"], label_noise=[0.0, 0.4]), components=None)
+    assert [one.curve.label_set[0] for one in found] == ["hue", "hue", "size"]
+    assert caplog.messages == ["Left out: size with 40 % wrong labels, because these are of classes, not of numbers."]
