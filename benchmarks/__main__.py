@@ -12,7 +12,7 @@ from typing import Any
 
 from . import BENCHMARKS, Benchmark
 from .measure import Measured, hardware
-from .page import page
+from .page import page, put
 
 PAGE = Path(__file__).resolve().parent.parent / "BENCHMARKS.md"
 
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="what there is to measure, and its target")
     run = commands.add_parser("run", help="measure one, or `all` and write BENCHMARKS.md")
     run.add_argument("name", help="a name of `list`, or `all`")
+    run.add_argument("--page", action="store_true", help="put the result into BENCHMARKS.md in the place of the last one")
     run.add_argument("--json", action="store_true", help="end with one line of JSON")
     given = parser.parse_args(arguments)
     if given.command == "list":
@@ -75,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     benchmark = BENCHMARKS[given.name]
     result = record(benchmark, benchmark.run())
+    if given.page:
+        PAGE.write_text(put(PAGE.read_text(), result))
     print(json.dumps(result, allow_nan=False) if given.json else say(result))
     return 0
 

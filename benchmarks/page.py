@@ -22,13 +22,10 @@ on the wall, from the request to what is visible. `verdicts` is simulated and ha
 
 def page(found: Sequence[dict[str, Any]]) -> str:
     """The whole file, from the records of every benchmark."""
-    machine = found[0]["hardware"]
-    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     lines = [
         "# Benchmarks",
         "",
-        f"{date.today():%Y-%m-%d}, on {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, "
-        f"{machine['system']}, Python {machine['python']}, {packages}. Written by `make bench`.",
+        f"{_when_and_where(found[0]['hardware'])}. Written by `make bench`.",
         "",
         "| name | what | ratio | target | | control | attempts accepted |",
         "|---|---|---|---|---|---|---|",
@@ -40,6 +37,35 @@ def page(found: Sequence[dict[str, Any]]) -> str:
     for result in found:
         lines += ["", f"### {result['name']}", *_items(result)]
     return "\n".join(lines) + "\n"
+
+
+def put(text: str, result: dict[str, Any]) -> str:
+    """The file with one benchmark's record in the place of its last, or behind the one before it; when and where stand in its details."""
+    head, rows, between, sections = _parts(text)
+    rows[result["name"]] = _row(result)
+    items = [f"- measured by itself: {_when_and_where(result['hardware'])}", *_items(result)]
+    sections[result["name"]] = "\n".join([f"### {result['name']}", *items])
+    here = [name for name in BENCHMARKS if name in rows]
+    return head + "".join(f"{rows[name]}\n" for name in here) + between + "\n".join(f"\n{sections[name]}" for name in here) + "\n"
+
+
+def _parts(text: str) -> tuple[str, dict[str, str], str, dict[str, str]]:
+    """What stands before the rows, the rows by name, what stands between them and the details, and the details by name."""
+    above, details = text.split("## Details\n")
+    lines = above.splitlines(keepends=True)
+    first = next(at for at, line in enumerate(lines) if line.startswith("|---")) + 1
+    count = next(at for at, line in enumerate(lines[first:]) if not line.startswith("|"))
+    rows = {line.split("|")[1].strip(): line.rstrip("\n") for line in lines[first : first + count]}
+    sections = {part.partition("\n")[0]: f"### {part.rstrip()}" for part in details.split("\n### ")[1:]}
+    return "".join(lines[:first]), rows, "".join(lines[first + count :]) + "## Details\n", sections
+
+
+def _when_and_where(machine: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    return (
+        f"{date.today():%Y-%m-%d}, on {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}, {packages}"
+    )
 
 
 def _row(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from analysis.thumbnails import thumbnails
 from benchmarks import BENCHMARKS, __main__, alike, false_unimodal, maps, payload
 from benchmarks.__main__ import main
 from benchmarks.measure import Attempt, Measured, attempts, cpu, interleave, measure, summary
-from benchmarks.page import page
+from benchmarks.page import page, put
 
 FIELDS = ["name", "ratio", "target", "control", "runs", "hardware", "details"]
 
@@ -156,6 +156,21 @@ def test_the_page_says_met_and_not_met_and_shows_every_attempt():
     assert "| 0.970 | at least 0.95 | met | 1.000 | 1 of 2 |" in text
     assert "| 1.300 | at most 1.1 | **not met** |" in text
     assert "0.970 (1.000), 0.800 (1.200, rejected)" in text
+
+
+def test_one_result_takes_its_place_in_the_page_and_leaves_the_others():
+    whole = [__main__.record(BENCHMARKS[name], Measured(ratio, 1.0)) for name, ratio in (("extraction", 0.97), ("memory", 1.3))]
+    text = page(whole)
+    text = put(text, __main__.record(BENCHMARKS["memory"], Measured(1.05, details={"images": 7})))
+    text = put(text, __main__.record(BENCHMARKS["early-exit"], Measured(0.95)))
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
+    assert rows == ["extraction", "early-exit", "memory"]
+    assert "| 1.050 | at most 1.1 | met |" in text
+    assert "1.300" not in text
+    assert text.count("measured by itself") == 2
+    assert "- images: 7" in text
+    assert put(text, __main__.record(BENCHMARKS["early-exit"], Measured(0.95))) == text
+    assert text.startswith(page(whole).partition("| extraction")[0])
 
 
 def test_a_maps_payload_is_that_of_its_pictures_and_little_more():
