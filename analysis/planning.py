@@ -75,6 +75,12 @@ class Bench:
             raise InvalidRequest(f"average_draws is {request.average_draws}, and clean input has no ε to draw again; allowed: 1.")
         if request.pca and head.needs == "map":
             raise InvalidRequest(f"head {self.head} reads maps, which principal components do not leave; leave pca out.")
+        if request.fuse and request.pca:
+            raise InvalidRequest(
+                f"fuse is {request.fuse}: it reads maps, which principal components do not leave; leave pca out, or fuse 0."
+            )
+        if request.fuse and self.continuous:
+            raise InvalidRequest(f"fuse is {request.fuse}: it tells classes apart, and {self.labels.name} is a number; allowed: 0.")
 
     def _n_validation(self) -> int | None:
         """As asked; else all, or where training images are limited, the same share of the validation images."""

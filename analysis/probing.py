@@ -127,28 +127,35 @@ def fill(
         return identity
     store.settings("probes", identity, {})
     ids = np.concatenate([task.train, task.validation, task.test])
-    y_train, y_validation = task.given, task.values(task.validation)
-    first, second = len(task.train), len(task.train) + len(task.validation)
-    columns = 1 if task.continuous else len(task.labels.classes)
     tensors: dict[str, np.ndarray] = {}
     said: dict[str, str] = {}
     for name in lacking:
         between()
-        values = _read(store, reading, sigma, name, ids)
-        train, validation = (values[:first], y_train), (values[first:second], y_validation)
-        try:
-            found = probe(head, scaling, train, validation, values[second:], columns, _side(name.rpartition("/")[2]), reading.pca)
-        except InvalidData as error:
-            tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
-            said[f"{name}/wrong"] = str(error)
-            continue
-        kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
+        kept, words = outcome(head, scaling, task, read(store, reading, sigma, name, ids), _side(name.rpartition("/")[2]), reading.pca)
         tensors |= {f"{name}/{key}": value for key, value in kept.items()}
-        right = _goodness(found.logits[: len(task.validation)], y_validation)
-        said |= {f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"}
-        said[f"{name}/validation"] = repr(float(right.mean()))
-    store.put("probes", identity, sigma, ids[first:], tensors, said)
+        said |= {f"{name}/{key}": value for key, value in words.items()}
+    store.put("probes", identity, sigma, ids[len(task.train) :], tensors, said)
     return identity
+
+
+def outcome(
+    head: ProbeHead, scaling: Scaling, task: Task, values: np.ndarray, side: int = 1, pca: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What is kept of one probe, tensors and words; features (n, D) are of the labelled, validation and test images, in this order.
+
+    Where it cannot be fitted the words say why, under `wrong`.
+    """
+    first, second = len(task.train), len(task.train) + len(task.validation)
+    columns = 1 if task.continuous else len(task.labels.classes)
+    train, validation = (values[:first], task.given), (values[first:second], task.values(task.validation))
+    try:
+        found = probe(head, scaling, train, validation, values[second:], columns, side, pca)
+    except InvalidData as error:
+        return {"logits": np.zeros((len(values) - first, columns), np.float16)}, {"wrong": str(error)}
+    kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
+    right = _goodness(found.logits[: len(task.validation)], validation[1])
+    said = {"penalty": str(found.head.penalty), "converged": f"{found.converged:.4g}", "validation": repr(float(right.mean()))}
+    return kept, said
 
 
 def cells_of(name: str) -> list[str]:
@@ -157,7 +164,7 @@ def cells_of(name: str) -> list[str]:
     return [f"{block}/{pooling}" for block in blocks.split("+")]
 
 
-def _read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+def read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
     """Features (n, D) at one σ: the mean over the reading's draws, of several blocks side by side."""
     columns = []
     for cell in cells_of(name):

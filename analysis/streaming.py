@@ -37,7 +37,7 @@ from .sweeping import Progress
 BUDGET = 2 << 30  # bytes
 SOLVING = 5  # matrices (D, D) beside the sums, in which a cell is solved
 BATCHES = 8  # that are added up at a time: one large product is faster than several small ones
-WITHOUT = ("pca", "average_draws", "ensemble", "encoders")  # fields of a request that are carried out on kept features alone
+WITHOUT = ("pca", "average_draws", "ensemble", "encoders", "fuse")  # fields of a request that are carried out on kept features alone
 
 Key = tuple[int | str, str]  # labels a class, `block/pooling`
 Probes = Mapping[Key, tuple[Scaler, Sequence[FittedHead]]]

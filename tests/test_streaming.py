@@ -192,6 +192,7 @@ def test_intervals_hold_the_truth_at_least_as_often_as_they_say(apart: float) ->
         ({"pca": 4}, "pca is 4; allowed without a store: None"),
         ({"average_draws": 2}, "average_draws is 2"),
         ({"ensemble": 5}, "ensemble is 5"),
+        ({"fuse": 2}, "fuse is 2"),
         ({"encoders": ("transformers:x",)}, "encoders is"),
         ({"blocks": ("nope",)}, "Unknown block"),
         ({"labels_per_class": (5000,)}, "labels per class is 5000"),

@@ -14,7 +14,7 @@ from app.components.runs import Run
 
 MAY_DIFFER = {
     *("label_set", "backend", "dataset", "blocks", "poolings", "labels_per_class", "sigmas", "levels"),
-    *("baselines", "baseline_labels", "encoders", "ensemble"),
+    *("baselines", "baseline_labels", "encoders", "ensemble", "fuse"),
 }
 
 
