@@ -123,7 +123,14 @@ def averaged(study: Study, labels: str) -> dict[str, str]:
         f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
         f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"
     )
-    return {"ensemble": text}
+    fused = told.get("fusion")
+    if not fused:
+        return {"ensemble": text}
+    learned = (
+        f"one attention network reads the {fused['side']} × {fused['side']} maps of {', '.join(fused['blocks'])} at those levels; it was trained on "
+        "the labelled images of each draw, its weight decay was chosen on validation images, and test images were only scored"
+    )
+    return {"ensemble": text, "fusion": learned}
 
 
 def left_out(receipt: Mapping[str, Any]) -> str:
