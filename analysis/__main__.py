@@ -19,6 +19,7 @@ from .console import (
     StoreOption,
     block_lines,
     carry_out,
+    check_moments,
     check_out,
     final_line,
     fusing,
@@ -104,6 +105,10 @@ def sweep(
         typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
+    moments: Annotated[
+        Path | None,
+        typer.Option(help="Without a store: write the class means and first principal components of every cell, .safetensors."),
+    ] = None,
     axis: Annotated[AxisName, typer.Option(help="How noise levels are said.")] = AxisName.timestep,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON; no progress bar.")] = False,
 ) -> None:
@@ -145,10 +150,11 @@ def sweep(
     from .specs import variants
 
     requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
+    check_moments(moments, store, len(requests))
     for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) else ():
         typer.echo(line, err=True)
     with progress_bar("Sweep", as_json) as progress:
-        curves, said = carry_out(requests, store, axis, as_json, processes=processes, batch_size=batch_size, progress=progress)
+        curves, said = carry_out(requests, store, axis, as_json, moments, processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:
         import pandas as pd
 

@@ -83,14 +83,25 @@ def save_table(table: pd.DataFrame, path: Path) -> None:
         raise StoreUnavailable(f"Cannot write {path} ({error.strerror or error}); choose another place for --out.") from error
 
 
-def check_out(path: Path, *endings: str) -> None:
+def check_out(path: Path, *endings: str, option: str = "--out") -> None:
     """Before the work, not after it. Raises InvalidRequest."""
     if path.suffix not in endings:
-        raise InvalidRequest(f"--out is {str(path)!r}; allowed endings: {', '.join(endings)}.")
+        raise InvalidRequest(f"{option} is {str(path)!r}; allowed endings: {', '.join(endings)}.")
     if not path.absolute().parent.is_dir():
-        raise InvalidRequest(f"--out is {str(path)!r}; its folder is not there: make it first.")
+        raise InvalidRequest(f"{option} is {str(path)!r}; its folder is not there: make it first.")
     if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise InvalidRequest(f"--out is {str(path)!r}, which cannot be written; choose another place.")
+        raise InvalidRequest(f"{option} is {str(path)!r}, which cannot be written; choose another place.")
+
+
+def check_moments(path: Path | None, store: Path | None, studies: int) -> None:
+    """Whether moments can be written where they are asked for, before the work. Raises InvalidRequest."""
+    if path is None:
+        return
+    check_out(path, ".safetensors", option="--moments")
+    if keeps(store) or studies > 1:
+        raise InvalidRequest(
+            "--moments is of one sweep without a store; add --store none and ask for one head, label set, input and noise."
+        )
 
 
 def _level(study: Study, sigma: float, axis: AxisName) -> str:
@@ -147,9 +158,12 @@ def keeps(store: Path | None) -> bool:
 
 
 def carry_out(
-    requests: Sequence[SweepRequest], store: Path | None, axis: AxisName, as_json: bool, **settings: Any
+    requests: Sequence[SweepRequest], store: Path | None, axis: AxisName, as_json: bool, moments: Path | None = None, **settings: Any
 ) -> tuple[list[pd.DataFrame], list[str]]:
-    """The curves of requests, and what is said of each; `settings` are those of `sweep_all` and `stream_all`."""
+    """The curves of requests, and what is said of each; `settings` are those of `sweep_all` and `stream_all`.
+
+    `moments` is where those of a sweep without a store are written, which has none else.
+    """
     if keeps(store):
         from .store import Store
         from .sweeping import sweep_all
@@ -157,9 +171,11 @@ def carry_out(
         studies = sweep_all(requests, Store(store), **settings)
         said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
         return [study.table("curve") for study in studies], said
-    from .streaming import stream_all
+    from .streaming import COMPONENTS, stream_all
 
-    found = stream_all(requests, **settings)
+    found = stream_all(requests, components=COMPONENTS if moments else None, **settings)
+    if moments:
+        found[0].save_moments(moments)
     return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
 
 
@@ -179,14 +195,15 @@ def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep without a store."""
     draws, first = found.draws.draw.nunique(), found.curve.iloc[0]
     wrong = f", {100 * first.label_noise:.0f} % wrong labels" if first.label_noise else ""
-    yield f"{first.backend} on {first.dataset}: {first.label_set}, {first.input} input{wrong}; nothing is kept"
+    of = " of the variance" if first.measure == "r2" else ""
+    yield f"{first.backend} on {first.dataset}: {first.label_set}, {first.input} input{wrong}; no feature is kept"
     yield from (f"  Left out: {one['series']} at σ = {one['sigma']:.3g}: {one['why']}." for one in found.left_out)
     for best in found.best().to_dict("records"):
         low, high = 100 * best["ci_low"], 100 * best["ci_high"]
         yield f"{best['labels_per_class']} labels per class, {draws} draws, {best['n_test']} test images, ridge regression"
         yield (
             f"Best on validation images: block {best['block']}, pooling {best['pooling']}, at {_said(best, best['sigma'], axis)}: "
-            f"{100 * best['accuracy']:.1f} % ({low:.1f} to {high:.1f}), chance {100 * best['chance']:.1f} %."
+            f"{100 * best['accuracy']:.1f} %{of} ({low:.1f} to {high:.1f}), chance {100 * best['chance']:.1f} %."
         )
     yield "Without features that are kept there are no baselines and no verdict; sweep with a store for them."
 

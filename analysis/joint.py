@@ -17,12 +17,13 @@ from . import ensembling, probing, registry
 from .crew import Between, still_wanted
 from .ensemble_words import FUSED_DRAWS, FUSION, OWN
 from .ensembling import Plan
+from .errors import InvalidData
 from .fusing import Fusion, Small
 from .heads.base import ProbeHead
 from .planning import Bench, scaling
 from .series import Point
 from .specs import ProbeIdentity
-from .tasks import Reading
+from .tasks import Reading, Task
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ class Joint(NamedTuple):
         task, reading, identity = bench.task(self.plan.per_class, self.draw), self.reading(bench), self.identity(bench)
         ids = np.concatenate([task.train, task.validation, task.test])
         parts = [probing.read(bench.store, one, sigma, name, ids) for name, sigma, one in reading.cells]
-        head, side = self._head(bench, parts)
-        kept, said = probing.outcome(head, scaling(bench.model), task, np.concatenate(parts, axis=1), side, reading.pca)
+        kept, said = self._probe(bench, task, parts)
         bench.store.settings("probes", identity, {})
         bench.store.put(
             "probes",
@@ -116,6 +116,20 @@ class Joint(NamedTuple):
             {f"{self.name}/{key}": value for key, value in said.items()},
         )
         return 0, []
+
+    def _probe(self, bench: Bench, task: Task, parts: Sequence[np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """What is kept of the probe of parts (n, D), tensors and words; where it cannot be fitted the words say why."""
+        head, side = self._head(bench, parts)
+        values, first, columns = np.concatenate(parts, axis=1), len(task.train), len(task.labels.classes)
+        train, validation, test = np.split(values, [first, first + len(task.validation)])
+        with_labels = (train, task.given), (validation, task.values(task.validation))
+        try:
+            found = probing.probe(head, scaling(bench.model), *with_labels, test, columns, side, bench.request.pca)
+        except InvalidData as error:
+            return {"logits": np.zeros((len(values) - first, 1 if task.continuous else columns), np.float16)}, {"wrong": str(error)}
+        right, _ = probing.judged(task, found.logits)
+        said = {"penalty": str(found.head.penalty), "converged": f"{found.converged:.4g}", "validation": repr(float(right.mean()))}
+        return {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}, said
 
     def _head(self, bench: Bench, parts: Sequence[np.ndarray]) -> tuple[ProbeHead, int]:
         """What reads the parts (n, D) side by side, and the side of the maps that it is given."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,10 +27,16 @@ def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarra
 
 
 def _goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, K), (n,) -> (n,): whether each image is right; of numbers 1 less the squared error over their variance, whose mean is R²."""
+    """(n, K), (n,) -> (n,): whether each image is right; of numbers values whose mean is R² and whose spread is what R² varies by.
+
+    R² is 1 less a ratio of two means, of squared errors and of the numbers' variance, and both vary with the images: the values are
+    its linear part (W. G. Cochran, Sampling Techniques, 3rd ed., 1977).
+    """
     if labels.dtype.kind == "i":
         return np.asarray(logits.argmax(1) == labels)
-    return np.asarray(1 - (logits[:, 0].astype(np.float64) - labels) ** 2 / np.var(labels), dtype=np.float32)
+    errors, apart = (logits[:, 0].astype(np.float64) - labels) ** 2, (labels - labels.mean()) ** 2
+    left = errors.mean() / apart.mean()
+    return np.asarray(1 - left - (errors - left * apart) / apart.mean(), dtype=np.float32)
 
 
 def shaped(head: ProbeHead, features: np.ndarray, side: int = 1) -> np.ndarray:
@@ -53,35 +60,9 @@ def probe(
     (n, C, side, side). Test images are only scored: nothing is chosen on them. Raises InvalidData where there is nothing to tell
     apart or no fit converged.
     """
-    features, labels = train
-    if not all(np.isfinite(part).all() for part in (features, validation[0], test)):
-        raise InvalidData("features are not finite")
-    if len(features) and (features == features[0]).all():
-        raise InvalidData("all labelled images have the same features")
-    scaler = Scaler.fit(features, scaling)
-
-    def scaled(features: np.ndarray) -> np.ndarray:
-        return shaped(head, scaler(features), side)
-
-    x, around = scaled(features), None
-    if pca is not None and pca < min(x.shape):
-        around = _axes(x, pca)
-        x = (x - around[0]) @ around[1].T
-    if labels.dtype.kind == "i":
-        told, given = np.unique(labels, return_inverse=True)  # wrong labels may leave a class without an image
-        if len(told) < 2:
-            raise InvalidData("all labelled images are of one class; a probe needs at least two")
-        fitted = head.fit(x, given, len(told))
-        if len(told) < classes:
-            fitted = [Untold(one, told, classes) for one in fitted]
-    else:
-        fitted = head.regress(x, labels)
-    if around is not None:
-        fitted = [Projected(one, *around) for one in fitted]
-    best = _select(fitted, scaled(validation[0]), validation[1])
-    logits = best.predict_logits(scaled(np.concatenate([validation[0], test])))
-    converged = sum(one.converged for one in fitted) / len(fitted)
-    return Probe(best, scaler, np.clip(logits, -60000, 60000).astype(np.float16), converged)
+    posed = _pose(head, scaling, train, (validation[0], test), side, pca)
+    (fitted,) = _fit(head, [posed.features], train[1], classes)
+    return _choose(posed, fitted, validation[1])
 
 
 @dataclass(frozen=True)
@@ -94,12 +75,65 @@ class Probe:
     converged: float
 
 
+class _Posed(NamedTuple):
+    """A cell before its fit: labelled images as the head is given them, the others scaled, and what was done to them."""
+
+    features: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    scaler: Scaler
+    around: tuple[np.ndarray, np.ndarray] | None  # mean and principal components
+
+
+def _pose(
+    head: ProbeHead,
+    scaling: Scaling,
+    train: tuple[np.ndarray, np.ndarray],
+    others: tuple[np.ndarray, np.ndarray],
+    side: int,
+    pca: int | None,
+) -> _Posed:
+    """Scale a cell's features by its labelled images. Raises InvalidData where there is nothing to tell apart."""
+    features, labels = train
+    if not all(np.isfinite(part).all() for part in (features, *others)):
+        raise InvalidData("features are not finite")
+    if len(features) and (features == features[0]).all():
+        raise InvalidData("all labelled images have the same features")
+    if labels.dtype.kind == "i" and len(np.unique(labels)) < 2:
+        raise InvalidData("all labelled images are of one class; a probe needs at least two")
+    scaler = Scaler.fit(features, scaling)
+    x, validation, test = (shaped(head, scaler(part), side) for part in (features, *others))
+    around = None
+    if pca is not None and pca < min(x.shape):
+        around = _axes(x, pca)
+        x = (x - around[0]) @ around[1].T
+    return _Posed(x, validation, test, scaler, around)
+
+
 def _axes(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (D,) and the first principal components (count, D) of scaled features (n, D)."""
     from sklearn.decomposition import PCA
 
     found = PCA(count, svd_solver="full").fit(features)
     return found.mean_.astype(np.float32), found.components_.astype(np.float32)
+
+
+def _fit(head: ProbeHead, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
+    """One fitted head a penalty, of each of several cells of the same images."""
+    if labels.dtype.kind != "i":
+        return [head.regress(features, labels) for features in cells]
+    told, given = np.unique(labels, return_inverse=True)  # wrong labels may leave a class without an image
+    found = head.fit_cells(cells, given, len(told))
+    return found if len(told) == classes else [[Untold(one, told, classes) for one in fitted] for fitted in found]
+
+
+def _choose(posed: _Posed, fitted: Sequence[FittedHead], labels: np.ndarray) -> Probe:
+    """The fit that is best on validation images, with their labels. Raises InvalidData where none converged."""
+    every = [Projected(one, *posed.around) for one in fitted] if posed.around is not None else fitted
+    best = _select(every, posed.validation, labels)
+    logits = best.predict_logits(np.concatenate([posed.validation, posed.test]))
+    converged = sum(one.converged for one in every) / len(every)
+    return Probe(best, posed.scaler, np.clip(logits, -60000, 60000).astype(np.float16), converged)
 
 
 def fill(
@@ -127,35 +161,49 @@ def fill(
         return identity
     store.settings("probes", identity, {})
     ids = np.concatenate([task.train, task.validation, task.test])
-    tensors: dict[str, np.ndarray] = {}
-    said: dict[str, str] = {}
-    for name in lacking:
-        between()
-        kept, words = outcome(head, scaling, task, read(store, reading, sigma, name, ids), _side(name.rpartition("/")[2]), reading.pca)
-        tensors |= {f"{name}/{key}": value for key, value in kept.items()}
-        said |= {f"{name}/{key}": value for key, value in words.items()}
-    store.put("probes", identity, sigma, ids[len(task.train) :], tensors, said)
-    return identity
-
-
-def outcome(
-    head: ProbeHead, scaling: Scaling, task: Task, values: np.ndarray, side: int = 1, pca: int | None = None
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What is kept of one probe, tensors and words; features (n, D) are of the labelled, validation and test images, in this order.
-
-    Where it cannot be fitted the words say why, under `wrong`.
-    """
+    y_train, y_validation = task.given, task.values(task.validation)
     first, second = len(task.train), len(task.train) + len(task.validation)
     columns = 1 if task.continuous else len(task.labels.classes)
-    train, validation = (values[:first], task.given), (values[first:second], task.values(task.validation))
-    try:
-        found = probe(head, scaling, train, validation, values[second:], columns, side, pca)
-    except InvalidData as error:
-        return {"logits": np.zeros((len(values) - first, columns), np.float16)}, {"wrong": str(error)}
-    kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
-    right = _goodness(found.logits[: len(task.validation)], validation[1])
-    said = {"penalty": str(found.head.penalty), "converged": f"{found.converged:.4g}", "validation": repr(float(right.mean()))}
-    return kept, said
+    tensors: dict[str, np.ndarray] = {}
+    said: dict[str, str] = {}
+    waiting: dict[tuple[int, ...], dict[str, _Posed]] = {}
+
+    def leave_out(name: str, error: InvalidData) -> None:
+        tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
+        said[f"{name}/wrong"] = str(error)
+
+    def settle(cells: Mapping[str, _Posed]) -> None:
+        between()
+        every = _fit(head, [posed.features for posed in cells.values()], y_train, columns)
+        for (name, posed), fitted in zip(cells.items(), every, strict=True):
+            try:
+                found = _choose(posed, fitted, y_validation)
+            except InvalidData as error:
+                leave_out(name, error)
+                continue
+            kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
+            tensors.update({f"{name}/{key}": value for key, value in kept.items()})
+            right = _goodness(found.logits[: len(task.validation)], y_validation)
+            said.update({f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"})
+            said[f"{name}/validation"] = repr(float(right.mean()))
+
+    for name in lacking:
+        between()
+        values = read(store, reading, sigma, name, ids)
+        parts = (values[:first], y_train), (values[first:second], values[second:])
+        try:
+            posed = _pose(head, scaling, *parts, _side(name.rpartition("/")[2]), reading.pca)
+        except InvalidData as error:
+            leave_out(name, error)
+            continue
+        alike = waiting.setdefault(posed.features.shape, {})
+        alike[name] = posed
+        if len(alike) >= head.together(*posed.features.shape[:2]):
+            settle(waiting.pop(posed.features.shape))
+    for alike in waiting.values():
+        settle(alike)
+    store.put("probes", identity, sigma, ids[first:], tensors, said)
+    return identity
 
 
 def cells_of(name: str) -> list[str]:

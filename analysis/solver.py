@@ -4,9 +4,10 @@ The objective is scikit-learn's: Σ_i loss_i + ||W||² / (2 C), with an intercep
 weights, as there. Divided by n it is mean loss + λ/2 ||W||² with λ = 1 / (C n).
 
 Centred features are rotated once a cell into the eigenbasis of their Gram matrix (of images where these are fewer than features),
-where the Hessian at even odds is diagonal. In variables scaled by its root L-BFGS (Nocedal and Wright, Numerical Optimization, 7.2)
-needs few steps; the logits of all penalties are one product, and trying steps along a direction costs none, for logits are linear
-in it. Penalties and cells that have converged leave.
+where the Hessian at even odds is diagonal. Started from its inverse, L-BFGS (Nocedal and Wright, Numerical Optimization, 7.2) needs
+few steps; where odds become uneven, the Hessian's blocks of classes, one for each direction of that basis, take its place at a few
+steps. The logits of all penalties are one product, and trying steps along a direction costs none, for logits are linear in it.
+Penalties and cells that have converged leave.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ TRIES = 30  # lengths of a step
 DROP, BEND = 1e-4, 0.9  # a step is long enough where it takes a share of what the slope promises, and leaves a share of the slope
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}  # relative error of an objective: below it, slopes alone decide
 ROWS = 4096  # images that are centred at a time
+FRESH = (16, 64, 256, 1024)  # steps at which the Hessian's blocks are taken anew
+LEAST, TINY = 1e-5, 1e-30  # of a block's mean bend, and in itself: what holds a shift of all classes, where a penalty is less
+FEW = 32  # rows of weights up to which blocks cost less than the steps that they save
 CHUNK = 1 << 21  # logits that are turned into probabilities at a time
 
 
@@ -52,8 +56,8 @@ def fit(
     weak = torch.tensor([1 / (penalty * len(labels)) for penalty in penalties], dtype=torch.float64).to(points)
     ridge = weak[:, None].repeat(1, points.shape[2])
     ridge[:, -1] = 0
-    scale = (spread[:, None] * (classes - 1) / classes**2 + ridge).rsqrt()
-    found = _Descent(points, labels, rows, ridge, scale)
+    bend = spread[:, None] / (classes if rows > 1 else 4) + ridge
+    found = _Descent(points, labels, rows, ridge, bend)
     steps = found.run(tolerance, gap, most)
     weight = found.weights[..., :-1] @ basis.mT[:, None]
     bias = found.weights[..., -1] - (weight @ mean[:, None, :, None])[..., 0]
@@ -92,10 +96,10 @@ def _rotated(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 class _Descent:
     """L-BFGS on a rectangle of cells × penalties, from which whole rows and columns leave when they have converged."""
 
-    def __init__(self, points: Tensor, labels: Tensor, rows: int, ridge: Tensor, scale: Tensor) -> None:
+    def __init__(self, points: Tensor, labels: Tensor, rows: int, ridge: Tensor, bend: Tensor) -> None:
         cells, _, size = points.shape
         shape = (cells, len(ridge))
-        self.points, self.labels, self.ridge, self.scale = points, labels.to(points.device), ridge, scale
+        self.points, self.labels, self.ridge, self.bend = points, labels.to(points.device), ridge, bend
         self.weights = points.new_zeros(*shape, rows, size)  # what is found, of all
         self.gradients = points.new_zeros(*shape, rows, size)
         self.objectives = torch.zeros(shape, dtype=torch.float64, device=points.device)
@@ -103,7 +107,8 @@ class _Descent:
 
     def run(self, tolerance: float, gap: float, most: int) -> int:
         """Descend until all have converged; how many steps that took."""
-        points, ridge, scale = self.points, self.ridge[None, :, None], self.scale[:, :, None]
+        points, ridge = self.points, self.ridge[None, :, None]
+        inverse = self.bend.reciprocal()[:, :, None]  # of the Hessian's blocks, which at even odds are diagonal
         cells, penalties = (torch.arange(n, device=points.device) for n in self.converged.shape)
         weights, logits = self.weights.clone(), self._logits(points, self.weights)
         values, pulls = self._losses(logits)
@@ -112,8 +117,12 @@ class _Descent:
         done = torch.zeros_like(self.converged)  # converged, or unable to go further
         step = 0
         for step in range(most + 1):
-            direction = -_newton(history, gradients * scale)
-            slope = (direction * gradients * scale).sum((2, 3)).double()
+            if step in FRESH and self.weights.shape[2] <= FEW:
+                inverse = self._blocks(points, logits, ridge)
+            direction = -_newton(history, gradients, inverse)
+            if direction.shape[2] > 1:
+                direction -= direction.mean(2, keepdim=True)  # a shift of all classes is rounding alone
+            slope = (direction * gradients).sum((2, 3)).double()
             most_left = (gradients[..., :-1] ** 2 / ridge[..., :-1]).sum((2, 3), dtype=torch.float64) / 2
             near = (-slope / 2 <= tolerance * values) & (most_left <= gap * values)
             done = done | near
@@ -130,53 +139,74 @@ class _Descent:
 
                 cells, penalties = cells[rows], penalties[columns]
                 points = points if rows.all() else points[rows]
-                ridge, scale = ridge[:, columns], pick(scale)
+                ridge, inverse = ridge[:, columns], pick(inverse)
                 weights, gradients, values, direction = map(pick, (weights, gradients, values, direction))
                 slope, done = pick(slope), pick(done)
-                logits = logits[rows][:, :, columns]
+                logits = pick(logits)
                 history = [(pick(s), pick(y), pick(r)) for s, y, r in history]
-            way = direction * scale * ~done[..., None, None]
+            way = direction * ~done[..., None, None]
             along = self._logits(points, way)
             length, values, pulls = self._search(logits, along, weights, way, ridge, values, slope)
             done = done | (length == 0)
             moved = length[..., None, None].to(weights)
             weights = weights + moved * way
-            logits += moved.permute(0, 2, 1, 3) * along
+            logits += moved * along
             last, gradients = gradients, self._gradients(points, pulls) + ridge * weights
-            s, y = moved * way / scale, (gradients - last) * scale
+            s, y = moved * way, gradients - last
             product = (s * y).sum((2, 3))
             history = [*history[-HISTORY + 1 :], (s, y, torch.where(product > 0, 1 / product, 0))]
         return step
 
     def _logits(self, points: Tensor, weights: Tensor) -> Tensor:
-        """(m, n, d), (m, l, R, d) -> (m, n, l, R)."""
-        penalties, rows = weights.shape[1:3]
-        return (points @ weights.flatten(1, 2).mT).reshape(len(points), -1, penalties, rows)
+        """(m, n, d), (m, l, R, d) -> (m, l, R, n)."""
+        return (weights.flatten(1, 2) @ points.mT).reshape(*weights.shape[:3], -1)
 
     def _gradients(self, points: Tensor, pulls: Tensor) -> Tensor:
-        """(m, n, d), (m, n, l, R) -> (m, l, R, d)."""
-        return (pulls.flatten(2).mT @ points).reshape(len(points), *pulls.shape[2:], -1)
+        """(m, n, d), (m, l, R, n) -> (m, l, R, d)."""
+        return (pulls.flatten(1, 2) @ points).reshape(*pulls.shape[:3], -1)
+
+    def _blocks(self, points: Tensor, logits: Tensor, ridge: Tensor) -> Tensor:
+        """Inverses (m, l, R, R, d) of the Hessian's blocks: of all rows of weights, for one direction of the basis."""
+        cells, penalties, rows, count = logits.shape
+        one, other = torch.triu_indices(rows, rows, device=points.device)
+        total = points.new_zeros(cells, penalties * len(one), points.shape[2])
+        step = max(1, CHUNK // (cells * penalties * len(one)))
+        for start in range(0, count, step):
+            here = logits[..., start : start + step]
+            if rows == 1:
+                weights = torch.sigmoid(here) * torch.sigmoid(-here)
+            else:
+                odds = here.softmax(2)
+                weights = -odds[:, :, one] * odds[:, :, other]
+                weights[:, :, one == other] += odds
+            total += weights.flatten(1, 2) @ points[:, start : start + step] ** 2
+        blocks = points.new_empty(cells, penalties, rows, rows, points.shape[2])
+        blocks[:, :, one, other] = blocks[:, :, other, one] = (total / count).reshape(cells, penalties, len(one), -1)
+        blocks = blocks.movedim(4, 2).double()
+        diagonal = blocks.diagonal(dim1=3, dim2=4)
+        diagonal += torch.maximum(ridge[:, :, 0, :, None], LEAST * diagonal.mean(3, keepdim=True) + TINY)
+        return torch.linalg.inv(blocks).to(points).movedim(2, 4).contiguous()
 
     def _losses(self, logits: Tensor, along: Tensor | None = None, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean losses (m, l) float64 at `logits` + `length` × `along`, and their derivatives by every logit (m, n, l, R)."""
-        cells, count, penalties, rows = logits.shape
+        """Mean losses (m, l) float64 at `logits` + `length` × `along`, and their derivatives by every logit (m, l, R, n)."""
+        cells, penalties, rows, count = logits.shape
         pulls, total = torch.empty_like(logits), torch.zeros(cells, penalties, dtype=torch.float64, device=logits.device)
         step = max(1, CHUNK // (cells * penalties * rows))
         for start in range(0, count, step):
             part = slice(start, start + step)
-            here, truth = logits[:, part], self.labels[part]
+            here, truth = logits[..., part], self.labels[part]
             if along is not None and length is not None:
-                here = here + length[:, None, :, None].to(here) * along[:, part]
+                here = torch.addcmul(here, length[..., None, None].to(here), along[..., part])
             if rows == 1:
-                sign = 1 - 2 * truth[None, :, None, None].to(here)  # so that small losses and slopes are exact
-                total += functional.softplus(sign * here).sum((1, 3), dtype=torch.float64)
-                pulls[:, part] = sign * torch.sigmoid(sign * here)
+                sign = 1 - 2 * truth.to(here)  # so that small losses and slopes are exact
+                total += functional.softplus(sign * here).sum((2, 3), dtype=torch.float64)
+                pulls[..., part] = sign * torch.sigmoid(sign * here)
             else:
-                index = truth[None, :, None, None].expand(cells, -1, penalties, 1)
-                logs = functional.log_softmax(here, 3)
-                right = logs.gather(3, index)
-                total -= right[..., 0].sum(1, dtype=torch.float64)
-                pulls[:, part] = logs.exp_().scatter_(3, index, right.expm1())
+                index = truth.expand(cells, penalties, 1, -1)
+                logs = functional.log_softmax(here, 2)
+                right = logs.gather(2, index)
+                total -= right.sum((2, 3), dtype=torch.float64)
+                pulls[..., part] = logs.exp_().scatter_(2, index, right.expm1_())
         return total / count, pulls.div_(count)
 
     def _search(
@@ -195,7 +225,7 @@ class _Descent:
         for _ in range(TRIES):
             losses, pulls = self._losses(logits, along, length)
             value = losses + fixed + length * linear + length**2 / 2 * square
-            bend = (pulls * along).sum((1, 3)).double() + linear + length * square
+            bend = (pulls * along).sum((2, 3)).double() + linear + length * square
             falls = (value <= start + DROP * length * slope) | ((value <= start + rounding) & (bend <= (2 * DROP - 1) * slope))
             flat = bend >= BEND * slope
             if (still | (falls & flat)).all():
@@ -219,17 +249,23 @@ def _half(ridge: Tensor, weights: Tensor) -> Tensor:
     return (ridge * weights**2).sum((2, 3), dtype=torch.float64) / 2
 
 
-def _newton(history: Sequence[tuple[Tensor, Tensor, Tensor]], gradients: Tensor) -> Tensor:
+def _newton(history: Sequence[tuple[Tensor, Tensor, Tensor]], gradients: Tensor, inverse: Tensor) -> Tensor:
     """The two loops of L-BFGS for every problem at once: the inverse Hessian's estimate times gradients (m, l, R, d)."""
     found, shares = gradients, []
-    for s, y, inverse in reversed(history):
-        share = inverse * (s * found).sum((2, 3))
+    for s, y, product in reversed(history):
+        share = product * (s * found).sum((2, 3))
         found = found - share[..., None, None] * y
         shares.append(share)
+    found = _times(inverse, found)
     if history:
-        s, y, inverse = history[-1]
-        curvature = (s * y).sum((2, 3)) / (y * y).sum((2, 3))
-        found = found * torch.where(inverse > 0, curvature, 1)[..., None, None]
-    for (s, y, inverse), share in zip(history, reversed(shares), strict=True):
-        found = found + (share - inverse * (y * found).sum((2, 3)))[..., None, None] * s
+        s, y, product = history[-1]
+        curvature = (s * y).sum((2, 3)) / (_times(inverse, y) * y).sum((2, 3))
+        found = found * torch.where(product > 0, curvature, 1)[..., None, None]
+    for (s, y, product), share in zip(history, reversed(shares), strict=True):
+        found = found + (share - product * (y * found).sum((2, 3)))[..., None, None] * s
     return found
+
+
+def _times(blocks: Tensor, vectors: Tensor) -> Tensor:
+    """Blocks (m, l, R, R, d), or their diagonals (m, l, 1, d), times vectors (m, l, R, d)."""
+    return blocks * vectors if blocks.ndim == 4 else (blocks * vectors[:, :, None]).sum(3)

@@ -7,40 +7,39 @@ those of a sweep that keeps features, so its ridge probes of the same labelled i
 A process holds the sums of one σ and draw: 8 D² bytes a cell (a block and pooling) and number of labels a class, or the weights of
 all its penalties where these are more, and five matrices of 8 D² bytes beside while the largest cell is solved. Where `budget`
 bytes would be passed, blocks are taken in groups, and images pass once a group.
+
+Workers take a σ and draw each. Where there are more workers than these, each of them has its images shared among all workers, whose
+sums and counts are added here: where the sums of all shares keep the budget, because this process holds them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from . import registry
-from .crew import Between, Crew, still_wanted
-from .errors import InvalidData, InvalidRequest, NoisescopeError
-from .features import load_x0, read_features
+from .crew import Crew, still_wanted
+from .errors import InvalidData, InvalidRequest
 from .heads.base import FittedHead, Scaler
 from .heads.ridge import Ridge
-from .noise import noise_like
+from .passes import Counted, Each, Key, Probes, Share, add_up, alone, count_right, merged
 from .planning import Bench
 from .resolving import coarse_first
 from .specs import SweepRequest
 from .store import Store
 from .streamed import Cell, LeftOut, Streamed, tables
-from .sums import Sums, effective_rank
+from .sums import Moments, Sums, effective_rank
 from .sweeping import Progress
 
 BUDGET = 2 << 30  # bytes
 SOLVING = 5  # matrices (D, D) beside the sums, in which a cell is solved
-BATCHES = 8  # that are added up at a time: one large product is faster than several small ones
-WITHOUT = ("pca", "average_draws", "ensemble", "encoders", "fuse")  # fields of a request that are carried out on kept features alone
-
-Key = tuple[int | str, str]  # labels a class, `block/pooling`
-Probes = Mapping[Key, tuple[Scaler, Sequence[FittedHead]]]
+COMPONENTS = 10  # principal components that are kept of a cell
+WITHOUT = ("average_draws", "ensemble", "encoders", "fuse")  # fields of a request that are carried out on kept features alone
 
 
 def stream(
@@ -50,16 +49,21 @@ def stream(
     device: str = "cpu",
     batch_size: int = 64,
     budget: int = BUDGET,
+    components: int | None = COMPONENTS,
     progress: Progress | None = None,
 ) -> Streamed:
     """Probe a model by ridge regression over its noise levels and keep no feature; `request.head` is "ridge".
 
-    Draw d of the labelled images is seen with draw d of ε. There are no baselines. On the CPU `processes` single-threaded workers
-    share the units, each with a budget of its own; 0 works in this process, and so does any other device.
-    Raises InvalidRequest for what needs features that are kept, and where one cell's sums alone pass the budget; InvalidData where
-    no block can be probed.
+    Draw d of the labelled images is seen with draw d of ε. There are no baselines. Labels may be numbers, whose R² stands where
+    accuracy does. On the CPU `processes` single-threaded workers share the work, each with a budget of its own; 0 works in this
+    process, and so does any other device. Of the first draw's cells the class means and `components` principal components are given
+    as `moments`, (1 + K + components) D numbers of 4 bytes a cell; None gives none.
+    Raises InvalidRequest for what needs features that are kept, where one cell's sums alone pass the budget, and where all moments do;
+    InvalidData where no block can be probed.
     """
-    (found,) = stream_all([request], processes=processes, device=device, batch_size=batch_size, budget=budget, progress=progress)
+    (found,) = stream_all(
+        [request], processes=processes, device=device, batch_size=batch_size, budget=budget, components=components, progress=progress
+    )
     return found
 
 
@@ -70,6 +74,7 @@ def stream_all(
     device: str = "cpu",
     batch_size: int = 64,
     budget: int = BUDGET,
+    components: int | None = COMPONENTS,
     progress: Progress | None = None,
 ) -> list[Streamed]:
     """`stream` of each request, in their order; all are looked through before the first is carried out."""
@@ -77,14 +82,15 @@ def stream_all(
     for request in requests:
         benches.append(prepare(request, device, batch_size, benches[-1] if benches else None))
         groups(benches[-1], budget)
+        _check_moments(benches[-1], components, budget)
     with Crew(processes if device == "cpu" else 0) as crew:
-        return [_carry_out(bench, crew, budget, progress) for bench in benches]
+        return [_carry_out(bench, crew, budget, components, progress) for bench in benches]
 
 
-def _carry_out(bench: Bench, crew: Crew, budget: int, progress: Progress | None) -> Streamed:
+def _carry_out(bench: Bench, crew: Crew, budget: int, components: int | None, progress: Progress | None) -> Streamed:
     units = [(bench.sigmas[i], draw) for i in coarse_first(len(bench.sigmas)) for draw in range(bench.request.eps_draws)]
     found: list[Cell | LeftOut] = []
-    for done, (sigma, cells) in enumerate(_work(bench, units, crew, budget), start=1):
+    for done, (sigma, cells) in enumerate(work(bench, units, crew, budget, components), start=1):
         found += cells
         if progress:
             progress(done, len(units), f"σ = {sigma:.3g}")
@@ -105,26 +111,17 @@ def prepare(request: SweepRequest, device: str = "cpu", batch_size: int = 64, li
             f"label_draws is {request.label_draws}; allowed without a store: as many as eps_draws ({request.eps_draws}), "
             "because each draw of ε is seen with one choice of labelled images."
         )
-    alone = {"baselines": False, "baseline_labels": None, "label_draws": request.eps_draws}
+    fixed = {"baselines": False, "baseline_labels": None, "label_draws": request.eps_draws}
     nowhere = Store(os.devnull)  # what would write a file fails
-    bench = Bench(request.model_copy(update=alone), nowhere, device, batch_size, like)
-    if bench.continuous:
-        raise InvalidRequest(
-            f"label set {bench.labels.name!r} is a number; allowed without a store: classes, whose right answers are counted."
-        )
-    return bench
+    return Bench(request.model_copy(update=fixed), nowhere, device, batch_size, like)
 
 
 def groups(bench: Bench, budget: int) -> list[list[str]]:
     """The tensors `block/pooling`, in groups whose sums keep the budget. Raises InvalidRequest."""
-    request, held, largest = bench.request, 0, 0
+    held, largest = 0, 0
     found: list[list[str]] = [[]]
-    blocks = {block.name: block for block in bench.card.blocks}
-    weights = 4 * len(Ridge.penalties) * len(bench.labels.classes)
-    for name in (f"{block}/{pooling}" for block in request.blocks or () for pooling in request.poolings):
-        block, _, pooling = name.rpartition("/")
-        size = blocks[block].width(pooling)
-        sums, solving = len(request.labels_per_class) * size * max(8 * size, weights), SOLVING * 8 * size**2
+    for name, size in _sizes(bench).items():
+        sums, solving = _bytes(bench, size), SOLVING * 8 * size**2
         if sums + solving > budget:
             raise InvalidRequest(
                 f"budget is {budget:,} bytes; {name} has {size:,} features, whose sums need {sums + solving:,}: pool it to fewer, or give more."
@@ -137,55 +134,116 @@ def groups(bench: Bench, budget: int) -> list[list[str]]:
     return found
 
 
+def _sizes(bench: Bench) -> dict[str, int]:
+    """How many features each tensor `block/pooling` has."""
+    blocks = {block.name: block for block in bench.card.blocks}
+    return {f"{name}/{pooling}": blocks[name].width(pooling) for name in bench.request.blocks or () for pooling in bench.request.poolings}
+
+
+def _bytes(bench: Bench, size: int) -> int:
+    """What the sums of a tensor of so many features hold, or the weights that are solved from them where these are more."""
+    targets = 1 if bench.continuous else len(bench.labels.classes)
+    return len(bench.request.labels_per_class) * size * max(8 * size, 4 * len(Ridge.penalties) * targets)
+
+
+def _check_moments(bench: Bench, components: int | None, budget: int) -> None:
+    """Raises InvalidRequest where the moments of all cells pass the budget."""
+    if components is None:
+        return
+    means = 1 if bench.continuous else 1 + len(bench.labels.classes)
+    needed = sum(4 * size * (means + min(components, size)) for size in _sizes(bench).values())
+    needed *= len(bench.request.labels_per_class) * len(bench.sigmas)
+    if components < 0 or needed > budget:
+        raise InvalidRequest(
+            f"components is {components}, and the class means and components of all cells need {needed:,} bytes; allowed: 0 or more "
+            f"that keep the budget of {budget:,}, or None for no moments."
+        )
+
+
+Who = tuple[str, str, int, tuple[str, str]]  # request, device, batch size, identities of the model and of the data
+
+
 @lru_cache(maxsize=1)
 def _bench(request: str, device: str, batch_size: int, _of: tuple[str, str]) -> Bench:
-    """The crew's own bench, kept between the units of a request; of the model and the data of these identities."""
+    """The crew's own bench, kept between the units of a request."""
     torch.set_num_threads(1)
     return prepare(SweepRequest.model_validate_json(request), device, batch_size)
 
 
-def _unit(request: str, device: str, batch_size: int, of: tuple[str, str], budget: int, sigma: float, draw: int) -> list[Cell | LeftOut]:
-    return probe(_bench(request, device, batch_size, of), sigma, draw, budget)
+def _unit(who: Who, budget: int, components: int | None, sigma: float, draw: int) -> list[Cell | LeftOut]:
+    return probe(_bench(*who), sigma, draw, budget, components)
 
 
-def _work(bench: Bench, units: Sequence[tuple[float, int]], crew: Crew, budget: int) -> Iterator[tuple[float, list[Cell | LeftOut]]]:
+def _part(who: Who, function: Callable[..., Any], given: tuple[Any, ...], share: Share) -> Any:
+    return function(_bench(*who), *given, share)
+
+
+def _shared(crew: Crew, who: Who) -> Each:
+    """A share of the images for every worker."""
+
+    def each(function: Callable[..., Any], *given: Any) -> list[Any]:
+        calls = ((who, function, given, Share(place, crew.count)) for place in range(crew.count))
+        found = {call[-1]: part for call, part in crew.run(_part, calls)}
+        return [found[share] for share in sorted(found)]
+
+    return each
+
+
+def work(
+    bench: Bench, units: Sequence[tuple[float, int]], crew: Crew, budget: int, components: int | None
+) -> Iterator[tuple[float, list[Cell | LeftOut]]]:
     """(σ, cells) of every unit, as they end."""
-    if crew.count == 0:
+    who = (bench.request.canonical(), bench.device, cast(int, bench.settings["batch_size"]), (bench.card.identity, bench.dataset.identity))
+    sizes = _sizes(bench)
+    held = max(sum(_bytes(bench, sizes[name]) for name in names) for names in groups(bench, budget))
+    if crew.count == 0 or (len(units) < crew.count and held * (crew.count + 1) <= budget):
+        each = _shared(crew, who) if crew.count else alone(bench)
         for sigma, draw in units:
-            yield sigma, probe(bench, sigma, draw, budget)
+            yield sigma, probe(bench, sigma, draw, budget, components, each)
         return
-    of = (bench.card.identity, bench.dataset.identity)
-    shared = (bench.request.canonical(), bench.device, bench.settings["batch_size"], of, budget)
-    for (*_, sigma, _draw), cells in crew.run(_unit, ((*shared, sigma, draw) for sigma, draw in units)):
+    for (*_, sigma, _draw), cells in crew.run(_unit, ((who, budget, components, sigma, draw) for sigma, draw in units)):
         yield sigma, cells
 
 
-def probe(bench: Bench, sigma: float, draw: int, budget: int = BUDGET, between: Between = still_wanted) -> list[Cell | LeftOut]:
-    """What the probes of one σ with one draw say: a cell a number of labels a class and tensor."""
-    return [cell for names in groups(bench, budget) for cell in _probe(bench, sigma, draw, names, between)]
+def probe(
+    bench: Bench, sigma: float, draw: int, budget: int = BUDGET, components: int | None = None, each: Each | None = None
+) -> list[Cell | LeftOut]:
+    """What the probes of one σ with one draw say, a cell a number of labels a class and tensor; `each` shares the images."""
+    each = each or alone(bench)
+    return [cell for names in groups(bench, budget) for cell in _probe(bench, sigma, draw, names, components, each)]
 
 
-def _probe(bench: Bench, sigma: float, draw: int, names: Sequence[str], between: Between) -> list[Cell | LeftOut]:
-    summed = add_up(bench, sigma, draw, names, between)
+def _probe(bench: Bench, sigma: float, draw: int, names: Sequence[str], components: int | None, each: Each) -> list[Cell | LeftOut]:
+    summed: dict[Key, Sums] = merged(each(add_up, sigma, draw, names))
     probes: dict[Key, tuple[Scaler, Sequence[FittedHead]]] = {}
     facts: dict[Key, dict[str, float]] = {}
+    moments: dict[Key, Moments] = {}
     wrong = dict.fromkeys(summed, "features are not finite")  # of the images that still have to pass
     for key in list(summed):
-        between()
+        still_wanted()
         one = summed.pop(key)
         try:
-            probes[key], facts[key] = one.ridge(), describe(one)
+            probes[key], facts[key] = one.ridge(bench.request.pca), describe(one)
         except InvalidData as error:
             wrong[key] = str(error)
-    valid = count_right(bench, sigma, draw, bench.validation, probes, between)
+            continue
+        if draw == 0 and components is not None:
+            moments[key] = one.moments(components)
+    valid = _count(each, sigma, draw, bench.validation, probes)
     place = {key: int(counted.exact.argmax()) for key, counted in valid.items()}  # the most penalised one of equals
     chosen = {key: (probes[key][0], [probes[key][1][place[key]]]) for key in valid}
-    tested = count_right(bench, sigma, draw, bench.test, chosen, between)
+    tested = _count(each, sigma, draw, bench.test, chosen)
     found: list[Cell | LeftOut] = [LeftOut(*key, sigma, draw, wrong[key]) for key in wrong if key not in tested]
     for key, counted in tested.items():
-        penalty, right = chosen[key][1][0].penalty, int(valid[key].kept[place[key]].sum())
-        found.append(Cell(*key, sigma, draw, penalty, right, counted.kept[0], facts[key]))
+        said = valid[key].kept[place[key]], counted.kept[0]
+        found.append(Cell(*key, sigma, draw, chosen[key][1][0].penalty, *said, facts[key], moments.get(key)))
     return found
+
+
+def _count(each: Each, sigma: float, draw: int, ids: np.ndarray, probes: Probes) -> dict[Key, Counted]:
+    """As `count_right`, without tensors that are not finite for all images."""
+    found: dict[Key, Counted] = merged(each(count_right, sigma, draw, ids, probes))
+    return {key: counted for key, counted in found.items() if counted.finite}
 
 
 def describe(sums: Sums) -> dict[str, float]:
@@ -199,68 +257,3 @@ def describe(sums: Sums) -> dict[str, float]:
         "first_component": float(variances.max() / whole) if whole > 0 else float("nan"),
         "between_classes": sums.between,
     }
-
-
-def passing(
-    bench: Bench, sigma: float, draw: int, names: Sequence[str], ids: np.ndarray, between: Between = still_wanted
-) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    """(Which of `ids` (n,), {`block/pooling`: features (m, D) float32}) of the model, some batches at a time."""
-    identity, batch = bench.features("model", draw), cast(int, bench.settings["batch_size"])
-    for start in range(0, len(ids), batch * BATCHES):
-        part = slice(start, start + batch * BATCHES)
-        x0 = load_x0(bench.dataset, ids[part], bench.model)
-        eps = noise_like(x0, ids[part].tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        try:
-            values = read_features(bench.model, names, x0, eps, sigma, batch, identity.condition, between)
-        except torch.OutOfMemoryError as error:
-            raise NoisescopeError(f"The device has too little memory for {batch} images at once; give a smaller batch size.") from error
-        yield part, {name: value.numpy() for name, value in values.items()}
-
-
-def add_up(bench: Bench, sigma: float, draw: int, names: Sequence[str], between: Between = still_wanted) -> dict[Key, Sums]:
-    """Sums over a draw's labelled images at one σ, by number of labels a class and tensor; each image passes once."""
-    tasks = {per_class: bench.task(per_class, draw) for per_class in bench.request.labels_per_class}
-    ids = np.unique(np.concatenate([task.train for task in tasks.values()]))
-    given = {}  # the label of each image as a probe is told it, -1 where it is not labelled
-    for per_class, task in tasks.items():
-        given[per_class] = np.full(len(ids), -1)
-        given[per_class][np.searchsorted(ids, task.train)] = task.given
-    found: dict[Key, Sums] = {}
-    for part, features in passing(bench, sigma, draw, names, ids, between):
-        for per_class, labels in given.items():
-            told = labels[part] >= 0
-            for name, values in features.items():
-                new = Sums.of(values[told], labels[part][told], len(bench.labels.classes))
-                key = per_class, name
-                found[key] = found[key] + new if key in found else new
-    return found
-
-
-class Counted(NamedTuple):
-    """Of H heads and K classes."""
-
-    exact: np.ndarray  # (H,): images that are right
-    kept: np.ndarray  # (H, K): the same of each class, with logits rounded to float16 as the probes of a store are
-
-
-def count_right(
-    bench: Bench, sigma: float, draw: int, ids: np.ndarray, probes: Probes, between: Between = still_wanted
-) -> dict[Key, Counted]:
-    """How many of the images `ids` (n,) each head says right; a tensor that is not finite for all of them is left out."""
-    truth, classes = bench.labels.values[bench.dataset.rows(ids)], len(bench.labels.classes)
-    found = {key: Counted(np.zeros(len(heads), int), np.zeros((len(heads), classes), int)) for key, (_, heads) in probes.items()}
-    names = list(dict.fromkeys(name for _, name in probes))
-    if not names:
-        return found
-    for part, features in passing(bench, sigma, draw, names, ids, between):
-        finite = {name: np.isfinite(values).all() for name, values in features.items()}
-        found = {key: counted for key, counted in found.items() if finite[key[1]]}
-        for key in found:
-            scaler, heads = probes[key]
-            scaled = scaler(features[key[1]])
-            for place, head in enumerate(heads):
-                logits = head.predict_logits(scaled)
-                found[key].exact[place] += (logits.argmax(1) == truth[part]).sum()
-                right = logits.astype(np.float16).argmax(1) == truth[part]
-                found[key].kept[place] += np.bincount(truth[part][right], minlength=classes)
-    return found

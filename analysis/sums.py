@@ -7,6 +7,7 @@ Sums are merged as in Chan, Golub and LeVeque, The American Statistician 37 (198
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,24 +16,39 @@ from .heads.base import FittedHead, Scaler, Untold
 from .heads.ridge import Ridge
 
 
+class Moments(NamedTuple):
+    """Where a cell's features are and how they vary, in their own units, float32; of numbers there are no classes: K is 0."""
+
+    mean: np.ndarray  # (D,)
+    class_means: np.ndarray  # (K, D); NaN for a class without an image
+    variances: np.ndarray  # (r,) along the first principal components, the largest first; divided by n
+    directions: np.ndarray  # (r, D), of length one: (x - mean) @ directions.T are the components of x
+
+
 @dataclass(frozen=True)
 class Sums:
-    """Of n images with D features and K classes; `a + b` is of the images of both, in any order and any parts."""
+    """Of n images with D features and K targets: a class's are 1 for its images and 0 for the others, and a number is one target.
 
-    counts: np.ndarray  # (K,) images of each class
+    `a + b` is of the images of both, in any order and any parts.
+    """
+
+    count: int
+    totals: np.ndarray  # (K,) sums of the targets: images of each class
     mean: np.ndarray  # (D,)
     scatter: np.ndarray  # (D, D): XᵀX about the mean, Σ (x - mean)(x - mean)ᵀ
-    cross: np.ndarray  # (K, D): YᵀX about the mean, Σ (x - mean) over the images of each class
+    cross: np.ndarray  # (K, D): YᵀX about the mean, Σ y (x - mean)
+    numbers: bool = False
 
     @classmethod
     def of(cls, features: np.ndarray, labels: np.ndarray, classes: int) -> Sums:
-        """Of features (n, D) and labels (n,) in 0…classes-1; n may be 0."""
+        """Of features (n, D) and labels (n,) in 0…classes-1, or fractions where they are numbers; n may be 0."""
         with np.errstate(invalid="ignore"):
             mean = features.mean(0, dtype=np.float64) if len(features) else np.zeros(features.shape[1])
         mean = np.where(np.isfinite(mean), mean, np.nan)  # what is not finite stays so, and is said where it is solved
         centred = features - mean
-        member = (labels == np.arange(classes)[:, None]).astype(np.float64)
-        return cls(np.bincount(labels, minlength=classes), mean, centred.T @ centred, member @ centred)
+        numbers = labels.dtype.kind != "i"
+        targets = labels[None] if numbers else (labels == np.arange(classes)[:, None]).astype(np.float64)
+        return cls(len(features), targets.sum(1), mean, centred.T @ centred, targets @ centred, numbers)
 
     def __add__(self, other: Sums) -> Sums:
         count, theirs = self.count + other.count, other.count
@@ -41,19 +57,17 @@ class Sums:
         scatter = self.scatter + other.scatter
         scatter += np.outer(apart * (self.count * theirs / max(count, 1)), apart)
         cross = self._about(mean) + other._about(mean)
-        return Sums(self.counts + other.counts, mean, scatter, cross)
+        return Sums(count, self.totals + other.totals, mean, scatter, cross, self.numbers)
 
     def _about(self, mean: np.ndarray) -> np.ndarray:
-        return np.asarray(self.cross + np.outer(self.counts, self.mean - mean))
-
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum())
+        return np.asarray(self.cross + np.outer(self.totals, self.mean - mean))
 
     @property
     def class_means(self) -> np.ndarray:
-        """(K, D); NaN for a class without an image."""
-        return np.asarray(self.mean + self.cross / np.where(self.counts > 0, self.counts, np.nan)[:, None])
+        """(K, D); NaN for a class without an image, and (0, D) of numbers."""
+        if self.numbers:
+            return np.empty((0, len(self.mean)))
+        return np.asarray(self.mean + self.cross / np.where(self.totals > 0, self.totals, np.nan)[:, None])
 
     @property
     def covariance(self) -> np.ndarray:
@@ -67,27 +81,35 @@ class Sums:
 
     @property
     def between(self) -> float:
-        """Which share of the variance is between the classes' means, from 0 to 1; NaN where nothing varies."""
+        """Which share of the variance is between the classes' means, from 0 to 1; NaN where nothing varies, and of numbers."""
         whole = np.trace(self.scatter)
-        seen = self.counts > 0
-        return float((self.cross[seen] ** 2 / self.counts[seen, None]).sum() / whole) if whole > 0 else float("nan")
+        if self.numbers or not whole > 0:
+            return float("nan")
+        seen = self.totals > 0
+        return float((self.cross[seen] ** 2 / self.totals[seen, None]).sum() / whole)
 
     def components(self, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The first principal components, all by default: variances (r,), the largest first, and directions (r, D) of length one."""
         variances, directions = np.linalg.eigh(self.covariance)
         return np.maximum(variances[::-1][:count], 0), directions.T[::-1][:count]
 
-    def ridge(self) -> tuple[Scaler, list[FittedHead]]:
+    def moments(self, count: int) -> Moments:
+        """The means, and the first `count` principal components."""
+        found = self.mean, self.class_means, *self.components(count)
+        return Moments(*(part.astype(np.float32) for part in found))
+
+    def ridge(self, components: int | None = None) -> tuple[Scaler, list[FittedHead]]:
         """The scaler, and the ridge head of scaled features at every penalty: those of `heads/ridge.py`, fitted to the same images.
 
+        With `components` they read so many principal components of the scaled features, where there are more features.
         Raises InvalidData, as a probe of these images does, for features that are not finite or where there is nothing to tell apart.
         """
         if not np.isfinite(self.scatter).all():
             raise InvalidData("features are not finite")
         if not self.scatter.any():
             raise InvalidData("all labelled images have the same features")
-        told = np.flatnonzero(self.counts)
-        if len(told) < 2:
+        told = np.arange(1) if self.numbers else np.flatnonzero(self.totals)
+        if not self.numbers and len(told) < 2:
             raise InvalidData("all labelled images are of one class; a probe needs at least two")
         scaler, count = self.scaler, self.count
         spread = scaler.spread.astype(np.float64)
@@ -95,11 +117,12 @@ class Sums:
             scatter=self.scatter / np.outer(spread, spread),
             cross=(self.cross[told] / spread).T,
             mean=(self.mean - scaler.mean) / spread,
-            shares=self.counts[told] / count,
+            shares=self.totals[told] / count,
             count=count,
+            components=components,
         )
-        if len(told) < len(self.counts):
-            heads = [Untold(head, told, len(self.counts)) for head in heads]
+        if len(told) < len(self.totals):
+            heads = [Untold(head, told, len(self.totals)) for head in heads]
         return scaler, heads
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 
+from analysis.passes import add_up, passing
 from analysis.planning import Bench
 from analysis.specs import SweepRequest
 from analysis.store import Store
-from analysis.streaming import add_up, passing, prepare, stream
+from analysis.streaming import prepare, stream
 from analysis.sweeping import sweep
 
 from .measure import Measured, cpu, interleave, measure

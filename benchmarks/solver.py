@@ -114,10 +114,12 @@ def run() -> Measured:
             levels = range(LEVELS) if classes == 10 else sorted({level for level, _ in chosen})
             kept[classes], seconds, total = [], 0.0, 0
             for at, (level, _, x, y) in enumerate(cells(classes, levels)):
-                seconds += cpu(lambda x=x, y=y, classes=classes: ours(x, y, classes))()  # type: ignore[misc]
-                total += 1
                 if (level, at % BLOCKS) in chosen:
                     kept[classes].append((x, y))
+                elif classes == 100:  # of which some tell enough
+                    continue
+                seconds += cpu(lambda x=x, y=y, classes=classes: ours(x, y, classes))()  # type: ignore[misc]
+                total += 1
             checked = [compared(x, y, classes) for x, y in kept[classes]]
             worst = {name: max(one[name] for one in checked) for name in checked[0]}
             holds &= worst["over_sklearn"] <= WORSE and worst["over_optimum"] <= GAP and worst["accuracy"] <= ACCURACY

@@ -82,6 +82,13 @@ def request_small(tiny_folder: Path) -> SweepRequest:
     return SweepRequest(backend=str(tiny_folder), **SMALL)
 
 
+@pytest.fixture
+def plain(tiny_folder: Path) -> SweepRequest:
+    """What can be carried out without a store."""
+    asked = SMALL | {"head": "ridge", "label_draws": None, "eps_draws": 2, "labels_per_class": (5, "all"), "baselines": False}
+    return SweepRequest(backend=str(tiny_folder), **asked)
+
+
 @pytest.fixture(scope="session")
 def small_study(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     from analysis.sweeping import sweep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_where_no_block_can_be_probed_it_is_said(request_small: SweepRequest, st
     def stuck(*_: object, **__: object) -> None:
         raise InvalidData("no penalty's fit converged")
 
-    monkeypatch.setattr(probing, "probe", stuck)
+    monkeypatch.setattr(probing, "_choose", stuck)
     with pytest.raises(InvalidData, match=r"No block could be probed: model/mid\.res1/1 at σ = .*no penalty's fit converged"):
         sweep(request_small.model_copy(update={"baselines": False}), store)
 
@@ -144,14 +145,14 @@ def test_draws_are_averaged_before_the_probe_and_count_as_passes(request_small: 
     )
     assert one == two
     assert one.settings["mean_of"] == [bench.features("model", draw).key() for draw in draws]
-    keep = probing.probe
+    keep = probing._pose
 
-    def watch(*args: object, **how: object) -> probing.Probe:
-        seen.append(args[4])  # type: ignore[arg-type]
-        return keep(*args, **how)  # type: ignore[arg-type]
+    def watch(*args: Any) -> probing._Posed:
+        seen.append(args[3][1])
+        return keep(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probing, "probe", watch)
+        patch.setattr(probing, "_pose", watch)
         other = replace(task, train=task.train[::-1].copy())
         probing.fill(store, other, bench.reading("model", 1), sigma, ["mid.res1/1"], "logistic", "feature")
     np.testing.assert_allclose(seen[0], np.mean(parts, axis=0), rtol=1e-6)

@@ -13,7 +13,7 @@ from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset, LabelSet, image_ids, split_by_id
 from analysis.errors import InvalidData, InvalidRequest, UnknownName
 from analysis.features import extract, load_x0, read_features
-from analysis.heads.base import Scaler
+from analysis.heads.base import FittedHead, Scaler
 from analysis.heads.logistic import Logistic
 from analysis.noise import noise_like
 from analysis.specs import FeatureIdentity
@@ -152,3 +152,46 @@ def test_probed_cells_are_not_fitted_twice(store: Store, tiny: Backend, digits: 
     first = accuracy(store, tiny, digits, digits.label_set(), "mid.res1", sigma)
     monkeypatch.setattr(Logistic, "fit", None)
     assert accuracy(store, tiny, digits, digits.label_set(), "mid.res1", sigma) == first
+
+
+def test_cells_fitted_together_are_no_worse_than_alone() -> None:
+    def objective(head: FittedHead, x: np.ndarray, y: np.ndarray) -> float:
+        logits = torch.from_numpy(head.predict_logits(x)).double()
+        return float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), reduction="sum")) + (
+            float((head.tensors()["weight"].astype(np.float64) ** 2).sum()) / 2 / head.penalty
+        )
+
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    cells = [rng.normal(size=(90, 12)) + y[:, None] * rng.normal(size=12) for _ in range(5)]
+    head = Logistic()
+    assert head.together(90, 12) >= 5
+    together = head.fit_cells(cells, y, 3)
+    for x, found in zip(cells, together, strict=True):
+        for one, alone in zip(found, head.fit(x, y, 3), strict=True):
+            assert one.penalty == alone.penalty
+            assert one.converged
+            assert objective(one, x, y) <= objective(alone, x, y) * (1 + 1e-6)  # alone it is scikit-learn's
+            odds = [torch.from_numpy(head.predict_logits(x)).softmax(1) for head in (one, alone)]
+            torch.testing.assert_close(*odds, rtol=0, atol=0.02)
+
+
+def test_a_cell_that_cannot_be_probed_leaves_those_it_is_fitted_with(
+    store: Store, tiny: Backend, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sigma = float(tiny.schedule.nearest(torch.tensor([0.3])))
+    identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
+    names = [f"{block.name}/1" for block in tiny.card.blocks]
+    extract(store, tiny, tiny, digits, identity, names, [sigma], digits.ids, {"batch_size": 256})
+    parts = (digits.members(part) for part in ("train", "validation", "test"))
+    task = Task(digits, digits.label_sets["digit"], next(parts)[:60], *parts)
+    read = probing._read
+
+    def flat(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+        return read(store, reading, sigma, name, ids) * np.float32(name != names[1])
+
+    monkeypatch.setattr(probing, "_read", flat)
+    done = probing.fill(store, task, Reading((identity,)), sigma, names, "logistic", "feature")
+    found = probing.score(store, task, done, sigma, names)
+    assert [name for name in names if found[name].wrong] == [names[1]]
+    assert all(found[name].test.mean() > 0.15 for name in names if name != names[1])

@@ -135,6 +135,41 @@ def test_labels_that_say_nothing_leave_the_odds_of_the_classes() -> None:
     assert shares == pytest.approx(np.tile([0.5, 0.3, 0.2], (len(PENALTIES), 1)), rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_blocks_are_the_hessians(classes: int) -> None:
+    x, y = problem(40, 3, classes)
+    points, rows, ridge = torch.from_numpy(np.c_[x, np.ones(40)]), 1 if classes == 2 else classes, torch.tensor([0.1, 0.1, 0.1, 0.2])
+    weights = torch.from_numpy(np.random.default_rng(0).normal(size=(rows, 4)))
+    descent = solver._Descent(points[None], torch.from_numpy(y), rows, ridge[None], torch.ones(1, 1, 4))
+    found = descent._blocks(points[None], (weights @ points.T)[None, None], ridge[None, None, None].double())
+
+    def value(weights: Tensor) -> Tensor:
+        logits = points @ weights.T
+        losses = (
+            torch.nn.functional.softplus((1 - 2 * torch.from_numpy(y)) * logits[:, 0])
+            if rows == 1
+            else torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), reduction="none")
+        )
+        return losses.mean() + (ridge * weights**2).sum() / 2
+
+    hessian = torch.autograd.functional.hessian(value, weights)
+    for direction in range(4):
+        torch.testing.assert_close(found[0, 0, :, :, direction] @ hessian[:, direction, :, direction], torch.eye(rows).double())
+
+
+def test_blocks_save_steps_where_odds_are_uneven(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 8, 1500)
+    hidden = (rng.normal(size=(8, 40))[y] + rng.normal(size=(1500, 40))) / np.arange(1, 41)  # wide in few directions
+    x = hidden @ rng.normal(size=(40, 40))
+    x = (x - x.mean(0)) / x.std(0)
+    with_blocks = solved(x, y, 8)
+    monkeypatch.setattr(solver, "FRESH", ())
+    without = solved(x, y, 8)
+    assert with_blocks.steps * 2 < without.steps
+    assert with_blocks.objective.numpy() == pytest.approx(without.objective.numpy(), rel=2e-6)
+
+
 def test_what_did_not_converge_is_marked() -> None:
     x, y = problem(200, 20, 4)
     found = solved(x, y, 4, most=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from typer.testing import CliRunner
 
-from analysis import features, streaming
+from analysis import features, passes, streaming
 from analysis import store as disk
 from analysis.__main__ import app
+from analysis.crew import Crew
 from analysis.datasets.base import Dataset, LabelSet
 from analysis.errors import InvalidData, InvalidRequest, NoisescopeError
 from analysis.features import extract
@@ -25,19 +28,11 @@ from analysis.heads.ridge import Ridge
 from analysis.planning import Bench
 from analysis.specs import SweepRequest
 from analysis.store import Store
-from analysis.streamed import over_draws
+from analysis.streamed import Cell, tables
 from analysis.streaming import stream
 from analysis.studies import COLUMNS
 from analysis.sweeping import sweep
 from benchmarks import running_sums
-
-from .conftest import SMALL
-
-
-@pytest.fixture
-def plain(tiny_folder: Path) -> SweepRequest:
-    asked = SMALL | {"head": "ridge", "label_draws": None, "eps_draws": 2, "labels_per_class": (5, "all"), "baselines": False}
-    return SweepRequest(backend=str(tiny_folder), **asked)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +42,8 @@ def plain(tiny_folder: Path) -> SweepRequest:
         {"input": "clean", "labels_per_class": (4,)},
         {"label_noise": 0.4, "imbalance": 3.0, "labels_per_class": (6, 9)},
         {"poolings": ("2", "max"), "labels_per_class": (10,)},  # fewer images than features
+        {"pca": 3},
+        {"pca": 20, "poolings": ("1", "2"), "labels_per_class": (10,)},  # more components than one pooling has features
     ],
 )
 def test_counts_are_those_of_a_sweep_that_keeps_its_features(plain: SweepRequest, store: Store, change: dict[str, Any]) -> None:
@@ -64,7 +61,7 @@ def test_counts_are_those_of_a_sweep_that_keeps_its_features(plain: SweepRequest
 def test_weights_are_those_of_the_ridge_head_on_stored_features(plain: SweepRequest, store: Store) -> None:
     bench = streaming.prepare(plain)
     sigma, names = bench.sigmas[1], ["mid.res1/1", "up0.res0/1"]
-    summed = streaming.add_up(bench, sigma, 1, names)
+    summed = passes.add_up(bench, sigma, 1, names)
     identity, task = bench.features("model", 1), bench.task("all", 1)
     extract(store, bench.model, bench.model, bench.dataset, identity, names, [sigma], np.unique(task.train), bench.settings)
     for name in names:
@@ -95,15 +92,15 @@ def test_what_would_write_a_file_fails(plain: SweepRequest) -> None:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[float]:
     """How many images pass at each σ, from now on."""
-    passes: Counter[float] = Counter()
-    read = streaming.read_features
+    seen: Counter[float] = Counter()
+    read = passes.read_features
 
     def counting(model: Any, names: Any, x0: Any, eps: Any, sigma: float, *rest: Any) -> Any:
-        passes[sigma] += len(x0)
+        seen[sigma] += len(x0)
         return read(model, names, x0, eps, sigma, *rest)
 
-    monkeypatch.setattr(streaming, "read_features", counting)
-    return passes
+    monkeypatch.setattr(passes, "read_features", counting)
+    return seen
 
 
 def test_every_image_passes_once_a_level_and_draw(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,12 +113,12 @@ def test_a_budget_takes_blocks_in_groups_and_says_the_same(plain: SweepRequest, 
     whole = stream(plain)
     passes = counted(monkeypatch)
     one = 2 * 8 * 4 * 7 * 10 + 5 * 8 * 8**2  # 8 features: two cells' weights, which are more than their sums, and one being solved
-    found = stream(plain, budget=one)
+    found = stream(plain, budget=one, components=None)
     assert sorted(passes.values()) == [2 * 2 * (300 + 60 + 80)] * 3
     for name in ("curve", "draws", "statistics"):
         pd.testing.assert_frame_equal(getattr(found, name), getattr(whole, name))
     with pytest.raises(InvalidRequest, match=f"budget is {one - 1:,} bytes; mid.res1/1 has 8 features"):
-        stream(plain, budget=one - 1)
+        stream(plain, budget=one - 1, components=None)
 
 
 @pytest.mark.slow
@@ -149,39 +146,6 @@ def test_statistics_are_of_the_labelled_images(plain: SweepRequest, store: Store
     assert table.penalty.isin(Ridge.penalties).all()
 
 
-def test_the_best_cell_is_chosen_on_validation_images(plain: SweepRequest) -> None:
-    found = stream(plain)
-    best = found.best()
-    assert best.labels_per_class.tolist() == ["5", "all"]
-    for row in best.itertuples():
-        assert row.validation_accuracy == found.curve[found.curve.labels_per_class == row.labels_per_class].validation_accuracy.max()
-
-
-def test_draws_that_agree_leave_wilsons_interval_and_draws_that_do_not_add_to_it() -> None:
-    mean, low, high = over_draws(np.array([80, 80, 80]), 100)
-    assert (mean, low, high) == pytest.approx((0.8, 0.7112, 0.8666), abs=1e-4)  # Wilson's of 80 of 100
-    _, lower, higher = over_draws(np.array([79, 80, 81]), 100)
-    half = 4.302653 * 0.01 / np.sqrt(3)  # t with 2 degrees of freedom
-    assert (lower, higher) == pytest.approx((0.8 - np.hypot(half, 0.8 - low), 0.8 + np.hypot(half, high - 0.8)))
-    assert over_draws(np.array([100, 100]), 100)[1:] == pytest.approx((0.963, 1.0), abs=1e-3)
-
-
-@pytest.mark.parametrize("apart", [0.0, 0.3])
-def test_intervals_hold_the_truth_at_least_as_often_as_they_say(apart: float) -> None:
-    """Three draws that differ by `apart` in log-odds, of 300 images that differ more; the truth is the mean over both."""
-    rng = np.random.default_rng(0)
-
-    def odds(*shape: int) -> np.ndarray:
-        return np.asarray(1 / (1 + np.exp(-(1 + 2 * rng.normal(size=shape[-1:]) + apart * rng.normal(size=(*shape[:-1], 1))))))
-
-    truth = odds(4000, 200).mean()
-    held = []
-    for _ in range(1000):
-        _, low, high = over_draws((rng.random((3, 300)) < odds(3, 300)).sum(1), 300)
-        held.append(low <= truth <= high)
-    assert np.mean(held) >= 0.95
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -189,7 +153,7 @@ def test_intervals_hold_the_truth_at_least_as_often_as_they_say(apart: float) ->
         ({"head": "nope"}, "Unknown head"),
         ({"label_draws": 15}, "label_draws is 15; allowed without a store: as many as eps_draws"),
         ({"eps_draws": 1}, "at least 2 draws"),
-        ({"pca": 4}, "pca is 4; allowed without a store: None"),
+        ({"pca": 50}, "pca is 50; allowed: fewer than the 50 labelled images at 5 a class"),
         ({"average_draws": 2}, "average_draws is 2"),
         ({"ensemble": 5}, "ensemble is 5"),
         ({"fuse": 2}, "fuse is 2"),
@@ -227,7 +191,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, names: set[str], value: float, count
         return found
 
     monkeypatch.setattr(features, "read_features", reading)
-    monkeypatch.setattr(streaming, "read_features", reading)
+    monkeypatch.setattr(passes, "read_features", reading)
 
 
 @pytest.mark.parametrize(
@@ -256,12 +220,12 @@ def test_where_no_block_can_be_probed_it_is_said_why(plain: SweepRequest, monkey
 
 
 def test_test_images_alone_can_have_a_block_left_out(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench, load = streaming.prepare(plain), streaming.load_x0
+    bench, load = streaming.prepare(plain), passes.load_x0
 
     def loading(dataset: Dataset, ids: np.ndarray, model: Any) -> torch.Tensor:
         return load(dataset, ids, model) * (torch.nan if bench.test[0] in ids else 1)
 
-    monkeypatch.setattr(streaming, "load_x0", loading)
+    monkeypatch.setattr(passes, "load_x0", loading)
     with pytest.raises(InvalidData, match="features are not finite"):
         stream(plain)
 
@@ -273,16 +237,106 @@ def test_several_requests_are_looked_through_before_the_first_is_carried_out(pla
     assert not passes
 
 
-def test_numbers_are_refused(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def numbered(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> SweepRequest:
+    """A request whose labels are how much ink an image has."""
     real = Dataset.label_set
 
     def numbers(dataset: Dataset, name: str | None = None) -> LabelSet:
-        found = real(dataset, name)
-        return replace(found, kind="continuous", numbers=found.values.astype(float))
+        return replace(real(dataset, name), kind="continuous", numbers=dataset.images.mean((1, 2, 3)))
 
     monkeypatch.setattr(Dataset, "label_set", numbers)
-    with pytest.raises(InvalidRequest, match="label set 'digit' is a number; allowed without a store: classes"):
-        stream(plain)
+    return plain
+
+
+@pytest.mark.parametrize("change", [{}, {"pca": 3}, {"input": "clean", "poolings": ("2",), "labels_per_class": (4,)}])
+def test_numbers_are_read_as_by_a_sweep_that_keeps_its_features(numbered: SweepRequest, store: Store, change: dict[str, Any]) -> None:
+    """Features are equal to about 1e-6, and logits are kept in float16: of one of 80 images that may be rounded to the next, 1e-3 away."""
+    request = numbered.model_copy(update=change)
+    kept = sweep(request.model_copy(update={"label_draws": 2}), store)
+    found = stream(request)
+    keys = ["labels_per_class", "block", "pooling", "sigma", "draw"]
+    ours, theirs = (table.sort_values(keys, ignore_index=True) for table in (found.draws, kept.table("draws")))
+    assert set(ours.measure) == {"r2"}
+    assert ours.accuracy.max() > 0.3
+    pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-4, check_dtype=False)
+    both = [table.set_index(keys[:4]).accuracy.sort_index() for table in (found.curve, kept.table("curve"))]
+    pd.testing.assert_series_equal(*both, rtol=0, atol=1e-4, check_dtype=False)
+    assert (found.curve.ci_low < found.curve.accuracy).all()
+    assert found.statistics.between_classes.isna().all()
+
+
+def test_moments_keep_the_budget_or_are_refused_before_any_image_passes(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = counted(monkeypatch)
+    needed = 4 * 8 * (1 + 10 + 8) * 2 * 2 * 3  # 8 features have 8 components; labels × blocks × levels
+    with pytest.raises(InvalidRequest, match=f"components is 10, and the class means and components of all cells need {needed:,} bytes"):
+        stream(plain, budget=needed - 1)
+    with pytest.raises(InvalidRequest, match="components is -1"):
+        stream(plain, components=-1)
+    assert not passes
+    assert stream(plain, budget=needed - 1, components=None).moments == {}
+
+
+class Carried(Crew):
+    """A crew whose calls and results go there and back as they would between processes, the last call ending first."""
+
+    def run(self, function: Any, calls: Any, between: Any = None) -> Any:
+        for call in reversed(list(calls)):
+            yield call, pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(call)))))
+
+
+def alike(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal but for the rounding of sums in double precision."""
+    pd.testing.assert_frame_equal(one, other, rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_shares_of_the_images_add_up_to_what_one_worker_says(plain: SweepRequest, count: int) -> None:
+    """300 labelled images are 5 batches: of 7 workers some have none."""
+    bench = streaming.prepare(plain)
+    units = [(bench.sigmas[1], 0)]
+    ((_, whole),) = streaming.work(bench, units, Crew(0), streaming.BUDGET, 3)
+    ((_, shared),) = streaming.work(bench, units, Carried(count), streaming.BUDGET, 3)
+    assert len(whole) == len(shared) == 4
+    for one, other in zip(whole, shared, strict=True):
+        assert isinstance(one, Cell)
+        assert isinstance(other, Cell)
+        assert one[:5] == other[:5]
+        assert one.tested.tolist() == other.tested.tolist()
+        assert one.facts == pytest.approx(other.facts, rel=1e-9, nan_ok=True)
+        assert one.moments is not None
+        assert other.moments is not None
+        np.testing.assert_allclose(one.moments.class_means, other.moments.class_means, rtol=1e-6)
+
+
+def test_workers_share_images_only_where_they_outnumber_levels_and_draws_and_the_budget_holds_their_sums(plain: SweepRequest) -> None:
+    whole, many = stream(plain), Carried(7)  # 3 levels and 2 draws are 6 units
+    bench, called = streaming.prepare(plain), []
+    units = [(sigma, draw) for sigma in bench.sigmas for draw in range(2)]
+    held = 2 * 2 * 8 * 4 * 7 * 10  # labels × blocks × 8 features' weights
+    many.run = lambda function, calls: called.append(function.__name__) or Carried(7).run(function, calls)
+    shared = tables(bench, [cell for _, cells in streaming.work(bench, units, many, held * 8, None) for cell in cells])
+    assert called == ["_part"] * 6 * 3  # labelled, validation and test images
+    for name in ("curve", "draws", "statistics"):
+        alike(getattr(whole, name), getattr(shared, name))
+    for crew, budget in ((many, held * 8 - 1), (Carried(6), held * 8)):
+        called.clear()
+        crew.run = many.run
+        list(streaming.work(bench, units, crew, budget, None))
+        assert called == ["_unit"]
+
+
+@pytest.mark.slow
+def test_processes_share_images(plain: SweepRequest) -> None:
+    bench = streaming.prepare(plain)
+    units = [(bench.sigmas[1], 0)]
+    ((_, whole),) = streaming.work(bench, units, Crew(0), streaming.BUDGET, None)
+    with Crew(2) as crew:
+        ((_, shared),) = streaming.work(bench, units, crew, streaming.BUDGET, None)
+    for one, other in zip(whole, shared, strict=True):
+        assert isinstance(one, Cell)
+        assert isinstance(other, Cell)
+        assert one.tested.tolist() == other.tested.tolist()
 
 
 @pytest.fixture
@@ -299,7 +353,7 @@ def test_the_command_line_writes_the_table_and_says_the_best_cell(words: list[st
     assert list(table.columns) == list(COLUMNS)
     assert set(table["head"]) == {"ridge"}
     assert f"block mid.res1, pooling 1, at σ = {best.sigma:.3g}: {100 * best.accuracy:.1f} %" in result.stdout
-    assert ": digit, noisy input; nothing is kept\n" in result.stdout
+    assert ": digit, noisy input; no feature is kept\n" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["curve.csv"]
 
 
@@ -318,6 +372,23 @@ def test_every_combination_on_the_command_line_has_its_curve(words: list[str], t
     table = pd.read_parquet(out)
     assert table.input.tolist() == ["noisy"] * 3 + ["clean"] * 3
     assert set(table.label_noise) == {0.2}
+
+
+def test_the_command_line_writes_moments_of_one_sweep_without_a_store(words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "moments.safetensors"
+    assert CliRunner().invoke(app, [*words, "--moments", str(file)]).exit_code == 0
+    with safe_open(file, "np") as kept:
+        assert kept.get_tensor("10/0/mid.res1/1/class_means").shape == (10, 8)
+    for more, said in (
+        (["--input", "noisy", "--input", "clean"], "is of one sweep without a store"),
+        (["--store", str(tmp_path)], "is of one sweep without a store"),
+        (["--moments", str(tmp_path / "moments.npz")], "allowed endings: .safetensors"),
+    ):
+        assert said in str(CliRunner().invoke(app, [*words, "--moments", str(file), *more]).exception)
+
+
+def test_numbers_are_said_to_be_of_the_variance(numbered: SweepRequest, words: list[str]) -> None:
+    assert "% of the variance (" in CliRunner().invoke(app, words).stdout
 
 
 def test_another_head_on_the_command_line_is_refused_in_one_sentence(words: list[str]) -> None:

@@ -29,7 +29,8 @@ def images(count: int, size: int, classes: int, seed: int = 0, away: float = 3.0
 
 def same(one: Sums, other: Sums) -> None:
     """Equal but for rounding in double precision, which grows with the mean's distance from 0."""
-    assert one.counts.tolist() == other.counts.tolist()
+    assert one.count == other.count
+    np.testing.assert_allclose(one.totals, other.totals, atol=1e-9)
     np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)
     scale = np.sqrt(np.outer(np.diag(other.scatter), np.diag(other.scatter)))
     assert (np.abs(one.scatter - other.scatter) <= 1e-11 * scale + 1e-20).all()
@@ -83,6 +84,53 @@ def test_ridge_from_sums_is_the_head_of_all_scaled_features(count: int, size: in
         np.testing.assert_allclose(ours.bias, head.bias, atol=1e-6)
 
 
+def numbers(x: np.ndarray) -> np.ndarray:
+    """A number an image (n,): half of it is in the features, and its mean is not 0."""
+    rng = np.random.default_rng(1)
+    told = (x - x.mean(0)) @ rng.normal(size=x.shape[1])
+    return np.asarray(0.5 + told / told.std() + rng.normal(size=len(x)))
+
+
+@pytest.mark.parametrize(("count", "size"), [(300, 12), (20, 40)])
+def test_ridge_from_sums_reads_numbers_as_the_head_of_all_scaled_features_does(count: int, size: int) -> None:
+    x, _ = images(count, size, 4)
+    y = numbers(x)
+    scaler, heads = reduce(add, [Sums.of(x[i : i + 9], y[i : i + 9], 4) for i in range(0, count, 9)]).ridge()
+    theirs = Scaler.fit(x)
+    for ours, head in zip(heads, Ridge().regress((x - theirs.mean.astype(np.float64)) / theirs.spread, y), strict=True):
+        said = ours.predict_logits(scaler(x))
+        assert said.shape == (count, 1)
+        np.testing.assert_allclose(said, head.predict_logits(theirs(x)), atol=2e-4)
+
+
+def test_sums_of_numbers_merge_to_the_whole() -> None:
+    x, _ = images(60, 5, 3)
+    y = numbers(x)
+    parts = [Sums.of(x[i : i + 7], y[i : i + 7], 3) for i in range(0, 60, 7)]
+    same(reduce(add, parts), Sums.of(x, y, 3))
+    np.testing.assert_allclose(reduce(add, parts).cross[0], (y - y.mean()) @ (x - x.mean(0, dtype=np.float64)), rtol=1e-9, atol=1e-9)
+
+
+def test_numbers_have_no_class_means() -> None:
+    x, _ = images(60, 5, 3)
+    found = Sums.of(x, numbers(x), 3)
+    assert found.moments(2).class_means.shape == (0, 5)
+    assert np.isnan(found.between)
+
+
+@pytest.mark.parametrize(("count", "size", "components"), [(300, 12, 3), (20, 40, 7), (300, 12, 12), (300, 12, 50)])
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_ridge_of_components_is_that_of_sklearns_components(count: int, size: int, components: int, kind: str) -> None:
+    x, y = images(count, size, 4)
+    scaler, heads = Sums.of(x, y if kind == "classes" else numbers(x), 4).ridge(components)
+    scaled = scaler(x).astype(np.float64)
+    axes = PCA(min(components, size), svd_solver="full").fit(scaled)
+    projected = axes.transform(scaled)
+    theirs = Ridge().fit(projected, y, 4) if kind == "classes" else Ridge().regress(projected, numbers(x))
+    for ours, head in zip(heads, theirs, strict=True):
+        np.testing.assert_allclose(ours.predict_logits(scaler(x)), head.predict_logits(projected), atol=1e-4)
+
+
 def test_a_class_without_an_image_is_never_said() -> None:
     x, y = images(120, 5, 4)
     scaler, heads = Sums.of(x, np.where(y == 1, 2, y), 4).ridge()
@@ -109,6 +157,17 @@ def test_components_are_sklearns() -> None:
     theirs = PCA(4, svd_solver="full").fit(x.astype(np.float64))
     np.testing.assert_allclose(variances, theirs.explained_variance_ * 149 / 150, rtol=1e-6)
     np.testing.assert_allclose(np.abs((directions * theirs.components_).sum(1)), 1, rtol=1e-6)
+
+
+def test_moments_are_the_means_and_the_first_components() -> None:
+    x, y = images(150, 6, 3)
+    found = Sums.of(x, np.where(y == 1, 2, y), 3).moments(2)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(found.mean, exact.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found.class_means[[0, 2]], [exact[y == 0].mean(0), exact[y != 0].mean(0)], rtol=1e-6)
+    assert np.isnan(found.class_means[1]).all()
+    np.testing.assert_allclose(((exact - found.mean) @ found.directions.T).var(0), found.variances, rtol=1e-5)
+    assert all(part.dtype == np.float32 for part in found)
 
 
 def test_effective_rank_is_worked_out_by_hand() -> None:

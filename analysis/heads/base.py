@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,6 +161,14 @@ class ProbeHead(ABC):
 
         Features are scaled: (n, D), or for a head that needs maps (n, C, p, p), where p is the side of the pooling's grid.
         """
+
+    def together(self, images: int, size: int) -> int:
+        """How many cells of as many labelled images and features it would rather fit at once."""
+        return 1
+
+    def fit_cells(self, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
+        """As `fit`, of several cells of the same images and as many features."""
+        return [self.fit(features, labels, classes) for features in cells]
 
     def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
         """One fitted head a penalty whose one logit is the number; scaled features (n, D), numbers (n,). Raises InvalidRequest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,10 +14,11 @@ from .. import solver
 from .base import FittedHead, Linear, ProbeHead
 
 FEW, MANY = 100_000, 8  # numbers, and images for each feature
+PAYS, TOGETHER = 4, 16  # small cells from which on we are faster with all at once, and how many at once are enough
 
 
 def small(images: int, size: int) -> bool:
-    """Whether scikit-learn is faster."""
+    """Whether scikit-learn is faster than we are with one cell."""
     return images * size < FEW and images < MANY * size
 
 
@@ -37,12 +38,19 @@ class Logistic(ProbeHead):
     penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
-        if small(*features.shape):
-            return list(self._one_by_one(features, labels, classes))
-        found = solver.fit(torch.from_numpy(features)[None], torch.from_numpy(labels), classes, self.penalties)
+        return self.fit_cells([features], labels, classes)[0]
+
+    def together(self, images: int, size: int) -> int:
+        return TOGETHER if small(images, size) else 1
+
+    def fit_cells(self, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
+        if len(cells) < PAYS and small(*cells[0].shape):
+            return [self._one_by_one(features, labels, classes) for features in cells]
+        found = solver.fit(torch.from_numpy(np.stack(cells)), torch.from_numpy(labels), classes, self.penalties)
+        weight, bias, converged = found.weight.numpy(), found.bias.numpy(), found.converged.tolist()
         return [
-            _linear(penalty, found.weight[0, place].numpy(), found.bias[0, place].numpy(), bool(found.converged[0, place]))
-            for place, penalty in enumerate(self.penalties)
+            [_linear(penalty, weight[cell, at], bias[cell, at], converged[cell][at]) for at, penalty in enumerate(self.penalties)]
+            for cell in range(len(cells))
         ]
 
     def _one_by_one(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:

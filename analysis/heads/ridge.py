@@ -30,12 +30,17 @@ class Ridge(ProbeHead):
         squares, vectors = np.linalg.eigh(centred @ centred.T)  # the dual: weights lie in the span of the images
         return self._heads(squares, centred.T @ vectors, vectors.T @ targets, mean, shares, count)
 
-    def solve(self, scatter: np.ndarray, cross: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int) -> list[FittedHead]:
+    def solve(
+        self, scatter: np.ndarray, cross: np.ndarray, mean: np.ndarray, shares: np.ndarray, count: int, components: int | None = None
+    ) -> list[FittedHead]:
         """One fitted head a penalty from sums over `count` images of features and targets less their means.
 
-        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), the targets' (K,), which are the classes' shares; all float64.
+        XᵀX (D, D), XᵀY (D, K), the features' mean (D,), the targets' (K,), which are the classes' shares; all float64. With
+        `components` the weights lie in the span of so many first principal components, all that heads fitted to these would read.
         """
         squares, vectors = np.linalg.eigh(scatter)
+        if components:
+            squares, vectors = squares[-components:], vectors[:, -components:]
         return self._heads(squares, vectors, vectors.T @ cross, mean, shares, count)
 
     def _heads(
