@@ -25,11 +25,11 @@ from .console import (
     fusing,
     keeps,
     labels_of,
-    left_out,
     listing,
     progress_bar,
     request_of,
     save_table,
+    skipped,
     summary,
 )
 from .errors import InvalidRequest, NoisescopeError
@@ -197,7 +197,7 @@ def train(
     if place is None:
         raise InvalidRequest(f"{name} needs --dataset: a folder, a Parquet file or a hub id of its images.")
     chosen, images = choose_device(device), open_dataset(place, spec.network["sample_size"])
-    for line in left_out(images.skipped, len(images.skipped)):
+    for line in skipped(images.skipped, len(images.skipped)):
         typer.echo(line, err=True)
     folder = root / "training" / f"{name}-{spec.key()[:8]}-{images.identity[:8]}"
     with progress_bar("Train", as_json) as progress:

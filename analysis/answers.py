@@ -1,4 +1,4 @@
-"""What a worker answers between two batches: what a request would cost, and one image at every noise level."""
+"""What a worker answers between two batches: what requests come to and cost, and one image at every noise level."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from .advising import Advising
+from .combining import combine
 from .costs import estimate
 from .crew import Crew
 from .dreams import Dreams
@@ -39,7 +40,7 @@ class Answers:
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
         self.known: dict[str, Teller] = {
-            **{"cost": self.cost, "strip": self.strip},
+            **{"cost": self.cost, "combine": self.combine, "strip": self.strip},
             **self.own.answers,
             **Explanations(self.own).answers,
             **Dreams(self.own).answers,
@@ -84,6 +85,12 @@ class Answers:
         """Seconds, memory, disk, and how much is there already."""
         bench = self._bench(question["request"])
         return estimate(bench, self.processes).to_dict(), b""
+
+    def combine(self, question: Question, data: bytes) -> Answer:
+        """Of several requests those that can be carried out, each another run, and what is said of the others."""
+        asked = [SweepRequest.model_validate_json(request) for request in question["requests"]]
+        found = combine(asked, lambda request, _: self._bench(request.canonical()))
+        return {"requests": [request.canonical() for request in found.requests], "said": found.said}, b""
 
     def strip(self, question: Question, data: bytes) -> Answer:
         """One test image at every level: a PNG with what the network is shown above what it makes of it, D(x_σ; σ)."""

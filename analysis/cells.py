@@ -10,17 +10,26 @@ import numpy as np
 from scipy.stats import t as student
 
 from . import dynamics
+from .intervals import holm
 from .studies import Study
 from .verdict import Verdict, describe
 
 Cell = tuple[str, int]  # name of a curve `source/block/pooling`, place of the level
 
 
+def turns(labels: int | str, wrong: bool, count: int, eps_draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """(label draw, ε draw), both (R,), of `count` probes whose draws of ε take turns.
+
+    With all labels the labelled images are the same in every draw: one label draw, unless other labels are `wrong` in each.
+    """
+    draw = np.arange(count)
+    return np.zeros_like(draw) if labels == "all" and not wrong else draw, draw % eps_draws
+
+
 def draws(study: Study, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """(label draw, ε draw), both (R,), of a study's probes at a number of labels a class."""
-    draw = np.arange(study.result(labels)["draws"])
-    label_draw = np.zeros_like(draw) if labels == "all" and not study.facts["request"].get("label_noise") else draw
-    return label_draw, draw % study.facts["receipt"]["eps_draws"]
+    wrong = bool(study.facts["request"].get("label_noise"))
+    return turns(labels, wrong, study.result(labels)["draws"], study.facts["receipt"]["eps_draws"])
 
 
 def resampled(study: Study, labels: str) -> dynamics.Resamples:
@@ -63,7 +72,7 @@ def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.nda
     """The cell that validation images chose, and all that are not significantly worse on test images.
 
     correct {curve: (R, S, N)}, validation {curve: (S,)}. Paired differences over images, label draws and ε draws, one-sided
-    at 5 % with S. Holm's correction (Scand. J. Statist. 6 (1979) 65) over all cells: where all are as good, all are named
+    at 5 % with Holm's correction over all cells: where all are as good, all are named
     in 95 of 100 runs.
     """
     best = chosen(validation)
@@ -80,12 +89,8 @@ def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.nda
             (name, level): (float(gap[level]), float(gap[level] - half[level]), float(gap[level] + half[level]))
             for level in range(len(gap))
         }
-    near, running = {best}, 0.0
-    for rank, cell in enumerate(sorted(p_values, key=p_values.__getitem__)):
-        running = max(running, (len(p_values) - rank) * p_values[cell])
-        if running >= dynamics.LEVEL:
-            near.add(cell)
-    return NearBest(best, frozenset(near), below)
+    corrected = zip(p_values, holm(list(p_values.values())), strict=True)
+    return NearBest(best, frozenset({best, *(cell for cell, p_value in corrected if p_value >= dynamics.LEVEL)}), below)
 
 
 def chosen(validation: Mapping[str, np.ndarray]) -> Cell:

@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from .comparing import Comparison, Gap, at_one
 from .dynamics import LEVEL
+from .intervals import holm
 from .matching import question
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def classes(found: Comparison, level: int) -> list[ClassGap]:
 
     Images of the class alone are resampled. A standard error is that of one image in disagreement at the least, so that a few
     images that all agree are not certain. Classes with fewer than two images are left out. p-values are two-sided, with Holm's
-    correction (Scand. J. Statist. 6 (1979) 65).
+    correction.
     """
     truth = None if classes_lacking(found) else _truth(found)
     if truth is None:
@@ -83,18 +84,9 @@ def classes(found: Comparison, level: int) -> list[ClassGap]:
         reach = float(student.ppf(1 - LEVEL / 2, freedom))
         error = max((gap.high - gap.low) / 2 / reach, 1 / count if gap.value else 0.0)
         p_value = float(2 * student.sf(abs(gap.value) / error, freedom)) if error else 1.0
-        low, high = gap.value - reach * error, gap.value + reach * error
+        low, high = max(-1.0, gap.value - reach * error), min(1.0, gap.value + reach * error)
         alone.append(ClassGap(name, count, replace(gap, low=low, high=high), p_value))
-    return holm(alone)
-
-
-def holm(alone: Sequence[ClassGap]) -> list[ClassGap]:
-    """The same with p-values corrected for their number."""
-    running, corrected = 0.0, {}
-    for rank, place in enumerate(sorted(range(len(alone)), key=lambda i: alone[i].p_holm)):
-        running = max(running, min(1.0, (len(alone) - rank) * alone[place].p_holm))
-        corrected[place] = replace(alone[place], p_holm=running)
-    return [corrected[place] for place in range(len(alone))]
+    return [replace(one, p_holm=p_holm) for one, p_holm in zip(alone, holm([one.p_holm for one in alone]), strict=True)]
 
 
 def classes_sentence(found: Comparison, gaps: Sequence[ClassGap], level: int) -> str:
@@ -117,13 +109,17 @@ def images_sentence(found: Comparison, level: int) -> str:
     if images is None:
         return "Numbers are not right or wrong, so no image is." if found.numbers else "No test image is in both runs."
     count = images.counts
-    split = f"; {count['split']:,} are right in just half of one's draws" if count["split"] else ""
+    split = f"; {_are(count['split'])} right in just half of one's draws" if count["split"] else ""
     p_value = "p < .001" if images.p_value < 0.001 else f"p = {images.p_value:.2g}"
     return (
         f"At {found.at(level)}, in most draws, both read {count['both']:,} of {len(found.ids):,} images right and {count['neither']:,} wrong; "
-        f"{count['only_reference']:,} are right in {a} alone and {count['only_other']:,} in {b} alone (exact test, {p_value})"
+        f"{_are(count['only_reference'])} right in {a} alone and {count['only_other']:,} in {b} alone (exact test, {p_value})"
         f"{split}."
     )
+
+
+def _are(count: int) -> str:
+    return f"{count:,} {'is' if count == 1 else 'are'}"
 
 
 def numbers(comparisons: Sequence[Comparison], sigma: float | None = None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
-from .specs import unusual
+from .specs import regime, unusual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,18 +115,18 @@ def _said(level: Mapping[str, float], sigma: float, axis: AxisName) -> str:
     return f"log-SNR = {level['log_snr']:.2f}" if axis is AxisName.log_snr else f"σ = {sigma:.3g}"
 
 
-def left_out(skipped: Sequence[str], count: int) -> Iterator[str]:
+def skipped(images: Sequence[str], count: int) -> Iterator[str]:
     """Which images were not used, and why: the count, then the first of them."""
     if count:
         yield f"{count} images were left out:"
-        yield from (f"  {line}" for line in skipped[:5])
+        yield from (f"  {line}" for line in images[:5])
 
 
 def summary(study: Study, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep."""
     yield f"{', '.join([study.name, *unusual(study.facts['request'])])}  ({study.key})"
     receipt = study.facts["receipt"]
-    yield from left_out(receipt["skipped"], receipt["skipped_count"])
+    yield from skipped(receipt["skipped"], receipt["skipped_count"])
     for labels, result in study.facts["results"].items():
         verdict = result["verdict"]
         yield ""
@@ -168,7 +168,7 @@ def carry_out(
         from .store import Store
         from .sweeping import sweep_all
 
-        studies = sweep_all(requests, Store(store), **settings)
+        studies = sweep_all(requests, Store(store), notice=lambda line: typer.echo(line, err=True), **settings)
         said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
         return [study.table("curve") for study in studies], said
     from .streaming import COMPONENTS, stream_all
@@ -181,11 +181,13 @@ def carry_out(
 
 def fusing(requests: Sequence[SweepRequest], store: Path | None, **settings: Any) -> Iterator[str]:
     """What learned fusion will take, where it is asked for: it is said before anything runs. Raises what is wrong with a request."""
+    from .combining import combine
     from .costs import fusing
     from .planning import Bench
     from .store import Store
 
-    found = [fusing(Bench(request, Store(store), **settings)) for request in requests if request.fuse]
+    combined = combine(requests, lambda request, like: Bench(request, Store(store), like=like, **settings))
+    found = [fusing(bench) for bench in combined.benches if bench.request.fuse]
     if count := sum(networks for networks, _ in found):
         minutes = sum(seconds for _, seconds in found) / 60
         yield f"Learned fusion: {count} networks to train, about {minutes:.1f} minutes on one core; without --fuse there are none."
@@ -194,9 +196,9 @@ def fusing(requests: Sequence[SweepRequest], store: Path | None, **settings: Any
 def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep without a store."""
     draws, first = found.draws.draw.nunique(), found.curve.iloc[0]
-    wrong = f", {100 * first.label_noise:.0f} % wrong labels" if first.label_noise else ""
+    asked = ", ".join([first.label_set, f"{first.input} input", *regime({"label_noise": first.label_noise})])
     of = " of the variance" if first.measure == "r2" else ""
-    yield f"{first.backend} on {first.dataset}: {first.label_set}, {first.input} input{wrong}; no feature is kept"
+    yield f"{first.backend} on {first.dataset}: {asked}; no feature is kept"
     yield from (f"  Left out: {one['series']} at σ = {one['sigma']:.3g}: {one['why']}." for one in found.left_out)
     for best in found.best().to_dict("records"):
         low, high = 100 * best["ci_low"], 100 * best["ci_high"]

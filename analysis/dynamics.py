@@ -14,6 +14,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from .errors import InvalidRequest
+from .intervals import holm
 from .verdict import MARGIN, Shape, Verdict, describe
 
 __all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "change", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
@@ -220,15 +221,13 @@ def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: 
 
 
 def judge_all(correct: Mapping[str, np.ndarray], sigmas: np.ndarray, resamples: Resamples, seed: int = 0) -> dict[str, Verdict]:
-    """The verdicts of several curves, their p-values corrected together. S. Holm, Scand. J. Statist. 6 (1979) 65."""
+    """The verdicts of several curves, their p-values corrected together (`intervals.holm`)."""
     alone = {name: judge(right, sigmas, resamples, seed, len(correct)) for name, right in correct.items()}
-    running, found = 0.0, {}
-    for rank, name in enumerate(sorted(alone, key=lambda name: alone[name].p_value)):
-        running = max(running, min(1.0, (len(alone) - rank) * alone[name].p_value))
-        before = alone[name]
-        same = (running < LEVEL) == (before.p_value < LEVEL)
-        found[name] = replace(before, p_holm=running) if same else _judge(correct[name], sigmas, resamples, seed, len(alone), running)
-    return {name: found[name] for name in correct}
+    found = {}
+    for (name, before), p_holm in zip(alone.items(), holm([one.p_value for one in alone.values()]), strict=True):
+        same = (p_holm < LEVEL) == (before.p_value < LEVEL)
+        found[name] = replace(before, p_holm=p_holm) if same else _judge(correct[name], sigmas, resamples, seed, len(alone), p_holm)
+    return found
 
 
 def gain_difference(model: np.ndarray, baseline: np.ndarray, resamples: Resamples, seed: int = 0) -> tuple[float, float, float]:

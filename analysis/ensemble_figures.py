@@ -34,6 +34,7 @@ def ensembles_figure(rows: pd.DataFrame) -> go.Figure:
     """A study's ensembles at one number of labels a class: dots with 95 % intervals, the passes at each row, a line at the control."""
     figure, chance = go.Figure(), float(rows.chance.iloc[0])
     title = "test R²" if rows.measure.iloc[0] == "r2" else f"test accuracy (chance {100 * chance:.3g} %)"
+    control = float(rows.accuracy[rows.variant == "draws"].max())
     for row in rows.itertuples():
         colour, marker = CONTROLS.get(row.variant, (OKABE_ITO[0], "circle"))
         name = NAMES.get(row.variant, row.variant)
@@ -43,7 +44,7 @@ def ensembles_figure(rows: pd.DataFrame) -> go.Figure:
             name=name,
             mode="markers+text",
             text=[f"{row.accuracy:.1%}"],
-            textposition="top right" if row.variant == "draws" else "top center",  # beside its own line
+            textposition="top left" if row.accuracy < control else "top right",  # beside the control's line, never in it
             marker={"color": colour, "symbol": marker, "size": 12},
             error_x={"type": "data", "symmetric": False, "array": [row.ci_high - row.accuracy], "arrayminus": [row.accuracy - row.ci_low]},
             customdata=[[row.ci_low, row.ci_high, row.levels, row.blocks]],

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from . import dynamics, joint, probing
+from .cells import turns
 from .ensemble_words import AS_BLOCKS, BLOCKS, DRAWS, FUSED_DRAWS, FUSION, LEVELS, OWN, SHARED, SINGLE, describe
 from .ensembling import Plan
 from .errors import InvalidData
@@ -139,9 +140,8 @@ def _stored(bench: Bench, task: Task, identity: ProbeIdentity, sigma: float, nam
 
 def resampled(bench: Bench, plan: Plan) -> dynamics.Resamples:
     """The bootstrap that all variants share. A variant that has every draw of ε in each label draw varies over labels and images alone."""
-    draw = np.arange(plan.draws)
-    same = plan.per_class == "all" and not bench.request.label_noise
-    return dynamics.resamples(np.zeros_like(draw) if same else draw, draw % plan.members, len(bench.test))
+    drawn = turns(plan.per_class, bench.request.label_noise > 0, plan.draws, plan.members)
+    return dynamics.resamples(*drawn, len(bench.test))
 
 
 def gains(correct: np.ndarray, resamples: dynamics.Resamples) -> Callable[[int, int], Gain]:

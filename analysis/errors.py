@@ -3,6 +3,7 @@
 NoisescopeError
 ├── UnknownName         a plug-in, block, model, study or option that does not exist
 ├── InvalidRequest      a request that cannot be carried out as asked
+│   └── Incompatible    parts of it that are each allowed and do not go together
 ├── InvalidData         images or labels that cannot be used
 ├── DamagedFile         a unit, weight file, checkpoint or study that is truncated, altered or missing a part
 └── StoreUnavailable    the store is read-only, full, or belongs to another version
@@ -38,6 +39,17 @@ class UnknownName(NoisescopeError):
 
 class InvalidRequest(NoisescopeError):
     """A request that cannot be carried out as asked."""
+
+
+class Incompatible(InvalidRequest):
+    """Parts of a request that are each allowed and do not go together: `part` names the one that does not fit, `rule` says why."""
+
+    def __init__(self, sentence: str, part: str, rule: str) -> None:
+        super().__init__(sentence, part, rule)
+        self.part, self.rule = part, rule
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class InvalidData(NoisescopeError):

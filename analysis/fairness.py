@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .matching import Side, question
-from .specs import SweepRequest
+from .specs import SweepRequest, regime
 
 NOT_RECORDED, UNKNOWN = "not recorded", "unknown"
 OF_ONE = ("run", "model", "block and pooling", "noise levels", "test images", "draws")  # rows that may differ in a fair comparison
@@ -36,7 +36,7 @@ def facts(side: Side) -> dict[str, str]:
         "test images": f"{receipt['n_test']:,}",
         "question": f"{question(side)}, " + (f"chance {100 * study.chance:.1f} %" if study.measure == "accuracy" else "scored by R²"),
         "labelled images a draw": f"{result['labelled_images']:,} ({side.labels if side.labels == 'all' else f'{side.labels} a class'})",
-        "labels told": _told(request),
+        "labels told": ", ".join(regime(request)) or "right, as many of each class",
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise, seed {receipt['seed']}",
         "noise levels": f"{len(side.sigmas)}, σ = {side.sigmas[0]:.2g} to {side.sigmas[-1]:.2g}",
         "input": f"{receipt['input']}, condition: {receipt['condition']}",
@@ -78,12 +78,6 @@ def overlap(training: dict[str, Any], receipt: dict[str, Any]) -> str:
     if split.endswith(NONE_OWN):
         return f"none known: trained on new images, {NONE_OWN}"
     return f"{UNKNOWN}: trained on the same data; which of its images is not recorded"
-
-
-def _told(request: dict[str, Any]) -> str:
-    noise, ratio = request.get("label_noise", 0.0), request.get("imbalance", 1.0)
-    found = [*([f"{100 * noise:g} % wrong"] if noise else []), *([f"first class {ratio:g} times the last"] if ratio != 1 else [])]
-    return ", ".join(found) or "right, as many of each class"
 
 
 def dimension(side: Side) -> int | None:

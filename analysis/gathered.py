@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from . import dynamics
+from .cells import turns
 from .errors import InvalidData
 from .planning import CLEAN, Bench
 from .probing import Scored, score
@@ -99,10 +100,9 @@ class Gathered:
 
     @cached_property
     def resamples(self) -> dynamics.Resamples:
-        """The bootstrap that all curves share; with all labels, every draw has the same labelled images, unless other labels are wrong in each."""
-        draw = np.arange(self.draws)
-        label_draw = np.zeros_like(draw) if self.per_class == "all" and not self.mislabelled else draw
-        return dynamics.resamples(label_draw, draw % self.eps_draws, next(iter(self.correct.values())).shape[-1])
+        """The bootstrap that all curves share."""
+        drawn = turns(self.per_class, self.mislabelled, self.draws, self.eps_draws)
+        return dynamics.resamples(*drawn, next(iter(self.correct.values())).shape[-1])
 
 
 def _cells(draws: list[list[Scored]], confusion: np.ndarray | None) -> Cells:

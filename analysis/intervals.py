@@ -1,7 +1,8 @@
-"""The interval of a share."""
+"""The interval of a share, and p-values corrected for their number."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import sqrt
 
@@ -19,3 +20,12 @@ def wilson(right: float, count: int, level: float = 0.95) -> tuple[float, float]
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count**2))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of tests made together, each corrected for their number. S. Holm, Scand. J. Statist. 6 (1979) 65."""
+    corrected, running = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = running
+    return corrected

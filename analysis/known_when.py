@@ -95,4 +95,4 @@ def finding(known: list[Known], noisiest: float) -> str:
             f"half of it is gone by σ = {best.half_life:.2g}" if np.isfinite(best.half_life) else f"over half is left at σ = {noisiest:.2g}"
         )
         said.append(f"{question} is read best near σ = {best.peak:.2g} (block {best.block}, {best.best:.0%}), and {half}")
-    return f"{'; '.join(said)}."
+    return f"Of these images {'; '.join(said)}."

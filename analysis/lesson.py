@@ -23,7 +23,7 @@ class LabelledSet:
     """Images of one size by class, each {name: (side, side, 3) uint8}, and (file, why) of those that were left out."""
 
     classes: Mapping[str, Mapping[str, np.ndarray]] = field(repr=False)
-    left_out: Sequence[tuple[str, str]]
+    skipped: Sequence[tuple[str, str]]
 
 
 def check(labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ def of_files(files: uploads.Files, side: int) -> LabelledSet:
     if len(named) > CLASSES:
         raise InvalidData(f"There are images in {len(named)} folders; allowed: at most {CLASSES} classes. Leave some out.")
     classes: dict[str, dict[str, np.ndarray]] = {}
-    left_out = [(path, _unfit(path, data)) for path, data in files if not (place(path)[0] and form_of(data))]
+    skipped = [(path, _unfit(path, data)) for path, data in files if not (place(path)[0] and form_of(data))]
     before: dict[bytes, str] = {}
     for number, (folder, members) in enumerate(named.items(), start=1):
         name = tidy(folder)
@@ -77,13 +77,13 @@ def of_files(files: uploads.Files, side: int) -> LabelledSet:
             try:
                 pixels = uploads.frame(uploads.read(data).pixels, side)
             except InvalidData as error:
-                left_out.append((path, str(error)))
+                skipped.append((path, str(error)))
                 continue
             if (like := before.setdefault(pixels.tobytes(), path)) is not path:
-                left_out.append((path, f"At {side}×{side} pixels it is the same picture as {like}."))
+                skipped.append((path, f"At {side}×{side} pixels it is the same picture as {like}."))
                 continue
             images[path if path not in images else f"{path} ({len(images) + 1})"] = pixels
-    return LabelledSet(classes, left_out)
+    return LabelledSet(classes, skipped)
 
 
 def _unfit(path: str, data: bytes) -> str:

@@ -15,14 +15,14 @@ from .crew import Between, still_wanted
 from .datasets import open_dataset
 from .datasets.base import Dataset
 from .encoders.base import Encoder
-from .errors import InvalidRequest
+from .errors import Incompatible, InvalidRequest
 from .features import extract
 from .heads.base import Scaling
 from .noise import Schedule
 from .resolving import resolve
 from .series import Point, Series
 from .sources import LINES, kind, open_sources
-from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
+from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest, regime
 from .store import Store
 from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
 
@@ -66,21 +66,37 @@ class Bench:
         """Raises UnknownName or InvalidRequest for a head or settings that do not go together."""
         request, head = self.request, registry.get("heads", self.head)
         if self.continuous and self.head != "ridge":
-            raise InvalidRequest(f"head {self.head} tells classes apart and {self.labels.name} is a number; allowed: ridge.")
+            raise Incompatible(
+                f"head {self.head} tells classes apart and {self.labels.name} is a number; allowed: ridge.",
+                self.head,
+                "numbers are read by ridge regression alone",
+            )
         if self.continuous and (request.label_noise or request.imbalance > 1):
-            raise InvalidRequest(f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.")
+            raise Incompatible(
+                f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.",
+                " and ".join(regime(request.model_dump())),
+                "these are of classes, not of numbers",
+            )
         if request.encoders and self.card.space == "latent":
             raise InvalidRequest(f"encoders read pixels, and {self.card.name} works on latents; leave them out.")
         if request.average_draws > 1 and request.input == "clean":
             raise InvalidRequest(f"average_draws is {request.average_draws}, and clean input has no ε to draw again; allowed: 1.")
         if request.pca and head.needs == "map":
-            raise InvalidRequest(f"head {self.head} reads maps, which principal components do not leave; leave pca out.")
+            raise Incompatible(
+                f"head {self.head} reads maps, which principal components do not leave; leave pca out.",
+                self.head,
+                "principal components leave no map to read",
+            )
         if request.fuse and request.pca:
             raise InvalidRequest(
                 f"fuse is {request.fuse}: it reads maps, which principal components do not leave; leave pca out, or fuse 0."
             )
         if request.fuse and self.continuous:
-            raise InvalidRequest(f"fuse is {request.fuse}: it tells classes apart, and {self.labels.name} is a number; allowed: 0.")
+            raise Incompatible(
+                f"fuse is {request.fuse}: it tells classes apart, and {self.labels.name} is a number; allowed: 0.",
+                "learned fusion",
+                "it tells classes apart and says no number",
+            )
 
     def _n_validation(self) -> int | None:
         """As asked; else all, or where training images are limited, the same share of the validation images."""

@@ -188,13 +188,18 @@ def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepReques
     return list(dict.fromkeys(found))
 
 
+def regime(request: Mapping[str, Any]) -> list[str]:
+    """What was done to the labels of the labelled images, in words; [] where they are right and as many of each class."""
+    noise, ratio = request.get("label_noise", 0.0), request.get("imbalance", 1.0)
+    return [*([f"{100 * noise:g} % wrong labels"] if noise else []), *([f"first class {ratio:g} times the last"] if ratio > 1 else [])]
+
+
 def unusual(request: Mapping[str, Any]) -> list[str]:
     """What of a request, as JSON has it, is not as usual, in words."""
     return [
         *(["clean input"] if request["input"] == "clean" else []),
         *([request["head"]] if request["head"] != "logistic" else []),
-        *([f"{100 * request['label_noise']:g} % wrong labels"] if request.get("label_noise") else []),
-        *([f"{request['imbalance']:g} to 1"] if request.get("imbalance", 1) > 1 else []),
+        *regime(request),
         *([f"{request['pca']} components"] if request.get("pca") else []),
         *([f"mean of {request['average_draws']} ε"] if request.get("average_draws", 1) > 1 else []),
         *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from . import ensembles, ensembling, gauge, joint
+from .combining import combine
 from .crew import Between, Crew, still_wanted
 from .planning import Bench
 from .report import report
@@ -22,6 +24,7 @@ from .studies import ENSEMBLES, GAUGE, Study
 
 Progress = Callable[[int, int, str], None]
 News = Callable[[list[Point]], None]
+log = logging.getLogger(__name__)
 
 
 class Cells(NamedTuple):
@@ -79,17 +82,19 @@ def sweep_all(
     device: str = "cpu",
     batch_size: int = 64,
     progress: Progress | None = None,
+    notice: Callable[[str], object] = log.warning,
 ) -> list[Study]:
     """A study of each request, in their order; all are looked through before the first is carried out.
 
-    What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
+    What does not go together is left out, and what comes to the same study is made once (`combining.combine`): `notice` is told which,
+    in a sentence. What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
     """
-    store = store or Store()
-    benches: list[Bench] = []
-    for request in requests:
-        benches.append(Bench(request, store, device, batch_size, benches[-1] if benches else None))
+    there = store or Store()
+    combined = combine(requests, lambda request, like: Bench(request, there, device, batch_size, like))
+    if combined.said:
+        notice(combined.said)
     with Crew(processes) as crew:
-        return [carry_out(bench, crew, progress=progress) for bench in benches]
+        return [carry_out(bench, crew, progress=progress) for bench in combined.benches]
 
 
 def carry_out(

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import dynamics
-from analysis.compared import classes, classes_lacking, classes_sentence, holm, images_sentence, numbers
+from analysis import compared, dynamics
+from analysis.compared import classes, classes_lacking, classes_sentence, images_sentence, numbers
 from analysis.comparing import Comparison, Images, at_one, compare, difference
 from analysis.matching import sides
 from analysis.studies import Study
@@ -156,14 +156,28 @@ def test_five_images_that_all_agree_are_not_certain(tmp_path: Path) -> None:
     first[..., truth == 0], second[..., truth == 0] = False, True
     runs = [study(tmp_path, right, key=f"k{k}", sigmas=SIGMAS[:3], truth=truth) for k, right in enumerate((first, second))]
     gap = classes(beside(*runs), 1)[0].gap
-    assert gap.value == 1
-    assert gap.high - gap.low > 0.5
+    assert (gap.value, gap.high) == (1, 1)  # no difference is larger
+    assert gap.high - gap.low > 0.25  # half of what it is on both sides
 
 
-def test_holm_by_hand(tmp_path: Path) -> None:
-    run = study(tmp_path, shaken(HUMP), key="aaaa", truth=np.arange(200) % 4)
-    four = [replace(one, p_holm=p) for one, p in zip(classes(beside(run, run), 0), (0.01, 0.04, 0.03, 0.005), strict=True)]
-    assert [round(one.p_holm, 9) for one in holm(four)] == [0.03, 0.06, 0.06, 0.02]
+def test_one_image_is_and_several_are(tmp_path: Path) -> None:
+    first = np.ones((3, 3, 200), bool)
+    second = first.copy()
+    second[..., 0] = False
+    runs = [study(tmp_path, right, key=f"k{k}", sigmas=SIGMAS[:3]) for k, right in enumerate((first, second))]
+    said = images_sentence(beside(*runs), 1)
+    assert "both read 199 of 200 images right and 0 wrong; 1 is right in A alone and 0 in B alone" in said
+
+
+def test_classes_are_corrected_for_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = np.arange(200) % 4
+    runs = [study(tmp_path, shaken(HUMP, seed=seed), key=f"k{seed}", truth=truth) for seed in range(2)]
+    found = beside(*runs)
+    corrected = [one.p_holm for one in classes(found, 1)]
+    monkeypatch.setattr(compared, "holm", lambda p_values: p_values)
+    alone = [one.p_holm for one in classes(found, 1)]
+    assert len(set(alone)) > 1
+    assert min(corrected) == pytest.approx(min(1.0, 4 * min(alone)))
 
 
 def test_why_there_are_no_classes_is_said(tmp_path: Path) -> None:

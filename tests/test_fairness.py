@@ -109,7 +109,7 @@ def test_what_makes_a_comparison_unequal_is_named(tmp_path: Path) -> None:
     assert said["feature dimension"] == "32"
     assert said["block and pooling"] == f"{BLOCK}, 1, 32 principal components"
     assert (said["forward passes an image"], said["GFLOP an image"]) == ("5", "2.5")
-    assert said["labels told"] == "40 % wrong"
+    assert said["labels told"] == "40 % wrong labels"
     assert (dimension(b), passes(b)) == (32, 5)
 
 

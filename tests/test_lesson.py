@@ -31,7 +31,7 @@ def test_folders_become_classes_of_framed_images() -> None:
         "b": ["set/b/0.png", "set/b/1.png"],
     }
     assert all(image.shape == (8, 8, 3) for images in found.classes.values() for image in images.values())
-    assert not found.left_out
+    assert not found.skipped
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_folders_become_classes_of_framed_images() -> None:
     ],
 )
 def test_what_is_left_out_is_named_with_its_reason(path: str, data: bytes, why: str) -> None:
-    ((name, said),) = lesson.of_files([*four(), (path, data)], 8).left_out
+    ((name, said),) = lesson.of_files([*four(), (path, data)], 8).skipped
     assert name == path
     assert why in said
 
 
 def test_what_systems_put_into_folders_is_passed_over() -> None:
-    assert not lesson.of_files([*four(), ("set/a/.DS_Store", b"x")], 8).left_out
+    assert not lesson.of_files([*four(), ("set/a/.DS_Store", b"x")], 8).skipped
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def _run_bar(here: list[Run], bench: lab.Bench, found: list[Run]) -> None:
         if not known and bench.card:
             st.session_state["measuring"] = True
         measuring = st.toggle("Measure something new", key="measuring")
+    if known and (shown := known[st.session_state["run"]].study):
+        beside.presets(found, shown)
     opening.notes()
     requests = measure.panel(bench) if measuring and bench.card else []
     if not known and bench.card:

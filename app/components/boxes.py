@@ -85,11 +85,11 @@ def _fill(key: str, side: int) -> None:
         album.add(shots)
         put(number, shots)
     total = sum(map(len, found.classes.values()))
-    text = f"{total} images of {len(found.classes)} classes are in the boxes. {left_out(found.left_out)}"
-    st.session_state["set-said"] = {"wrong": False, "left out": bool(found.left_out), "text": text}
+    text = f"{total} images of {len(found.classes)} classes are in the boxes. {skipped(found.skipped)}"
+    st.session_state["set-said"] = {"wrong": False, "left out": bool(found.skipped), "text": text}
 
 
-def left_out(files: Sequence[tuple[str, str]]) -> str:
+def skipped(files: Sequence[tuple[str, str]]) -> str:
     """Which files were left out, and why, the first of them by name."""
     if not files:
         return ""

@@ -26,7 +26,10 @@ TRAINED = (
 )
 ADVICE = {"memory": "Ask for fewer images, labels or poolings.", "disk": "Ask for fewer images, levels or poolings."}
 NOISES = ["0", "20", "40", "60", "80"]
-EACH = "Of several every combination is a run; their features are made once. Compare with, above, puts them side by side."
+EACH = (
+    "Of several every combination is a run; their features are made once. What does not go together, such as numbers and a head for classes, "
+    "is left out. Compare with and the buttons under it put them side by side."
+)
 MEMBERS = 5  # levels of an ensemble
 SIDES = [0, 2, 4, 8]  # of the maps that are fused
 POLL = 0.7  # seconds between two looks whether the cost is known
@@ -180,10 +183,18 @@ def sentence(error: ValidationError) -> str:
 
 def _cost(requests: list[SweepRequest], device: str) -> None:
     try:
-        known = _sum(requests, device) is not None
+        known = (combined := _combined(requests, device)) is not None and _sum(combined[0], device) is not None
     except NoisescopeError:
         known = True
     st.fragment(_line, run_every=None if known else POLL)(requests, device, known)
+
+
+def _combined(requests: list[SweepRequest], device: str) -> tuple[list[SweepRequest], str] | None:
+    """Those that can be carried out, each another run, and what is said of the others; None while that is not known."""
+    if len(requests) == 1:
+        return requests, ""
+    answer = asking.answer({"ask": "combine", "requests": [request.canonical() for request in requests]}, device)
+    return answer and ([SweepRequest.model_validate_json(request) for request in answer[0]["requests"]], answer[0]["said"])
 
 
 def _sum(requests: list[SweepRequest], device: str) -> Mapping[str, Any] | None:
@@ -202,8 +213,11 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
     """What it will cost, and the button."""
     cost: Mapping[str, Any] | None = None
     wrong: NoisescopeError | None = None
+    combined: tuple[list[SweepRequest], str] | None = None
     try:
-        cost = _sum(requests, device)
+        if combined := _combined(requests, device):
+            requests = combined[0]
+            cost = _sum(requests, device)
     except NoisescopeError as error:
         wrong = error
     if (cost or wrong) and not known:
@@ -234,7 +248,17 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
                 st.warning(f"This needs {size(needed)} of {what}; {size(free)} are free. {ADVICE[what]}")
     else:
         st.caption("Finding out what it will cost …")
+    if combined and combined[1]:
+        st.caption(combined[1])
     if len(requests) > 1:
         st.caption(f"{len(requests)} runs, one after the other; the cost is at most so much, because what they share is computed once.")
-    if st.button("Run", type="primary", icon=":material/play_arrow:", key="run-it", on_click=trying, args=(submit_all, requests, device)):
+    if st.button(
+        "Run",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="run-it",
+        disabled=not (combined or wrong),  # which of several can be carried out is not known yet
+        on_click=trying,
+        args=(submit_all, requests, device),
+    ):
         st.rerun()

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from analysis import specs
 from analysis.studies import Study
 from analysis.verdict import MEASURES
 from app.components.words import pooling
@@ -55,7 +56,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     return {
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
-        "left out": "; ".join([left_out(receipt), *unread(result)]),
+        "left out": "; ".join([skipped(receipt), *unread(result)]),
         "noise levels": f"{len(sigmas)}, σ = {sigmas[0]:.3g} to {sigmas[-1]:.3g}"
         + ("; the lowest is the model's own lowest" if sigmas[0] == study.card.sigmas[0] else ""),
         "images": f"{result['labelled_images']} labelled a draw, from {receipt['n_train_pool']}; {receipt['n_validation']} validation, "
@@ -92,12 +93,8 @@ def prepared(study: Study) -> str:
 
 def regime(study: Study) -> dict[str, str]:
     """What was done to the labels, where anything was."""
-    request, found = study.facts["request"], []
-    if request.get("label_noise"):
-        found.append(f"{100 * request['label_noise']:g} % of the labelled images have another class's label")
-    if request.get("imbalance", 1) > 1:
-        found.append(f"the first class has {request['imbalance']:g} times as many labelled images as the last")
-    return {"labels": f"{'; '.join(found)}; validation and test images are as they are"} if found else {}
+    found = specs.regime(study.facts["request"])
+    return {"labels": f"{'; '.join(found)}, among the labelled images; validation and test images are as they are"} if found else {}
 
 
 SEEN = {"labels": "labels", "text": "text", "neither": "neither labels nor text"}
@@ -133,7 +130,7 @@ def averaged(study: Study, labels: str) -> dict[str, str]:
     return {"ensemble": text, "fusion": learned}
 
 
-def left_out(receipt: Mapping[str, Any]) -> str:
+def skipped(receipt: Mapping[str, Any]) -> str:
     """Which images of the data were not used as they are, in words."""
     said = [f"{receipt['skipped_count']} images that could not be read"] if receipt["skipped_count"] else []
     said += [f"{receipt['unlabelled']} without a label"] if receipt["unlabelled"] else []

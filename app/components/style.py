@@ -37,6 +37,9 @@ STYLE = """<style>
 @media (min-width: 640px) { .facts tbody th { white-space: nowrap; } }
 .facts .unlike { background: repeating-linear-gradient(45deg, transparent 0 7px, rgba(128, 128, 128, .28) 7px 9px); }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }
+[data-testid="stBaseButton-primary"]:enabled * { color: light-dark(#fff, #10222e); }
+[data-testid="stMultiSelect"] [data-tag] { background: rgba(128, 128, 128, .22); }
+[data-testid="stMultiSelect"] [data-tag], [data-testid="stMultiSelect"] [data-tag] * { color: inherit; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid currentColor; outline-offset: -2px; }
 .stMainBlockContainer { padding-top: 3.5rem; }

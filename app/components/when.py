@@ -7,23 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.specs import SweepRequest
+from analysis import siblings
 from analysis.studies import Study
 from app.components.curve import toolbar
 from app.components.runs import Run
-
-MAY_DIFFER = {
-    *("label_set", "backend", "dataset", "blocks", "poolings", "labels_per_class", "sigmas", "levels"),
-    *("baselines", "baseline_labels", "encoders", "ensemble", "fuse"),
-}
-
-
-def _like(study: Study) -> dict[str, Any]:
-    """What must be the same for two questions to stand in one figure."""
-    request = SweepRequest.model_validate(study.facts["request"]).model_dump(exclude=MAY_DIFFER)
-    if study.measure == "r2":  # numbers are read by ridge regression, which is their linear probe
-        request["head"] = "logistic"
-    return request | {"model": study.card.identity, "data": study.facts["receipt"]["dataset_identity"]}
 
 
 def members(study: Study, here: list[Run], labels: str, pooling: str) -> dict[str, Study]:
@@ -33,7 +20,7 @@ def members(study: Study, here: list[Run], labels: str, pooling: str) -> dict[st
         other = run.study
         if other is None or labels not in other.facts["results"] or pooling not in other.facts["request"]["poolings"]:
             continue
-        if _like(other) == _like(study):
+        if siblings.rest(other, "question") == siblings.rest(study, "question"):
             found.setdefault(str(other.facts["receipt"]["label_set"]), other)
     return found
 

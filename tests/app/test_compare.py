@@ -294,3 +294,22 @@ def test_titles_tell_runs_apart(tmp_path: Path) -> None:
     options = visit(run=first.key).selectbox(key="run").options
     assert len(set(options)) == len(options)
     assert any("ridge · 40 components · mean of 5 ε" in option for option in options)
+
+
+def test_one_click_puts_the_runs_beside_it_that_differ_in_one_thing_alone(tmp_path: Path) -> None:
+    first, _ = two(tmp_path, request={"head": "knn"}, receipt={"head": "knn"})
+    study(tmp_path / "studies", shaken(FIRST, seed=2), key="cccc", truth=TRUTH, request={"head": "ridge"}, receipt={"head": "ridge"})
+    study(tmp_path / "studies", shaken(FIRST, seed=3), key="dddd", truth=TRUTH, request={"input": "clean"}, receipt={"input": "clean"})
+    page = visit(run=first.key)
+    assert [found.label for found in page.button if found.label.startswith("Other ")] == ["Other heads (2)", "Other input (1)"]
+    button(page, "Other heads (2)").click().run()
+    assert not page.exception
+    assert page.session_state["view"] == "compare"
+    assert set(page.multiselect(key="compare-with").value) == {"bbbb000000000000", "cccc"}
+    assert {"A", "B", "C"} == {trace["name"][0] for trace in charts(page)[0]["data"] if trace.get("name")}
+    assert "knn" in table(page)
+
+
+def test_where_no_run_differs_in_one_thing_alone_no_button_stands_there(tmp_path: Path) -> None:
+    first, _ = two(tmp_path, request={"head": "knn", "seed": 5}, receipt={"head": "knn"})
+    assert not [found for found in visit(run=first.key).button if found.label.startswith("Other ")]

@@ -49,6 +49,8 @@ STRIP = {"sigmas": [0.01, 0.5, 20.0], "image": "ab", "label": "7"}
 
 def answer(question: dict, device: str) -> tuple[dict, bytes]:
     """What a worker would say."""
+    if question["ask"] == "combine":
+        return {"requests": question["requests"], "said": ""}, b""
     return {"cost": (COST, b""), "strip": (STRIP, sheet(torch.zeros(2, 3, 1, 8, 8)))}[question["ask"]]
 
 
@@ -147,6 +149,42 @@ def test_several_heads_and_regimes_are_a_run_each_and_the_first_is_shown(own: Jo
         ("ridge", 0.4),
     ]
     assert page.session_state["run"] == listed[0].id
+
+
+def test_what_does_not_go_together_is_left_out_and_said_where_it_is_asked_for(own: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Left out: size with knn, because numbers are read by ridge regression alone."
+
+    def partly(question: dict, device: str) -> tuple[dict, bytes]:
+        if question["ask"] == "combine":
+            return {"requests": question["requests"][:3], "said": said}, b""
+        return answer(question, device)
+
+    page = digits()
+    page.toggle(key="measuring").set_value(True).run()
+    monkeypatch.setattr(asking, "answer", partly)
+    page.multiselect(key="ask-labelset").set_value(["hue", "size"]).run()
+    page.multiselect(key="ask-head").set_value(["logistic", "knn"]).run()
+    assert not page.exception
+    assert said in texts(page)
+    assert "3 runs, one after the other" in texts(page)
+    assert page.metric[0].value == duration(3 * COST["seconds"])
+    button(page, "Run").click().run()
+    assert {(job.request.label_set, job.request.head) for job in own.list()} == {
+        ("hue", "logistic"),
+        ("hue", "knn"),
+        ("size", "logistic"),
+    }
+
+
+def test_several_are_not_asked_for_before_it_is_known_which_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = digits()
+    page.toggle(key="measuring").set_value(True).run()
+    monkeypatch.setattr(asking, "answer", lambda *_: None)
+    page.multiselect(key="ask-head").set_value(["logistic", "knn"]).run()
+    assert "Finding out what it will cost" in texts(page)
+    assert button(page, "Run").disabled
+    page.multiselect(key="ask-head").set_value(["logistic"]).run()
+    assert not button(page, "Run").disabled
 
 
 @pytest.mark.parametrize("given", ["many", "100", "-5"])

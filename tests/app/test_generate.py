@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from analysis.answers import Answers
 from analysis.errors import NoisescopeError
 from analysis.lane import Answer
-from analysis.store import Store
 from analysis.studies import DECIDING, Study, find_study, write_study
-from app.components import asking, decided, keeper
+from app.components import asking, decided
 
 from .test_start import MAIN, texts
 
-DIGITS, ONE = find_study("digits"), Lock()
-
-
-@cache
-def answers(root: Path) -> Answers:
-    return Answers(Store(root), "cpu", 0)
-
-
-def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
-    with ONE:  # as a worker answers: one thread has the model
-        return answers(root)(question, data)
-
-
-@pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
-    monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
-    st.cache_data.clear()
-    yield tmp_path
-    answers.cache_clear()
+DIGITS = find_study("digits")
+pytestmark = pytest.mark.usefixtures("answered")
 
 
 def visit(backend: str = "digits-ddpm", dataset: str = "digits", **query: str) -> AppTest:
@@ -164,8 +140,8 @@ def test_the_share_over_noise_is_drawn_over_eight_levels() -> None:
     assert figure["layout"]["xaxis"]["title"]["text"].startswith("clean ←")
 
 
-def test_without_a_finding_it_is_offered_with_its_cost_and_made_here(own: Path, few: None) -> None:
-    study = undecided(DIGITS, own)
+def test_without_a_finding_it_is_offered_with_its_cost_and_made_here(answered: Path, few: None) -> None:
+    study = undecided(DIGITS, answered)
     page = settle(visit(dataset="elsewhere"))
     assert not page.metric
     assert "380 passes of an image, about" in texts(page)
@@ -175,16 +151,16 @@ def test_without_a_finding_it_is_offered_with_its_cost_and_made_here(own: Path, 
     assert DECIDING not in study.facts["files"]
 
 
-def test_what_was_cancelled_can_be_asked_for_again(own: Path, few: None) -> None:
-    undecided(DIGITS, own)
+def test_what_was_cancelled_can_be_asked_for_again(answered: Path, few: None) -> None:
+    undecided(DIGITS, answered)
     page = press(settle(visit(dataset="elsewhere")), "Watch 20 samples")
     for asked in page.session_state["asked"].values():
         asked.wanted, asked.answer = False, None
     assert settle(page.run()).metric
 
 
-def test_probes_of_other_passes_than_a_samplers_are_not_asked(own: Path) -> None:
-    undecided(DIGITS, own, input="clean")
+def test_probes_of_other_passes_than_a_samplers_are_not_asked(answered: Path) -> None:
+    undecided(DIGITS, answered, input="clean")
     assert "no run here has linear probes of such passes" in texts(visit(dataset="elsewhere"))
 
 

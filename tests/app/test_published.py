@@ -112,7 +112,10 @@ def test_a_model_that_cannot_be_opened_today_is_said_to_need_a_later_version(wal
             assert "in this version yet" in said or "needs a later version" in said
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(90, "90 seconds"), (600, "10 minutes"), (7200, "2 hours"), (3 * 86400, "3 days")])
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "a second"), (1.4, "a second"), (90, "90 seconds"), (600, "10 minutes"), (7200, "2 hours"), (3 * 86400, "3 days")],
+)
 def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 

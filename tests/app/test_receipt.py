@@ -61,8 +61,8 @@ def test_wrong_labels_and_uneven_classes_are_said(small_study: Study) -> None:
     facts = {**small_study.facts, "request": {**small_study.facts["request"], "label_noise": 0.4, "imbalance": 10.0}}
     study = replace(small_study, facts=facts)
     labels = next(iter(facts["results"]))
-    assert rows(study, labels)["labels"].startswith("40 % of the labelled images have another class's label; the first class has 10 times")
-    assert "40 % of the labelled images have another class's label" in methods(study, study.result(labels))
+    assert rows(study, labels)["labels"].startswith("40 % wrong labels; first class 10 times the last, among the labelled images")
+    assert "40 % wrong labels; first class 10 times the last, among the labelled images" in methods(study, study.result(labels))
     assert "--label-noise 0.4 --imbalance 10.0" in command(study)
 
 

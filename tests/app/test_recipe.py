@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from analysis import advice, regret, unlabelled
-from analysis.answers import Answers
 from analysis.errors import InvalidRequest
 from analysis.lane import Answer
 from analysis.store import Store
 from analysis.studies import UNLABELLED, Study, find_study, open_study, write_study
-from app.components import asking, keeper
+from app.components import asking
 
 from .test_start import MAIN, texts
 
-DIGITS, ONE = find_study("digits"), Lock()
-
-
-@cache
-def answers(root: Path) -> Answers:
-    return Answers(Store(root), "cpu", 0)
-
-
-def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
-    with ONE:  # as a worker answers: one thread has the model
-        return answers(root)(question, data)
-
-
-@pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
-    monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
-    st.cache_data.clear()
-    yield tmp_path
-    answers.cache_clear()
+DIGITS = find_study("digits")
+pytestmark = pytest.mark.usefixtures("answered")
 
 
 def visit(**query: str) -> AppTest:
@@ -124,10 +99,10 @@ def test_a_link_opens_it_at_its_number_of_labels_and_a_wrong_word_is_named() -> 
     assert "recipe = 'sometimes'" in " ".join(warning.value for warning in visit(run=DIGITS.key, recipe="sometimes").warning)
 
 
-def test_scores_that_are_kept_stand_there_with_their_regret_and_a_map_beside_the_probes(scored: Study, own: Path) -> None:
-    page = settle(visit(run=brought(scored, own), recipe="open"))
+def test_scores_that_are_kept_stand_there_with_their_regret_and_a_map_beside_the_probes(scored: Study, answered: Path) -> None:
+    page = settle(visit(run=brought(scored, answered), recipe="open"))
     assert not page.exception
-    study = find_study("feedfeed", own)
+    study = find_study("feedfeed", answered)
     told = regret.regrets(study, advice.recipe(study, "10"), regret.kept(study))
     assert regret.sentence(told) in texts(page)
     table = next(frame.value for frame in page.dataframe if "regret, points" in frame.value)
@@ -137,8 +112,8 @@ def test_scores_that_are_kept_stand_there_with_their_regret_and_a_map_beside_the
     assert [trace["type"] for trace in json.loads(chart.spec)["data"]].count("heatmap") == 2
 
 
-def test_a_score_that_fails_is_shown_as_one(scored: Study, own: Path) -> None:
-    page = settle(visit(run=brought(scored, own), recipe="open"))
+def test_a_score_that_fails_is_shown_as_one(scored: Study, answered: Path) -> None:
+    page = settle(visit(run=brought(scored, answered), recipe="open"))
     control = next(group for group in page.button_group if group.label == "Score")
     page = settle(control.set_value("uniformity").run())
     says = next(chart.proto.alt for chart in page.get("plotly_chart") if "chooses block" in chart.proto.alt)
@@ -146,16 +121,18 @@ def test_a_score_that_fails_is_shown_as_one(scored: Study, own: Path) -> None:
     assert "shown to choose a worse cell" in says
 
 
-def test_where_they_are_not_there_they_are_offered_with_their_cost_computed_and_kept(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_they_are_not_there_they_are_offered_with_their_cost_computed_and_kept(
+    answered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unlabelled, "COUNT", 20)
-    page = settle(visit(run=brought(DIGITS, own, without=UNLABELLED), recipe="open"))
+    page = settle(visit(run=brought(DIGITS, answered, without=UNLABELLED), recipe="open"))
     said = " ".join(info.value for info in page.info)
     assert "have not been computed for this run: 640 passes of an image and 240 cells, about" in said
     next(button for button in page.button if button.label == "Score every cell without labels").click()
     page = settle(page.run())
     assert not page.exception
     assert "Of 5 scores without labels" in texts(page)
-    assert UNLABELLED in find_study("feedfeed", own).facts["files"]
+    assert UNLABELLED in find_study("feedfeed", answered).facts["files"]
     assert "Of 5 scores without labels" in texts(settle(visit(run="feedfeed", recipe="open")))
 
 
