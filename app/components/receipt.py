@@ -37,7 +37,7 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0)):
+    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0), ("fuse", 0)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
     for encoder in request.get("encoders", ()):
@@ -120,7 +120,14 @@ def averaged(study: Study, labels: str) -> dict[str, str]:
         f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
         f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"
     )
-    return {"ensemble": text}
+    fused = told.get("fusion")
+    if not fused:
+        return {"ensemble": text}
+    learned = (
+        f"one attention network reads the {fused['side']} × {fused['side']} maps of {', '.join(fused['blocks'])} at those levels; it was trained on "
+        "the labelled images of each draw, its weight decay was chosen on validation images, and test images were only scored"
+    )
+    return {"ensemble": text, "fusion": learned}
 
 
 def skipped(receipt: Mapping[str, Any]) -> str:
