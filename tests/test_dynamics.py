@@ -171,7 +171,7 @@ def test_curves_without_a_rise_are_seldom_called_unimodal() -> None:
 def test_resampled_curves_are_exact_sums_whatever_the_order_of_summing(draws: int, images: int) -> None:
     rng = np.random.default_rng(3)
     correct = rng.random((draws, 2, images)) < 0.7
-    found = Resamples(resampled := rng.multinomial(images, np.full(images, 1 / images), 20), np.zeros((20, draws)), np.zeros((20, draws)))
+    found = Resamples(resampled := rng.multinomial(images, np.full(images, 1 / images), 20), np.zeros((20, 3)), np.arange(draws) % 3)
     mean = correct.mean(2, dtype=np.float64).mean(0)
     sums = resampled.astype(np.int64) @ correct.sum(0, dtype=np.int64).T
     exact = mean + (sums.astype(np.float64) / (draws * images) - mean) * np.sqrt(images / (images - 1))
