@@ -265,5 +265,5 @@ def _drawn(a: Side, b: Side, draws: Draws) -> list[str]:
     if not apart:
         return []
     return [
-        f"The draws of {' and of '.join(apart)} are not the same in both: they are resampled apart, which makes the interval as wide as it has to be."
+        f"The draws of {' and of '.join(apart)} are not the same in both: they vary apart, which makes the interval as wide as it has to be."
     ]

@@ -6,20 +6,21 @@ are known in closed form (A. B. Owen, Ann. Appl. Stat. 1 (2007) 386). Their sum 
 the draws' once, as with errors clustered in two ways (A. C. Cameron, J. B. Gelbach, D. L. Miller, J. Bus. Econ. Stat. 29 (2011)
 238), and what is left to the draws is never below zero.
 
-Draws under one ε are a group. How groups scatter tells of ε and of the label draws inside, but on few degrees of freedom; how draws
-scatter inside groups tells of the label draws alone: the larger of the two is taken, with its own degrees of freedom, weighed with
-the images' (F. E. Satterthwaite, Biometrics Bull. 2 (1946) 110). What a design has one of (one ε, or the same labelled images in
-every draw) is held fixed: its part cannot be told, and intervals are for that one.
+Draws under one ε are a group. How draws scatter inside groups tells of the label draws; how groups scatter tells of them and of ε,
+on few degrees of freedom: what that adds, if anything, is added. Degrees of freedom of the parts are weighed as by F. E.
+Satterthwaite (Biometrics Bull. 2 (1946) 110). What a design has one of (one ε, or the same labelled images in every draw) is held
+fixed: its part cannot be told, and intervals are for that one.
 
-Simulated, 95 % intervals of accuracies and of differences hold the truth in 93 to 97 % of runs (tests/test_coverage.py), with three
-exceptions. They are wider than they need be for differences that are nothing but residual (98 %), and too narrow where two or three
-draws of ε make nearly all of the variance (91 %) or where fewer than about five images tell two curves apart (84 to 93 %).
+Simulated, 95 % intervals of accuracies and of differences hold the truth in 93 to 97 % of runs (tests/test_coverage.py). Known to be
+off are those of nearly nothing but residual, and of runs apart with few draws (up to 98.5 %), and too narrow ones where two or three
+draws of ε, each shifting all images alike, make most of the variance (87 to 92 %), or where fewer than about five images are wrong,
+or tell two curves apart (84 to 93 %).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,7 +33,7 @@ CHUNKS = 20  # the images' resamples are drawn and used in parts: as a whole the
 
 @dataclass(frozen=True)
 class Part:
-    """Covariances (S, S) of a mean curve that one way to look at its draws gives: of their `scatter` the images explain `shared`."""
+    """Covariances (S, S) of a mean curve: of the `scatter` of its draws, or groups of them, the images explain `shared`."""
 
     scatter: np.ndarray
     shared: np.ndarray
@@ -41,23 +42,28 @@ class Part:
 
 @dataclass(frozen=True)
 class Draws:
-    """What draws add to the variance of a mean curve: the most that one of `parts` leaves them, the first of which is of groups."""
+    """What draws add to the variance of a mean curve: what those inside groups do, if any are, and what groups do beyond it."""
 
-    parts: tuple[Part, ...]
+    groups: Part
     deviations: Callable[[], np.ndarray]  # (B, S) of resampled groups
+    inside: Part | None = None
 
     def own(self, of: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(variance, its square over its degrees of freedom), both (C,), where `of` takes variances from a covariance."""
-        scatter = np.array([of(part.scatter) for part in self.parts])
-        left = scatter - [of(part.shared) for part in self.parts]
-        most, each = left.argmax(0), np.arange(left.shape[1])
-        variance = np.maximum(left[most, each], 0)
-        freedom = np.array([part.freedom for part in self.parts])[most]
-        return variance, np.where(variance > 0, scatter[most, each] ** 2 / freedom, 0)
+        groups, shared = of(self.groups.scatter), of(self.groups.shared)
+        variance = square = counted = np.zeros_like(groups)
+        if self.inside:
+            scatter = of(self.inside.scatter)
+            variance = np.maximum(scatter - of(self.inside.shared), 0)
+            counted = np.where(variance > 0, scatter, 0)
+            square = counted**2 / self.inside.freedom
+        more = groups - shared > variance
+        square = square + np.where(more, np.maximum(groups**2 - counted**2, 0), 0) / self.groups.freedom
+        return np.where(more, groups - shared, variance), square
 
     def shrunk(self) -> np.ndarray:
         """The deviations (B, S), scaled at each level to the variance that is the draws' own."""
-        groups = np.diag(self.parts[0].scatter)
+        groups = np.diag(self.groups.scatter)
         scale = np.divide(self.own(np.diag)[0], groups, out=np.zeros_like(groups), where=groups > 0)
         return np.asarray(self.deviations() * np.sqrt(scale))
 
@@ -105,7 +111,7 @@ class Resamples:
         sums, scale = self._sums(correct), len(self.member)
         draws = self._between(self._deviations(sums), scale**2)
         if draws and len(sums) < scale:
-            draws = (Draws((*draws[0].parts, self._inside(correct, sums)), draws[0].deviations),)
+            draws = (replace(draws[0], inside=self._inside(correct, sums)),)
         return Spread((_over_images(sums.sum(0), scale),), draws, lambda: self._resampled(correct))
 
     def curves(self, correct: np.ndarray) -> np.ndarray:
@@ -133,7 +139,7 @@ class Resamples:
             return ()
         means, wide = deviations.sum(2) / (scale * images), count / (count - 1)
         shared = np.sum([_over_images(group, scale)[0] for group in deviations], 0)
-        return (Draws((Part(wide * np.einsum("gs,gt->st", means, means), wide * shared, count - 1),), lambda: self.groups @ means),)
+        return (Draws(Part(wide * np.einsum("gs,gt->st", means, means), wide * shared, count - 1), lambda: self.groups @ means),)
 
     def _inside(self, correct: np.ndarray, sums: np.ndarray) -> Part:
         """Of the draws inside groups."""

@@ -131,7 +131,7 @@ def test_principal_components_are_said_and_counted() -> None:
 
 def test_numbers_are_told_by_their_variance() -> None:
     found = advice.recipe(told(DIGITS, measure="r2"))
-    assert "the share of variance explained (R²) 91.7 % (89.9 to 93.4) on test images" in advice.sentence(found)
+    assert "the share of variance explained (R²) 91.7 % (90.0 to 93.1) on test images" in advice.sentence(found)
     assert "R²" in advice.rows(found)[0]
 
 
