@@ -146,10 +146,11 @@ def resampled(bench: Bench, plan: Plan) -> dynamics.Resamples:
 
 def gains(correct: np.ndarray, resamples: dynamics.Resamples) -> Callable[[int, int], Gain]:
     """From `correct` (R, V, N), the paired gain of one variant over another, by their places, with its 95 % interval."""
-    middle, curves = correct.mean((0, 2), dtype=np.float64), resamples.curves(correct)
+    middle, spread, unit = correct.mean((0, 2), dtype=np.float64), resamples.spread(correct), np.eye(correct.shape[1])
 
     def gain(one: int, other: int) -> Gain:
-        half = student.ppf(0.975, resamples.freedom) * (curves[:, one] - curves[:, other]).std()
+        (error,), (freedom,) = spread.error((unit[one] - unit[other])[None])
+        half = student.ppf(0.975, freedom) * error
         found = middle[one] - middle[other]
         return float(found), float(found - half), float(found + half)
 
