@@ -33,7 +33,7 @@ def draws(study: Study, labels: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resampled(study: Study, labels: str) -> dynamics.Resamples:
-    """The bootstrap that the study's own intervals came from."""
+    """What a study's intervals are over: its draws and test images."""
     return dynamics.resamples(*draws(study, labels), study.facts["receipt"]["n_test"])
 
 

@@ -211,7 +211,8 @@ def estimate(bench: Bench, processes: int) -> Cost:
     widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
     widest = max(widest, bench.request.ensemble * fused_width(bench) if found.fusions else 0)
     one = (
-        3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
+        probing.WAITING
+        + 3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
         + max(timed.memory, held)
         + 2 * bench.card.parameter_bytes
         + images

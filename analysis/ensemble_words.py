@@ -37,8 +37,10 @@ def describe(told: Mapping[str, Any], blocks: Sequence[str] = ()) -> str:
         )
     if fused := told.get("fusion"):
         found += _fusion(fused, told)
-    if why := told.get("left_out", {}).get(FUSION) or told.get("left_out", {}).get(FUSED_DRAWS):
-        found += f" Learned fusion is left out: {why}"
+    left_out = told.get("left_out", {})
+    for what, names in (("Blocks side by side are", (BLOCKS, OWN, AS_BLOCKS)), ("Learned fusion is", (FUSION, FUSED_DRAWS))):
+        if why := next((left_out[name] for name in names if name in left_out), None):
+            found += f" {what} left out: {why}"
     return found
 
 

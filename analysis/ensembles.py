@@ -8,7 +8,6 @@ side by side under an ε each have a control of as many passes too, and learned 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +85,11 @@ def variants(bench: Bench, plan: Plan) -> tuple[dict[str, Variant], dict[str, st
         for name, made in averaged(logits, plan, draw):
             found.setdefault(name, []).append(probing.judged(task, made))
         if plan.together:
-            with suppress(InvalidData):
+            try:
                 made = _logits(bench, task, turn, plan.centre, plan.together)
+            except InvalidData as error:
+                wrong[BLOCKS] = str(error)
+            else:
                 found.setdefault(BLOCKS, []).append(probing.judged(task, made))
         for name in joint.variants(plan):
             one = Joint(plan, draw, name)
@@ -139,7 +141,7 @@ def _stored(bench: Bench, task: Task, identity: ProbeIdentity, sigma: float, nam
 
 
 def resampled(bench: Bench, plan: Plan) -> dynamics.Resamples:
-    """The bootstrap that all variants share. A variant that has every draw of ε in each label draw varies over labels and images alone."""
+    """What the intervals of all variants are over. A variant that has every draw of ε in each label draw varies over labels and images alone."""
     drawn = turns(plan.per_class, bench.request.label_noise > 0, plan.draws, plan.members)
     return dynamics.resamples(*drawn, len(bench.test))
 
@@ -207,8 +209,8 @@ def rows(bench: Bench, plan: Plan, kept: Mapping[str, Variant], wrong: Mapping[s
     if FUSION in kept:
         over_both = {"over_control": over(FUSION, FUSED_DRAWS), "over_draws": over(FUSION, DRAWS)}
         told["fusion"] = {"side": plan.fuse, "blocks": list(plan.blocks), **over_both}
-    if left_out := {name: why for name, why in wrong.items() if name in (FUSION, FUSED_DRAWS)}:
-        told["left_out"] = left_out
+    if wrong:
+        told["left_out"] = dict(wrong)
     return table, {"sentence": describe(told, kept[BLOCKS].blocks if BLOCKS in kept else ()), **told}
 
 

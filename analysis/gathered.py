@@ -100,7 +100,7 @@ class Gathered:
 
     @cached_property
     def resamples(self) -> dynamics.Resamples:
-        """The bootstrap that all curves share."""
+        """What the intervals of all curves are over."""
         drawn = turns(self.per_class, self.mislabelled, self.draws, self.eps_draws)
         return dynamics.resamples(*drawn, next(iter(self.correct.values())).shape[-1])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import sqrt
 
 import numpy as np
 from scipy.stats import norm
@@ -17,10 +16,8 @@ def _normal(level: float) -> float:
 
 def wilson(right: float, count: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share. E. B. Wilson, JASA 22 (1927)."""
-    z, share = _normal(level), right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = share_interval(np.array([right / count]), np.zeros(1), np.array([_normal(level)]), count)
+    return float(low[0]), float(high[0])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

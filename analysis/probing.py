@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from .scores import Scores, scores
 from .specs import ProbeIdentity
 from .store import Store
 from .tasks import Reading, Task
+
+WAITING = 128 << 20  # bytes of cells that wait to be fitted with others
 
 
 def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarray) -> FittedHead:
@@ -56,9 +58,8 @@ def probe(
 ) -> Probe:
     """Fit a head of every penalty and let validation choose.
 
-    Features are (n, D); labels (n,) whole, or fractions where a number is to be said. A head that needs maps is given
-    (n, C, side, side). Test images are only scored: nothing is chosen on them. Raises InvalidData where there is nothing to tell
-    apart or no fit converged.
+    Features are (n, D), given as (n, C, side, side) to a head that needs maps; labels (n,) whole, or fractions where a number is
+    said. Nothing is chosen on test images. Raises InvalidData where there is nothing to tell apart or no fit converged.
     """
     posed = _pose(head, scaling, train, (validation[0], test), side, pca)
     (fitted,) = _fit(head, [posed.features], train[1], classes)
@@ -148,8 +149,8 @@ def fill(
 ) -> ProbeIdentity:
     """Probe the cells `block/pooling` at one σ that are not there, as one unit; returns their identity.
 
-    A cell that cannot be probed is kept with the reason; names may be of several blocks, as in `cells_of`. `between` is called before
-    every cell; what it raises ends the work.
+    A cell that cannot be probed is kept with the reason; names may be of several blocks, as in `cells_of`. What `between` raises, before
+    every cell, ends the work.
     """
     head: ProbeHead = registry.get("heads", head_name)()
     if head.needs == "map" and reading.pca:
@@ -172,20 +173,22 @@ def fill(
         tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
         said[f"{name}/wrong"] = str(error)
 
-    def settle(cells: Mapping[str, _Posed]) -> None:
-        between()
-        every = _fit(head, [posed.features for posed in cells.values()], y_train, columns)
-        for (name, posed), fitted in zip(cells.items(), every, strict=True):
-            try:
-                found = _choose(posed, fitted, y_validation)
-            except InvalidData as error:
-                leave_out(name, error)
-                continue
-            kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
-            tensors.update({f"{name}/{key}": value for key, value in kept.items()})
-            right = _goodness(found.logits[: len(task.validation)], y_validation)
-            said.update({f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"})
-            said[f"{name}/validation"] = repr(float(right.mean()))
+    def settle() -> None:
+        for cells in waiting.values():
+            between()
+            every = _fit(head, [posed.features for posed in cells.values()], y_train, columns)
+            for (name, posed), fitted in zip(cells.items(), every, strict=True):
+                try:
+                    found = _choose(posed, fitted, y_validation)
+                except InvalidData as error:
+                    leave_out(name, error)
+                    continue
+                kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
+                tensors.update({f"{name}/{key}": value for key, value in kept.items()})
+                right = _goodness(found.logits[: len(task.validation)], y_validation)
+                said.update({f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"})
+                said[f"{name}/validation"] = repr(float(right.mean()))
+        waiting.clear()
 
     for name in lacking:
         between()
@@ -196,12 +199,11 @@ def fill(
         except InvalidData as error:
             leave_out(name, error)
             continue
-        alike = waiting.setdefault(posed.features.shape, {})
-        alike[name] = posed
-        if len(alike) >= head.together(*posed.features.shape[:2]):
-            settle(waiting.pop(posed.features.shape))
-    for alike in waiting.values():
-        settle(alike)
+        waiting.setdefault(posed.features.shape, {})[name] = posed
+        held = len(ids) * sum(one.scaler.mean.nbytes for cells in waiting.values() for one in cells.values())
+        if held > WAITING or len(waiting[posed.features.shape]) >= head.together(*posed.features.shape[:2]):
+            settle()
+    settle()
     store.put("probes", identity, sigma, ids[first:], tensors, said)
     return identity
 

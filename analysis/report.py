@@ -21,7 +21,7 @@ from .features import gflop, load_x0
 from .gathered import Gathered
 from .planning import Bench
 from .probing import read_heads, read_logits
-from .specs import PROTOCOL
+from .specs import INTERVALS, PROTOCOL
 from .store import checksum
 from .strips import noise_strip
 from .studies import CONFUSION, FORMAT, Study, write_study
@@ -219,6 +219,7 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "n_validation": len(bench.validation),
         "n_test": len(bench.test),
         "precision": "float32",
+        "intervals": INTERVALS,
         "device": describe_device(bench.device),
         "packages": {name: version(name) for name in (*PACKAGES, *(["transformers"] if bench.encoders else []))},
         **({"encoders": [encoder.facts() for encoder in bench.encoders]} if bench.encoders else {}),

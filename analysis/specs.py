@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
+INTERVALS = 2  # how a study's intervals are made: 1 by a bootstrap that counted shared causes twice, 2 by resampling.py
 LAYOUT = 1  # what a stored layout is: epochs, spread, how maps are laid onto each other
 LATER = (
     "label_noise",

@@ -50,7 +50,7 @@ class Streamed:
     """Tidy tables of a sweep without a store.
 
     `curve` and `draws` have the columns of a study's. Only counts are kept, so a draw's interval is Wilson's, and the curve's that
-    of `over_draws`, in place of a study's paired bootstrap; R², where labels are numbers, has intervals of the same kind by its
+    of `over_draws`, in place of a study's over images and draws; R², where labels are numbers, has intervals of the same kind by its
     standard error. `statistics` has a row a cell and draw: of the labelled images how many, features, effective rank, share of the
     variance in the first component and between classes (NaN of numbers); the penalty that was chosen.
     `left_out` are the cells that could not be probed, {labels_per_class, series, sigma, why}; their curves are in no table.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import registry
 from .datasets.base import Dataset, LabelSet
 from .errors import InvalidData, InvalidRequest
 from .heads.base import Scaling
@@ -56,6 +57,8 @@ class Task:
 
     def identity(self, reading: Reading, head: str, scaling: Scaling, penalties: Sequence[float]) -> ProbeIdentity:
         """The key of this probe's results."""
+        number = registry.get("heads", head).version if head in registry.names("heads") else 1
+        version = {"version": number} if number > 1 else {}
         images = [self.train.tobytes(), self.validation.tobytes(), self.test.tobytes()]
         return ProbeIdentity(
             features=reading.features[0].key(),
@@ -65,7 +68,7 @@ class Task:
                 :16
             ],
             head=head,
-            settings={"scaling": scaling, "penalties": list(penalties), **reading.settings},
+            settings={"scaling": scaling, "penalties": list(penalties), **version, **reading.settings},
         )
 
 

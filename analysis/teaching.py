@@ -2,7 +2,7 @@
 
 With so few images none can be kept for testing alone: each is scored by probes that were fitted without it. Up to 20 images
 each is left out in turn, beyond in five folds of even classes. Nothing is chosen: the penalty is C = 1. An interval is at least
-Wilson's for as many images: where every image is right in every draw, the bootstrap's alone would have no width.
+Wilson's for as many images.
 """
 
 from __future__ import annotations

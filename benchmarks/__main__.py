@@ -76,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     benchmark = BENCHMARKS[given.name]
     result = record(benchmark, benchmark.run())
+    print(json.dumps(result, allow_nan=False) if given.json else say(result), flush=True)
     if given.page:
         PAGE.write_text(put(PAGE.read_text(), result))
-    print(json.dumps(result, allow_nan=False) if given.json else say(result))
     return 0
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as TheirRidge
 from sklearn.neighbors import NearestCentroid
 
-from analysis import probing, registry
+from analysis import probing, registry, solver
 from analysis.errors import InvalidData
 from analysis.heads import logistic
 from analysis.heads.base import Linear
@@ -99,15 +102,33 @@ def test_a_fit_that_does_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(logistic, "small", lambda *_: True)
     heads = [head for head in Logistic().fit(x, y, 3) if isinstance(head, Linear)]
     assert [head.converged for head in heads] == [head.penalty != 1.0 for head in heads]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, mark: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.dtype]:
+    """Solutions whose marks of convergence are what `mark` makes of them; in which precisions they were sought."""
+    fit, seen = solver.fit, []
+
+    def watch(features: torch.Tensor, *args: object) -> solver.Solution:
+        seen.append(features.dtype)
+        found = fit(features, *args)  # type: ignore[arg-type]
+        return replace(found, converged=mark(found.converged))
+
+    monkeypatch.setattr(solver, "fit", watch)
+    return seen
+
+
+def test_a_penalty_whose_fit_did_not_converge_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(60, 5, 3)
+    seen = watched(monkeypatch, lambda found: found & torch.tensor([True, True, True, False, True]))
     found = probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
     assert found.head.penalty != 1.0
-    assert found.converged == pytest.approx(1 - 1 / len(heads))
+    assert found.converged == pytest.approx(4 / 5)
+    assert seen == [torch.float32, torch.float64]  # a small one is tried once more
 
 
 def test_where_no_fit_converged_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(60, 5, 3)
-    monkeypatch.setattr(logistic, "small", lambda *_: True)
-    monkeypatch.setattr(logistic, "_converge", lambda model, features, labels: model.fit(features, labels) is None)
+    watched(monkeypatch, torch.zeros_like)
     with pytest.raises(InvalidData, match="no penalty's fit converged"):
         probing.probe(Logistic(), "feature", (x, y), (x, y), x, 3)
 

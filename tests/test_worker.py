@@ -191,7 +191,7 @@ def test_a_worker_says_what_a_request_costs_while_it_is_at_work_and_ends_when_id
     assert (again["passes"], again["fits"], again["disk"], again["share"], again["seconds"]) == (0, 0, 0, 1.0, 0.0)
     with pytest.raises(InvalidRequest, match="Unknown backend"):
         ask(root, "cpu", {"ask": "cost", "request": SweepRequest(backend="nope").canonical()}, WAIT)
-    with pytest.raises(InvalidRequest, match="allowed: cost, strip"):
+    with pytest.raises(InvalidRequest, match="allowed: cost, combine, strip"):
         ask(root, "cpu", {"ask": "nonsense"}, WAIT)
 
 

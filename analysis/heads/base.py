@@ -154,6 +154,7 @@ class ProbeHead(ABC):
     differentiable: bool
     log_odds: bool = False  # whether softmax of its logits are probabilities
     penalties: tuple[float, ...]  # from the weakest model to the most flexible
+    version: int = 1  # of what it computes: stored probes of another are not used
 
     @abstractmethod
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
@@ -167,7 +168,7 @@ class ProbeHead(ABC):
         return 1
 
     def fit_cells(self, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
-        """As `fit`, of several cells of the same images and as many features."""
+        """As `fit`, of several cells of the same images and as many features: what `probing` calls, of one cell too."""
         return [self.fit(features, labels, classes) for features in cells]
 
     def regress(self, features: np.ndarray, numbers: np.ndarray) -> list[FittedHead]:
@@ -176,10 +177,12 @@ class ProbeHead(ABC):
 
     def foresee(self, features: np.ndarray, labels: np.ndarray, classes: int) -> Foreseen:
         """What fits will take, from two to these, the first of which loads what it needs: taken to grow in proportion."""
-        self.fit(features, labels, classes)
+        cells = [features] * self.together(*features.shape[:2])
+        self.fit_cells(cells, labels, classes)
         started = time.perf_counter()
-        fitted = self.fit(features, labels, classes)
-        between = time.perf_counter()
+        fitted = self.fit_cells(cells, labels, classes)[0]
+        between = started + (time.perf_counter() - started) / len(cells)
+        again = time.perf_counter()
         fitted[0].predict_logits(features)
-        score = (time.perf_counter() - between) / len(features)
+        score = (time.perf_counter() - again) / len(features)
         return Foreseen(lambda images: (between - started) / len(features) * images, score)

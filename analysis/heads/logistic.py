@@ -14,11 +14,11 @@ from .. import solver
 from .base import FittedHead, Linear, ProbeHead
 
 FEW, MANY = 100_000, 8  # numbers, and images for each feature
-PAYS, TOGETHER = 4, 16  # small cells from which on we are faster with all at once, and how many at once are enough
+TOGETHER = 16  # small cells at once, in which we are faster than scikit-learn
 
 
 def small(images: int, size: int) -> bool:
-    """Whether scikit-learn is faster than we are with one cell."""
+    """Whether scikit-learn is faster than we are with one cell by itself."""
     return images * size < FEW and images < MANY * size
 
 
@@ -35,18 +35,27 @@ class Logistic(ProbeHead):
     name = "logistic"
     log_odds = True
     differentiable = True
+    version = 2  # small cells are no longer scikit-learn's
     penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
     def fit(self, features: np.ndarray, labels: np.ndarray, classes: int) -> list[FittedHead]:
-        return self.fit_cells([features], labels, classes)[0]
+        return self._one_by_one(features, labels, classes) if small(*features.shape) else self.fit_cells([features], labels, classes)[0]
 
     def together(self, images: int, size: int) -> int:
         return TOGETHER if small(images, size) else 1
 
     def fit_cells(self, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
-        if len(cells) < PAYS and small(*cells[0].shape):
-            return [self._one_by_one(features, labels, classes) for features in cells]
-        found = solver.fit(torch.from_numpy(np.stack(cells)), torch.from_numpy(labels), classes, self.penalties)
+        """By the solver always, whether few cells are given or many: what a cell's probe is does not depend on the others."""
+        stacked, given = torch.from_numpy(np.stack(cells)), torch.from_numpy(labels)
+        found = self._solved(stacked, given, classes)
+        coarse = [cell for cell, fitted in enumerate(found) if small(*cells[0].shape) and not all(one.converged for one in fitted)]
+        if coarse:  # single precision was
+            for cell, fitted in zip(coarse, self._solved(stacked[coarse].double(), given, classes), strict=True):
+                found[cell] = fitted
+        return found
+
+    def _solved(self, cells: torch.Tensor, labels: torch.Tensor, classes: int) -> list[list[FittedHead]]:
+        found = solver.fit(cells, labels, classes, self.penalties)
         weight, bias, converged = found.weight.numpy(), found.bias.numpy(), found.converged.tolist()
         return [
             [_linear(penalty, weight[cell, at], bias[cell, at], converged[cell][at]) for at, penalty in enumerate(self.penalties)]

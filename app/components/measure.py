@@ -32,6 +32,7 @@ EACH = (
 )
 MEMBERS = 5  # levels of an ensemble
 SIDES = [0, 2, 4, 8]  # of the maps that are fused
+MOST = 24  # runs at once whose costs are asked for
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
@@ -39,7 +40,9 @@ def panel(bench: Bench) -> list[SweepRequest]:
     """Draw the panel; the requests as they stand, one a combination of what is chosen, or none."""
     with st.container(border=True, key="measure"):
         requests = _form(bench)
-        if requests:
+        if len(requests) > MOST:
+            st.warning(f"These choices make {len(requests)} runs; allowed at once: {MOST}. Leave some out, or use the command line.")
+        elif requests:
             _cost(requests, bench.device)
     return requests
 

@@ -72,8 +72,12 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
-        "protocol": f"number {receipt['protocol']}; intervals are 95 %: test images, label draws and ε draws vary, what they share counts once",
+        "protocol": f"number {receipt['protocol']}; intervals are 95 %: test images, label draws and ε draws vary, "
+        + ("what they share counts once" if receipt.get("intervals") == specs.INTERVALS else BEFORE),
     }
+
+
+BEFORE = "what they share counts twice, as runs made before version 0.7 have it: too wide, so run again before comparing with others"
 
 
 def unread(result: Mapping[str, Any]) -> list[str]:
@@ -144,6 +148,9 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
     """A paragraph for a paper, of the block that is shown."""
     receipt, verdict = study.facts["receipt"], result["verdict"]
     beside = "".join(f"Baseline encoders: {said}. " for said in encoders(receipt).values())
+    intervals = "are from a bootstrap over test images and draws"
+    if receipt.get("intervals") == specs.INTERVALS:
+        intervals = "(Wilson's, for shares) are by two-way clustered standard errors over test images and draws, with Satterthwaite's degrees of freedom"
     regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
@@ -151,7 +158,7 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; {MEASURES[study.measure]} is on "
         f"{receipt['n_test']} test images. {regime_of}{beside}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
-        f"the other half, averaged over 50 splits; 95 % intervals (Wilson's, for shares) are by two-way clustered standard errors over test images and draws, with Satterthwaite's degrees of freedom; "
+        f"the other half, averaged over 50 splits; 95 % intervals {intervals}; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
         f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_holm']:.2g}. "
         f"Noisescope, protocol {receipt['protocol']}, study {study.key}."
