@@ -202,3 +202,13 @@ def unusual(request: Mapping[str, Any]) -> list[str]:
         *([f"mean of {request['average_draws']} ε"] if request.get("average_draws", 1) > 1 else []),
         *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),
     ]
+
+
+class DownloadRequest(Frozen):
+    """What a download is asked for."""
+
+    kind: Literal["download"] = "download"
+    repo_id: str
+    revision: str | None = None  # None: the main branch
+    repo_kind: Literal["model", "dataset"] = "model"
+    checkpoint: str | None = None  # one file of weights that is wanted by its name
