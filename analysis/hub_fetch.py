@@ -72,9 +72,7 @@ def _writing(record: Record) -> Iterator[None]:
             raise StoreUnavailable(
                 f"The disk of {place.parent} is full; what came of {record.repo_id} is kept: free {in_units(_lacking(record))} and try again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO):
-            raise StoreUnavailable(f"Cannot write {place.parent} ({error.strerror}); set HF_HOME to another folder.") from error
-        raise
+        raise StoreUnavailable(f"Cannot write {place.parent} ({error.strerror or error}); set HF_HOME to another folder.") from error
 
 
 @contextmanager
@@ -112,8 +110,8 @@ def _check_space(record: Record) -> None:
     free = shutil.disk_usage(place).free
     if lacking and free < lacking + SPARE:
         raise StoreUnavailable(
-            f"{record.repo_id} needs {in_units(lacking)} more, and {in_units(free)} are free at {place.parent}: "
-            "free some, or set HF_HOME to a folder on a larger disk."
+            f"{record.repo_id} needs {in_units(lacking)} more; {in_units(free)} are free at {place.parent}, of which "
+            f"{in_units(SPARE)} are to stay free: free some, or set HF_HOME to a folder on a larger disk."
         )
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
 
 LARGE = 5_000  # bytes from which on a file is kept beside git, under its sha256, on another host
 SIGNATURE = "signed-by-nobody"
@@ -63,6 +70,7 @@ class Standin:
         self.faults: deque[Fault] = deque()
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.sent = 0  # bytes of large files
+        self.open: list[socket.socket] = []
         self.token: str | None = None  # who has it may read what is gated
         standin = self
 
@@ -78,6 +86,10 @@ class Standin:
             do_HEAD = do_GET
 
         class Server(ThreadingHTTPServer):
+            def process_request(self, request: Any, client_address: Any) -> None:
+                standin.open.append(request)
+                super().process_request(request, client_address)
+
             def handle_error(self, *_: Any) -> None:
                 """Who asked has gone in the middle of an answer: that is what some tests are about."""
 
@@ -92,6 +104,9 @@ class Standin:
             fault.go.set()
         self.server.shutdown()
         self.server.server_close()
+        for one in self.open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def repo(self, repo_id: str, files: dict[str, bytes], kind: str = "model", **facts: Any) -> Repo:
         made = Repo(**facts)
@@ -220,3 +235,26 @@ class Standin:
             to.close_connection = True
         if fault.cut is not None:
             to.close_connection = True
+
+
+@contextmanager
+def pretending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
+    """The stand-in, which `huggingface_hub` takes for the hub, with an empty cache and nobody logged in."""
+    server = Standin()
+    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def surroundings(server: Standin, home: Path, **more: str) -> dict[str, str]:
+    """What a process needs in its environment to take the stand-in for the hub."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    return kept | {"HF_ENDPOINT": server.endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"} | more
