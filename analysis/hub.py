@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .errors import InvalidData, Unreachable
-from .hub_calls import hub_name, patiently, quiet
+from .hub_calls import Between, hub_name, patiently, quiet
 from .hub_choice import choose
 from .hub_fetch import fetch
 from .hub_records import ID, MAIN, HubFile, Kind, Record, day, fetched, find, folder, in_units, is_there, named
@@ -22,16 +22,18 @@ ANSWER = 15.0  # seconds that the hub has for its answer
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
-def look_up(repo_id: str, revision: str | None = None, kind: Kind = "model", checkpoint: str | None = None) -> Record:
+def look_up(
+    repo_id: str, revision: str | None = None, kind: Kind = "model", checkpoint: str | None = None, between: Between | None = None
+) -> Record:
     """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it.
 
-    `checkpoint` names one `.pt` or `.safetensors` file that is wanted for weights. Where the hub does not answer, it is what was
-    fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
+    `checkpoint` names one `.pt` or `.safetensors` file that is wanted for weights; `between` is called while it waits,
+    and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
     """
     quiet()
     asked = revision or MAIN
     try:
-        found = patiently(lambda: _ask(repo_id, revision, kind), named(repo_id, kind, revision), repo_id, cut=False)
+        found = patiently(lambda: _ask(repo_id, revision, kind), named(repo_id, kind, revision), repo_id, between, cut=False)
     except Unreachable:
         before = find(repo_id, asked, kind)
         if before is None or (checkpoint and checkpoint not in {file.name for file in before.files}):
@@ -62,11 +64,18 @@ def look_up(repo_id: str, revision: str | None = None, kind: Kind = "model", che
 def _ask(repo_id: str, revision: str | None, kind: Kind) -> Any:
     """The hub's own description, with the sizes and hashes of its files."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if not ID.fullmatch(repo_id):
         raise HFValidationError
-    return HfApi().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True, timeout=ANSWER)
+    try:
+        return HfApi().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True, timeout=ANSWER)
+    except (HfHubHTTPError, HFValidationError):
+        raise
+    except (ValueError, KeyError, TypeError) as error:  # no description at all
+        raise Unreachable(
+            f"What answers for {hub_name()} is no hub, perhaps a network's login page, and {named(repo_id, kind, revision)} is not here."
+        ) from error
 
 
 def _license(found: Any) -> str | None:

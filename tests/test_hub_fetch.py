@@ -154,6 +154,14 @@ def test_a_server_that_knows_no_ranges_sends_it_all_again(standin: Standin, tiny
     assert (hub.fetch(hub.look_up(ID)) / WEIGHTS).read_bytes() == saved[WEIGHTS]
 
 
+def test_a_connection_that_is_cut_again_and_again_and_gives_something_each_time_comes_to_its_end(
+    standin: Standin, tiny: str, saved: dict[str, bytes]
+) -> None:
+    standin.faults += [Fault(cut=2_500) for _ in range(2 * hub_calls.TRIES)]
+    assert (hub.fetch(hub.look_up(ID)) / WEIGHTS).read_bytes() == saved[WEIGHTS]
+    assert not standin.faults
+
+
 def test_a_connection_that_gives_nothing_any_more_is_given_up(standin: Standin, tiny: str, tmp_path: Path) -> None:
     record = hub.look_up(ID)
     standin.faults += [Fault(cut=3_000), *(Fault(cut=0) for _ in range(hub_calls.TRIES))]
@@ -284,6 +292,11 @@ def test_waiting_ends_when_the_download_is_not_wanted_any_more(standin: Standin,
 
     with pytest.raises(Stop):
         hub.fetch(record, between=stop)
+    standin.faults.append(Fault(status=429, api=True, headers={"Retry-After": "60"}))
+    asked += 1
+    with pytest.raises(Stop):
+        hub.look_up(ID, between=stop)
+    assert len(standin.asked) == asked + 1  # it has not waited and asked again
 
 
 def test_without_a_network_what_was_fetched_is_there_and_says_from_when(standin: Standin, tiny: str) -> None:
@@ -298,6 +311,16 @@ def test_without_a_network_what_was_fetched_is_there_and_says_from_when(standin:
         hub.look_up("no/one")
     with pytest.raises(Unreachable):
         hub.look_up(ID, "v2")
+
+
+def test_a_login_page_in_between_is_as_no_network(standin: Standin, tiny: str) -> None:
+    standin.faults += [Fault(status=200, api=True), Fault(status=200, api=True)]
+    with pytest.raises(Unreachable, match=r"no hub, perhaps a network's login page"):
+        hub.look_up(ID)
+    standin.faults.clear()
+    hub.fetch(hub.look_up(ID))
+    standin.faults.append(Fault(status=200, api=True))
+    assert hub.look_up(ID).offline
 
 
 def test_the_librarys_own_offline_switch_is_respected(standin: Standin, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
