@@ -33,6 +33,7 @@ from .console import (
     summary,
 )
 from .errors import InvalidRequest, NoisescopeError
+from .model_commands import models_app
 from .study_commands import study_app
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study_app, name="study")
+app.add_typer(models_app, name="models")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -273,7 +275,7 @@ def worker(
     """Carry out what the dashboard submits; one a store and device, started when needed."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: beside its crew, one thread beats several
     from .store import default_root
-    from .workers import only_worker
+    from .workers import only_worker, work
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     root = store or default_root()
@@ -281,8 +283,6 @@ def worker(
         if not free:
             typer.echo(f"There is a worker for {device} already.")
             return
-        from .worker import work
-
         work(root, device, idle, processes)
 
 

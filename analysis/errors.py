@@ -6,7 +6,9 @@ NoisescopeError
 │   └── Incompatible    parts of it that are each allowed and do not go together
 ├── InvalidData         images or labels that cannot be used
 ├── DamagedFile         a unit, weight file, checkpoint or study that is truncated, altered or missing a part
-└── StoreUnavailable    the store is read-only, full, or belongs to another version
+├── StoreUnavailable    the store is read-only, full, or belongs to another version
+├── Unreachable         the hub does not answer, or asks to wait for long
+└── NotAllowed          the hub gives this only to those who accepted a licence or logged in
 
 The command line ends with exit code 2 on any of them; a page shows its sentence. Anything else is a bug.
 """
@@ -62,3 +64,11 @@ class DamagedFile(NoisescopeError):
 
 class StoreUnavailable(NoisescopeError):
     """The store cannot be read or written."""
+
+
+class Unreachable(NoisescopeError):
+    """The hub does not answer, or asks to wait for long."""
+
+
+class NotAllowed(NoisescopeError):
+    """The hub gives this only to those who accepted a licence or logged in."""

@@ -7,6 +7,7 @@ was at is taken up by the next one, at the first unit that the store lacks.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sqlite3
 import time
@@ -21,7 +22,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from .errors import DamagedFile, InvalidRequest, StoreUnavailable, UnknownName
-from .specs import SweepRequest
+from .specs import DownloadRequest, SweepRequest
 
 State = Literal["submitted", "running", "done", "failed", "cancelled"]
 ACTIVE = ("submitted", "running")
@@ -29,6 +30,7 @@ VERSION = 1
 ATTEMPTS = 3  # a worker that dies so often over one job, or before its first, is not started for it again
 PAUSE = 15.0  # seconds in which a worker that was started may come to its lock, before another is started
 PATIENCE = 5.0  # seconds that one writer waits for another
+NETWORK = "network"  # what downloads run on, as sweeps do on a device: its worker has no model
 TABLES = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, request TEXT NOT NULL, key TEXT NOT NULL, device TEXT NOT NULL,
@@ -46,7 +48,7 @@ class Job:
     """One row: times are seconds since 1970, `eta` seconds from the last news to the end."""
 
     id: str
-    request: SweepRequest
+    request: SweepRequest | DownloadRequest
     device: str
     state: State
     done: int
@@ -141,8 +143,9 @@ class Jobs:
         with self._open(write=True) as connection:
             return connection.execute(f"UPDATE jobs SET {change} WHERE {where}", (*fields.values(), *values)).rowcount
 
-    def submit(self, request: SweepRequest, device: str = "cpu") -> Job:
-        """The new job, or the one that is already at the same question."""
+    def submit(self, request: SweepRequest | DownloadRequest, device: str = "cpu") -> Job:
+        """The new job, or the one that is already at the same question; a download is of no device, whichever is given."""
+        device = NETWORK if isinstance(request, DownloadRequest) else device
         key = hashlib.sha256(f"{device}:{request.canonical()}".encode()).hexdigest()[:16]
         with self._open(write=True) as connection:
             row = connection.execute("SELECT * FROM jobs WHERE key = ? AND state IN ('submitted', 'running')", (key,)).fetchone()
@@ -153,23 +156,31 @@ class Jobs:
         return _job(row)
 
     def look(self) -> tuple[list[Job], dict[str, Mark]]:
-        """All jobs, the newest first, and what people noted, by study."""
+        """All sweeps, the newest first, and what people noted, by study."""
         if not self.path.exists():
             return [], {}
         with self._open() as connection:
-            rows = connection.execute("SELECT * FROM jobs ORDER BY submitted DESC, id").fetchall()
+            rows = connection.execute("SELECT * FROM jobs WHERE device != ? ORDER BY submitted DESC, id", (NETWORK,)).fetchall()
             marks = connection.execute("SELECT study, name, pinned FROM marks").fetchall()
         return [_job(row) for row in rows], {row["study"]: Mark(row["name"], bool(row["pinned"])) for row in marks}
 
+    def downloads(self) -> list[Job]:
+        """All downloads, the newest first: `done` and `total` are bytes."""
+        return self._find("device = ? ORDER BY submitted DESC, id", NETWORK)
+
     def list(self) -> list[Job]:
-        """All jobs, the newest first."""
+        """All sweeps, the newest first."""
         return self.look()[0]
+
+    def devices(self) -> set[str]:
+        """Where there is something to do."""
+        return {job.device for job in self._find("state IN ('submitted', 'running')")}
 
     def get(self, id: str) -> Job:
         """One job. Raises UnknownName."""
         if found := self._find("id = ?", id):
             return found[0]
-        raise UnknownName("job", id, [job.id for job in self.list()])
+        raise UnknownName("job", id, [job.id for job in self._find("1")])
 
     def take(self, device: str) -> Job | None:
         """What a worker of a device does next, now running: first what a worker that died was at, then the oldest.
@@ -201,9 +212,9 @@ class Jobs:
         """Whether a job is still to be carried out."""
         return bool(self._find("id = ? AND state = 'running'", id))
 
-    def finish(self, id: str, study: str) -> None:
-        """A running job is done: its study has what was kept so far."""
-        if self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message=""):
+    def finish(self, id: str, study: str | None, message: str = "") -> None:
+        """A running job is done: its study, which a download has none, has what was kept so far."""
+        if self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message=message):
             shutil.rmtree(self.folder(id), ignore_errors=True)
 
     def fail(self, id: str, reason: str) -> None:
@@ -251,7 +262,9 @@ class Jobs:
             connection.execute("REPLACE INTO marks VALUES (?, ?, ?)", (study, mark.name or None, mark.pinned))
 
 
-_request = lru_cache(maxsize=1000)(SweepRequest.model_validate_json)
+@lru_cache(maxsize=1000)
+def _request(text: str) -> SweepRequest | DownloadRequest:
+    return (DownloadRequest if "kind" in json.loads(text) else SweepRequest).model_validate_json(text)
 
 
 def _job(row: sqlite3.Row) -> Job:

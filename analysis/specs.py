@@ -206,3 +206,13 @@ def unusual(request: Mapping[str, Any]) -> list[str]:
         *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),
         *([f"learned fusion of {request['fuse']} × {request['fuse']} maps"] if request.get("fuse") else []),
     ]
+
+
+class DownloadRequest(Frozen):
+    """What a download is asked for."""
+
+    kind: Literal["download"] = "download"
+    repo_id: str
+    revision: str | None = None  # None: the main branch
+    repo_kind: Literal["model", "dataset"] = "model"
+    checkpoint: str | None = None  # one file of weights that is wanted by its name

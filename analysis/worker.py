@@ -18,6 +18,7 @@ from .jobs import Job, Jobs, place
 from .lane import Lane
 from .partial import Partial
 from .planning import Bench
+from .specs import SweepRequest
 from .store import Store, write_json
 from .sweeping import carry_out
 from .workers import DEVICES
@@ -65,6 +66,7 @@ class Worker:
             self.jobs.finish(job.id, study)
 
     def _sweep(self, job: Job) -> str:
+        assert isinstance(job.request, SweepRequest)
         bench = Bench(job.request, Store(self.root), self.device)
         self.answers.like = bench  # one model serves both lanes
         seen = time.monotonic()

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import StoreUnavailable
-from .jobs import Jobs, place
+from .jobs import NETWORK, Jobs, place
 
 DEVICES = "devices.list.json"
 
@@ -66,9 +66,21 @@ def start_worker(root: Path, device: str = "cpu") -> None:
         ) from error
 
 
+def work(root: Path, device: str, idle: float, processes: int) -> None:
+    """Be the worker of a device, or of the network, which needs no model and loads none; the caller holds its lock."""
+    if device == NETWORK:
+        from .downloads import work as download
+
+        download(root, idle)
+        return
+    from .worker import work as compute
+
+    compute(root, device, idle, processes)
+
+
 def tend(root: Path) -> None:
     """Start the workers that are needed and do not run. Raises StoreUnavailable or DamagedFile."""
-    for device in {job.device for job in Jobs(root).list() if job.active}:
+    for device in Jobs(root).devices():
         start_worker(root, device)
 
 

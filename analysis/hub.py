@@ -1,0 +1,87 @@
+"""Models and data sets of the Hugging Face hub: looked up, fetched, and found again without a network.
+
+A login is taken from where `hf auth login` or HF_TOKEN leaves it and goes to the hub alone: it is in no message, log or file of
+ours. Nothing of a repository is executed or unpickled. Revisions are resolved to commits, which are stored.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from .errors import InvalidData, Unreachable
+from .hub_calls import Between, hub_name, patiently, quiet
+from .hub_choice import choose
+from .hub_fetch import fetch
+from .hub_records import ID, MAIN, HubFile, Kind, Record, day, fetched, find, folder, in_units, is_there, named
+
+__all__ = ["HubFile", "Record", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
+ANSWER = 15.0  # seconds that the hub has for its answer
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def look_up(
+    repo_id: str, revision: str | None = None, kind: Kind = "model", checkpoint: str | None = None, between: Between | None = None
+) -> Record:
+    """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it.
+
+    `checkpoint` names one `.pt` or `.safetensors` file that is wanted for weights; `between` is called while it waits,
+    and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
+    """
+    quiet()
+    asked = revision or MAIN
+    try:
+        found = patiently(lambda: _ask(repo_id, revision, kind), named(repo_id, kind, revision), repo_id, between, cut=False)
+    except Unreachable:
+        before = find(repo_id, asked, kind)
+        if before is None or (checkpoint and checkpoint not in {file.name for file in before.files}):
+            raise
+        return before.model_copy(update={"offline": True})
+    try:
+        files = [
+            HubFile(name=file.rfilename, size=file.size, blob=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
+            for file in found.siblings or ()
+        ]
+        record = Record(
+            repo_id=repo_id,
+            kind=kind,
+            revision=asked,
+            commit=found.sha,
+            license=_license(found),
+            gated=bool(found.gated),
+            files=choose(files, kind, checkpoint, repo_id),
+        )
+    except ValidationError as error:
+        raise InvalidData(f"{hub_name()} describes {repo_id} in a way that is not understood ({error.errors()[0]['msg']}).") from error
+    before = find(repo_id, asked, kind)
+    here = tuple(file.model_copy(update={"there": is_there(record, file)}) for file in record.files)
+    moved = before.commit if before and before.commit != record.commit and not COMMIT.match(asked) else None
+    return record.model_copy(update={"files": here, "before": moved})
+
+
+def _ask(repo_id: str, revision: str | None, kind: Kind) -> Any:
+    """The hub's own description, with the sizes and hashes of its files."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    if not ID.fullmatch(repo_id):
+        raise HFValidationError
+    try:
+        return HfApi().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True, timeout=ANSWER)
+    except (HfHubHTTPError, HFValidationError):
+        raise
+    except (ValueError, KeyError, TypeError) as error:  # no description at all
+        raise Unreachable(
+            f"What answers for {hub_name()} is no hub, perhaps a network's login page, and {named(repo_id, kind, revision)} is not here."
+        ) from error
+
+
+def _license(found: Any) -> str | None:
+    """Of the model card, else of the repository's tags."""
+    card = getattr(found, "card_data", None)
+    given = card.get("license") if card is not None else None
+    if given is None:
+        given = next((tag.partition(":")[2] for tag in found.tags or () if tag.startswith("license:")), None)
+    return ", ".join(given) if isinstance(given, list) else given
