@@ -60,7 +60,13 @@ def turned() -> bytes:
 def as_mode(mode: str, form: str = "PNG") -> bytes:
     """A flat picture (200, 100, 50), or its luma 124, in another mode."""
     out, flat = io.BytesIO(), Image.new("RGB", (8, 8), (200, 100, 50))
-    made = Image.fromarray(np.full((8, 8), 124 * 257, np.uint16)) if mode == "I;16" else flat.quantize(4) if mode == "P" else flat.convert(mode)
+    made = (
+        Image.fromarray(np.full((8, 8), 124 * 257, np.uint16))
+        if mode == "I;16"
+        else flat.quantize(4)
+        if mode == "P"
+        else flat.convert(mode)
+    )
     made.save(out, form)
     return out.getvalue()
 
@@ -88,7 +94,12 @@ def test_a_photograph_that_says_which_side_is_up_is_turned_and_copies_are_one() 
 
 
 def test_what_cannot_be_used_is_listed_with_the_reason() -> None:
-    odd = [("pets/ant/x.png", b"no image"), ("pets/cat/cut.png", png(PIXELS[3])[:40]), ("loose.png", png(PIXELS[5])), ("pets/cat/a.txt", b"")]
+    odd = [
+        ("pets/ant/x.png", b"no image"),
+        ("pets/cat/cut.png", png(PIXELS[3])[:40]),
+        ("loose.png", png(PIXELS[5])),
+        ("pets/cat/a.txt", b""),
+    ]
     data = Uploaded(pets() + odd, 8)
     assert len(data.ids) == 40
     assert [line.split(":")[0] for line in data.skipped] == ["ant/x.png", "cat/cut.png", "loose.png", "cat/a.txt"]

@@ -140,7 +140,7 @@ def test_a_zip_of_images_has_no_columns_to_choose(tmp_path: Path) -> None:
     place = pack(tmp_path / "d.zip", pets())
     with pytest.raises(InvalidRequest, match="takes no config"):
         open_dataset(f"{place}?config=small", 8)
-    with pytest.raises(InvalidData, match="no label column 'breed'; .*: label"):
+    with pytest.raises(InvalidData, match=r"no label column 'breed'; .*: label"):
         open_dataset(f"{place}?label=breed", 8)
     with pytest.raises(InvalidRequest, match="There is no zip"):
         open_dataset(str(tmp_path / "no" / "where.zip"), 8)
