@@ -136,7 +136,7 @@ def test_plugins_know_neither_each_other_nor_the_store(kind: str) -> None:
     for path in (ROOT / "analysis" / kind).glob("*.py"):
         if path.stem != "base" and not path.stem.startswith("_"):  # those with an underscore are what plug-ins of the kind share
             near = {name for name in imported(path) if name.startswith(".")}
-            own = {"heads": {".trained"}, "datasets": {".containers", "._columns", "._streamed", "._tables"}}.get(kind, set())
+            own = {"heads": {".trained"}, "datasets": {".containers", "._columns", "._folders", "._streamed", "._tables"}}.get(kind, set())
             assert near <= {".base", ".errors", ".specs", ".noise", ".registry", ".solver"} | own, path.name
 
 

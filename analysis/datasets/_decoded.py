@@ -23,8 +23,7 @@ from ..errors import StoreUnavailable
 from ..store import default_root, writing
 from .base import image_ids
 
-SLAB = 1024  # images that are in memory at once while they are sorted
-CHUNK = 1 << 22  # bytes that are read at once for a checksum
+CHUNK = 1 << 22  # bytes that are in memory at once, of a file that is sorted or checked
 
 
 class Decoded(NamedTuple):
@@ -95,8 +94,9 @@ class Writer:
         """Write the images that came at these places (N,), with what is known of them. Raises StoreUnavailable."""
         size, digest = self.side * self.side * 3, hashlib.blake2b(digest_size=16)
         with writing(self.path.with_suffix(".pixels")) as temporary, temporary.open("wb") as file:
-            for start in range(0, len(rows), SLAB):
-                slab = b"".join(os.pread(self._came.fileno(), size, int(row) * size) for row in rows[start : start + SLAB])
+            count = max(1, CHUNK // size)
+            for start in range(0, len(rows), count):
+                slab = b"".join(os.pread(self._came.fileno(), size, int(row) * size) for row in rows[start : start + count])
                 file.write(slab)
                 digest.update(slab)
         told, arrays = json.dumps({**facts, "side": self.side}), {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -18,7 +18,7 @@ from . import _decoded
 from ._columns import Chosen, Gathered, choose, only
 from .base import Dataset, Labels, LabelSet, fit_square
 
-SLAB = 256  # encoded images that are in memory at once
+SLAB = 64  # encoded images that are in memory at once: of photographs, some hundred megabytes
 SPLITS = ("train", "validation", "test")
 CALLED = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"} | {
     "dev": "validation",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidData, NoisescopeError
+from ._folders import class_folders
 from ._streamed import Opened, Streamed, files_of, stamp
 from ._tables import ParquetRows, Rows, opened, refused, schema, splits_of
 
@@ -44,6 +45,9 @@ class Hub(Streamed):
         return [self.revision, [[part._fingerprint, part.num_rows] for part in splits], [stamp(Path(name)) for name in kept]]
 
     def open(self) -> Opened:
+        path = Path(self.chosen.place).expanduser()
+        if path.is_dir() and not self.chosen.options and (plain := class_folders(os.path.realpath(path))):
+            return plain
         splits, roots = self._opened or self._splits()
         return opened(splits, self.chosen, roots)
 
