@@ -12,13 +12,13 @@ preset_app = typer.Typer(help="Well-known data sets by a short name; without a c
 
 
 @preset_app.callback()
-def listed(context: typer.Context) -> None:
+def listed(context: typer.Context, store: StoreOption = None) -> None:
     """List the presets: name, place on the hub, classes, licence, and when each was last opened as it is described."""
     if context.invoked_subcommand is None:
         from .datasets import PRESETS
         from .presets import checked
 
-        seen = checked()
+        seen = checked(store)
         for name, preset in PRESETS.items():
             said = f"{seen[name]['date']}, revision {seen[name]['revision'][:12]}" if name in seen else "never"
             typer.echo(f"{name}\t{preset.argument()}\t{preset.classes} classes\t{preset.licence}\tchecked: {said}")

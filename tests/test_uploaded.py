@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import _uploaded, open_dataset
+from analysis.datasets import _uploaded, open_dataset, uploaded
 from analysis.datasets._uploaded import Uploaded
 from analysis.datasets.base import image_ids
 from analysis.errors import InvalidData, InvalidRequest
@@ -22,7 +22,7 @@ def pets() -> list[tuple[str, bytes]]:
 
 
 def test_the_folder_is_the_class_and_every_split_has_images() -> None:
-    data = Uploaded(pets(), 8, "pets")
+    data = uploaded(pets(), 8, "pets")
     assert (data.name, data.label_set().classes, len(data.ids), data.resized) == ("pets", ("ant", "cat"), 40, 0)
     np.testing.assert_array_equal(image_ids(data.images), data.ids)
     assert {name: int((data.split == name).sum()) for name in ("train", "validation", "test")} == {"train": 20, "validation": 4, "test": 16}

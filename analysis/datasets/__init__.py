@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from .. import registry
@@ -36,3 +37,13 @@ def open_dataset(name: str, side: int | None = None) -> Dataset:
         raise UnknownName("dataset", plugin, choices())
     dataset: Dataset = registry.get("datasets", plugin)(argument, side)
     return dataset
+
+
+def uploaded(files: Iterable[tuple[str, bytes]], side: int, name: str = "your folder") -> Dataset:
+    """A data set of files (path, bytes) that a browser sent, the folder they lie in being their class: in memory, for one session.
+
+    Raises InvalidRequest or InvalidData.
+    """
+    from ._uploaded import Uploaded
+
+    return Uploaded(files, side, name)
