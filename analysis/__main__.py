@@ -51,9 +51,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 @app.command()
 def sweep(
     backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
-    dataset: Annotated[
-        str, typer.Option(help="Data set: a name of `list datasets`, a folder, a Parquet file, a zip or a hub id.")
-    ] = "digits",
+    dataset: Annotated[str, typer.Option(help="Data set: a name, a folder, a Parquet file, a zip or a hub id.")] = "digits",
     label_set: Annotated[
         list[str] | None, typer.Option(help="Label set of the data, repeatable: a study each; default: its first.")
     ] = None,
