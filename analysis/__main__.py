@@ -34,6 +34,7 @@ from .console import (
 )
 from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
+from .preset_commands import preset_app
 from .study_commands import study_app
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(study_app, name="study")
 app.add_typer(models_app, name="models")
+app.add_typer(preset_app, name="presets")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -51,7 +53,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 @app.command()
 def sweep(
     backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
-    dataset: Annotated[str, typer.Option(help="Data set.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="Data set: a name, a folder, a Parquet file, a zip or a hub id.")] = "digits",
     label_set: Annotated[
         list[str] | None, typer.Option(help="Label set of the data, repeatable: a study each; default: its first.")
     ] = None,
@@ -173,9 +175,7 @@ def sweep(
 @app.command()
 def train(
     name: Annotated[str, typer.Argument(help="Recipe, such as digits-ddpm.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="Data set: a name, a folder, a Parquet file or a hub id; default: the recipe's.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set, as for `sweep`; default: the recipe's.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the recipe, small or base, where it has several.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model; default: models/NAME in the store.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps, where not the recipe's.")] = None,

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import IO
 
 from .errors import InvalidData, InvalidRequest
 
@@ -196,13 +197,10 @@ def unzip(data: bytes, files: int, each: int, total: int) -> list[tuple[str, byt
     found: list[tuple[str, bytes]] = []
     left = total
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for info in archive.infolist():
-            parts = info.filename.replace("\\", "/").split("/")
-            if info.is_dir() or "__MACOSX" in parts or any(part.startswith(".") and part.strip(".") for part in parts):
-                continue
+        for info in members(archive):
             if len(found) == files:
                 raise InvalidRequest(f"The zip holds more than {files} files, the most that is allowed; split it.")
-            content = _member(archive, info, min(each, left))
+            content = member(archive, info, min(each, left))
             if content is None:
                 raise InvalidRequest(
                     f"The zip unpacks to more than {each:,} bytes for one file or {total:,} in all, the most that is allowed; "
@@ -214,14 +212,41 @@ def unzip(data: bytes, files: int, each: int, total: int) -> list[tuple[str, byt
     return found
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes | None:
-    """What a file of the zip unpacks to; None for more than `most` bytes, of which no more than that are read."""
-    if info.flag_bits & 1:
-        raise InvalidData("The zip is encrypted; allowed: one without a password. Pack the folder anew.")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack gigabytes before one can stop them
-        raise InvalidData("The zip is compressed in a rare way; allowed: deflate, as by default. Pack the folder anew.")
-    with archive.open(info) as stream:
+def members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    """The files of a zip; folders, hidden files and what macOS adds are passed over."""
+    for info in archive.infolist():
+        parts = info.filename.replace("\\", "/").split("/")
+        if not (info.is_dir() or "__MACOSX" in parts or any(part.startswith(".") and part.strip(".") for part in parts)):
+            yield info
+
+
+def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes | None:
+    """What a file of the zip unpacks to; None for more than `most` bytes, of which no more than that are read.
+
+    Raises InvalidData for one that is encrypted, compressed in a rare way or a zip itself, and anything for a damaged one.
+    """
+    with _stream(archive, info) as stream:
         content = stream.read(most + 1)
     if content.startswith(b"PK\x03\x04"):
         raise InvalidData("The zip holds another zip; allowed: images and folders of images. Unpack the inner one first.")
     return content if len(content) <= most else None
+
+
+def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], most: int) -> None:
+    """Write what a file of the zip unpacks to, a little at a time. Raises InvalidRequest for more than `most` bytes, and as `member`."""
+    left = most
+    with _stream(archive, info) as stream:
+        while part := stream.read(1 << 20):
+            left -= len(part)
+            if left < 0:
+                raise InvalidRequest(f"A file in the zip unpacks to more than {most:,} bytes, the most that is allowed; split it.")
+            out.write(part)
+    out.flush()
+
+
+def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    if info.flag_bits & 1:
+        raise InvalidData("The zip is encrypted; allowed: one without a password. Pack the folder anew.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack gigabytes before one can stop them
+        raise InvalidData("The zip is compressed in a rare way; allowed: deflate, as by default. Pack the folder anew.")
+    return archive.open(info)

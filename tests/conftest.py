@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,15 @@ SMALL = {
     "n_validation": 60,
     "n_test": 80,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to the user's data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "NOISESCOPE_STORE" not in os.environ:
+            patch.setenv("NOISESCOPE_STORE", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

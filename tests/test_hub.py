@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import hub, open_dataset
+from analysis.datasets import _streamed, open_dataset
 from analysis.errors import InvalidData, UnknownName
 from analysis.tasks import choose_labelled
 
@@ -24,6 +24,7 @@ PIXELS = RNG.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "store"))
 
 
 def png(pixels: np.ndarray, mode: str = "RGB", form: str = "PNG") -> bytes:
@@ -199,7 +200,7 @@ def test_a_photograph_that_says_which_side_is_up_is_turned(tmp_path: Path) -> No
 
 def test_what_pillow_raises_of_its_own_is_a_reason_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "d.parquet", [png(i) for i in PIXELS[:3]])
-    real = hub.fit_square
+    real = _streamed.fit_square
 
     def fails(image: Image.Image, side: int) -> np.ndarray:
         pixels = real(image, side)
@@ -207,7 +208,7 @@ def test_what_pillow_raises_of_its_own_is_a_reason_too(tmp_path: Path, monkeypat
             raise RuntimeError("Failed to decode image")
         return pixels
 
-    monkeypatch.setattr(hub, "fit_square", fails)
+    monkeypatch.setattr(_streamed, "fit_square", fails)
     assert open_dataset(str(tmp_path / "d.parquet"), 8).skipped == ("train: 1.png: Failed to decode image",)
 
 

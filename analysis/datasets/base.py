@@ -102,12 +102,14 @@ class Dataset(ABC):
         if images.shape[1:3] != (target, target):
             self.resized = len(images)
             images = np.stack([fit_square(Image.fromarray(image), target) for image in images])
-        every = image_ids(images)
+        self.images = images[self._arrange(image_ids(images), labels)]
+
+    def _arrange(self, every: np.ndarray, labels: Labels) -> np.ndarray:
+        """Which of the images read, whose ids are `every` (N,), are kept, in the order of their ids; with split, identity and labels."""
         order = np.arange(len(every)) if self.given is None else np.argsort(self.given != "test", kind="stable")
         self.ids, first, which = np.unique(every[order], return_index=True, return_inverse=True)
         first, copies = order[first], (order, which)  # the same picture twice is one image, of the test split if one is
-        self.duplicates = len(images) - len(self.ids)
-        self.images = images[first]
+        self.duplicates = len(every) - len(self.ids)
         rule = ",".join(f"{split}:{share}" for split, share in SHARES.items())
         if self.given is None:
             self.split = split_by_id(self.ids)
@@ -120,6 +122,7 @@ class Dataset(ABC):
         self.label_sets = {
             name: self._labels(name, classes, np.asarray(values), first, copies) for name, (classes, values) in labels.items()
         }
+        return first
 
     def _labels(
         self, name: str, classes: tuple[str, ...] | None, values: np.ndarray, first: np.ndarray, copies: tuple[np.ndarray, np.ndarray]

@@ -1,0 +1,146 @@
+"""Zips of class folders and of Parquet files, kind and hostile."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+from analysis.datasets import open_dataset
+from analysis.errors import InvalidData, InvalidRequest
+from tests.test_decoded import PIXELS, png, table
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "store"))
+
+
+def pack(path: Path, files: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> str:
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def pets(top: str = "") -> dict[str, bytes]:
+    return {f"{top}{'cat' if i % 2 else 'ant'}/{i}.png": png(PIXELS[i]) for i in range(40)}
+
+
+def test_a_zip_of_class_folders_is_what_the_folder_is(tmp_path: Path) -> None:
+    files = pets("pets/")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    zipped, folder = open_dataset(pack(tmp_path / "pets.zip", files), 8), open_dataset(str(tmp_path / "pets"), 8)
+    assert zipped.identity == folder.identity
+    assert zipped.label_set().classes == folder.label_set().classes == ("ant", "cat")
+    np.testing.assert_array_equal(zipped.label_set().values, folder.label_set().values)
+    np.testing.assert_array_equal(zipped.images, folder.images)
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "val")])
+def test_folders_named_like_splits_are_splits(tmp_path: Path, train: str, test: str) -> None:
+    files = {f"d/{train if i < 30 else test}/{'ab'[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(40)}
+    data = open_dataset(pack(tmp_path / "d.zip", files), 8)
+    assert {image.tobytes() for image in data.images[data.split == "test"]} == {image.tobytes() for image in PIXELS[30:]}
+    assert data.label_set().classes == ("a", "b")
+
+
+def test_a_zip_of_parquet_files_is_read_row_by_row(tmp_path: Path) -> None:
+    for name, part in (("train", slice(0, 30)), ("test", slice(30, 40))):
+        labels = ["x", "y"] * (len(PIXELS[part]) // 2)
+        table(tmp_path / "d" / f"{name}-00000-of-00001.parquet", [png(image) for image in PIXELS[part]], kind=labels)
+    files = {f"d/data/{path.name}": path.read_bytes() for path in (tmp_path / "d").iterdir()}
+    zipped, folder = open_dataset(pack(tmp_path / "d.zip", files)), open_dataset(str(tmp_path / "d"))  # the side is of the first image
+    assert zipped.identity == folder.identity
+    np.testing.assert_array_equal(zipped.split, folder.split)
+    assert list(open_dataset(f"{tmp_path / 'd.zip'}?image=img&label=kind", 8).label_sets) == ["kind"]
+    with pytest.raises(InvalidData, match="no column of images 'photo'; its columns are img, kind"):
+        open_dataset(f"{tmp_path / 'd.zip'}?image=photo", 8)
+
+
+def test_what_leads_out_of_the_zip_hides_or_is_no_image_goes_nowhere(tmp_path: Path) -> None:
+    odd = {
+        "../../outside/evil.png": png(PIXELS[0]),
+        "/etc/evil.png": png(PIXELS[1]),
+        "__MACOSX/cat/._1.png": b"x",
+        "cat/.hidden.png": b"x",
+        "cat/notes.txt": b"x",
+        "inner.zip": b"PK\x03\x04",
+    }
+    before = set(tmp_path.parent.rglob("*.png"))
+    data = open_dataset(pack(tmp_path / "d.zip", {f"{'ab'[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(2, 40)} | odd), 8)
+    assert (len(data.ids), data.skipped) == (40, ())
+    assert data.label_set().classes == ("a", "b", "etc", "outside")
+    assert set(tmp_path.parent.rglob("*.png")) == before
+
+
+def test_damaged_images_and_copies_are_listed_or_counted(tmp_path: Path) -> None:
+    files = pets() | {"ant/broken.png": b"no image", "cat/again.png": png(PIXELS[1]), "cat/cut.png": png(PIXELS[3])[:40]}
+    data = open_dataset(pack(tmp_path / "d.zip", files), 8)
+    assert (len(data.ids), data.duplicates) == (40, 1)
+    assert sorted(line.split(":")[1].strip() for line in data.skipped) == ["broken.png", "cut.png"]
+
+
+def test_an_image_whose_bytes_were_altered_in_the_zip_is_listed(tmp_path: Path) -> None:
+    place = Path(pack(tmp_path / "d.zip", pets(), zipfile.ZIP_STORED))
+    content = place.read_bytes()
+    place.write_bytes(content.replace(png(PIXELS[5]), png(PIXELS[5])[:-20] + b"\0" * 20, 1))
+    data = open_dataset(str(place), 8)
+    assert (len(data.ids), data.skipped) == (39, ("train: 5.png: damaged in the zip",))
+
+
+def test_an_image_that_unpacks_to_too_much_is_listed_and_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analysis.datasets import zip as zips
+
+    monkeypatch.setattr(zips, "MOST", 1000)
+    data = open_dataset(pack(tmp_path / "d.zip", pets() | {"ant/bomb.png": b"\0" * 1_000_000}), 8)
+    assert data.skipped == ("train: bomb.png: more than 1,000 bytes",)
+    monkeypatch.setattr(zips, "MOST_TABLE", 1000)
+    with pytest.raises(InvalidRequest, match="unpacks to more than 1,000 bytes"):
+        open_dataset(pack(tmp_path / "t.zip", {"train.parquet": b"\0" * 1_000_000}), 8)
+
+
+def locked(path: Path) -> None:
+    """Say of every file that it is encrypted."""
+    content = bytearray(path.read_bytes())
+    at = -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        struct.pack_into("<H", content, at + 8, 1)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.write_bytes(b""), "cannot be opened"),
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "cannot be opened"),
+        (locked, "encrypted"),
+        (lambda path: pack(path, {"notes.txt": b"x"}), "holds 1 files, none an image"),
+        (lambda path: pack(path, {"t.parquet": b"PAR1 and no more"}), "cannot be opened"),
+        (lambda path: pack(path, pets(), zipfile.ZIP_LZMA), "compressed in a rare way"),
+    ],
+)
+def test_a_zip_that_is_none_is_one_sentence(tmp_path: Path, damage: object, says: str) -> None:
+    place = Path(pack(tmp_path / "d.zip", pets()))
+    damage(place)  # type: ignore[operator]
+    with pytest.raises(InvalidData, match=says) as raised:
+        open_dataset(str(place), 8)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_zip_of_images_has_no_columns_to_choose(tmp_path: Path) -> None:
+    place = pack(tmp_path / "d.zip", pets())
+    with pytest.raises(InvalidRequest, match="takes no config"):
+        open_dataset(f"{place}?config=small", 8)
+    with pytest.raises(InvalidData, match=r"no label column 'breed'; .*: label"):
+        open_dataset(f"{place}?label=breed", 8)
+    with pytest.raises(InvalidRequest, match="There is no zip"):
+        open_dataset(str(tmp_path / "no" / "where.zip"), 8)
