@@ -19,7 +19,7 @@ def remembered(place: Path) -> Card | None:
     """The Card of a folder or file as it is now; None where it was never read, or its files have changed since."""
     with suppress(DamagedFile, ValidationError, KeyError, TypeError):  # no file, or another version's: it is made again
         kept = read_json(_path(place))
-        if kept["files"] == _files(place):
+        if kept["files"] == files_of(place):
             return Card.model_validate(kept["card"])
     return None
 
@@ -27,14 +27,14 @@ def remembered(place: Path) -> Card | None:
 def remember(place: Path, card: Card) -> None:
     """Keep a Card; where the store cannot be written it is made again next time."""
     with suppress(StoreUnavailable):
-        write_json(_path(place), {"place": str(place), "files": _files(place), "card": card.model_dump(mode="json")})
+        write_json(_path(place), {"place": str(place), "files": files_of(place), "card": card.model_dump(mode="json")})
 
 
 def _path(place: Path) -> Path:
     return default_root() / "cards" / f"{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16]}.json"
 
 
-def _files(place: Path) -> list[list[str | int]]:
+def files_of(place: Path) -> list[list[str | int]]:
     """Name, size and time of every file that may be read."""
     found = [place] if place.is_file() else [path for pattern in ("*", "*/*") for path in place.glob(pattern) if path.suffix in READ]
     return sorted([str(path.relative_to(place)), path.stat().st_size, path.stat().st_mtime_ns] for path in found if path.is_file())

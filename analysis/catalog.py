@@ -94,11 +94,22 @@ def _read(path: Path, changed: int) -> Card:
 
 def _first_read(place: Path) -> Card:
     """The Card that `list card` makes: whoever asks here may not load what a network needs."""
-    command = [sys.executable, "-m", __package__, "list", "card", "--backend", str(place.absolute())]
+    from .cards import files_of
+
+    made, text = _asked(place.absolute(), str(files_of(place)))
+    if not made:
+        raise InvalidRequest(text)
+    return Card.model_validate_json(text)
+
+
+@lru_cache(maxsize=64)
+def _asked(place: Path, files: str) -> tuple[bool, str]:
+    """Whether `list card` made a Card, and the Card or the sentence why not; asked again when the files change. Raises DamagedFile."""
+    command = [sys.executable, "-m", __package__, "list", "card", "--backend", str(place)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        return Card.model_validate_json(done.stdout)
-    last = (done.stderr.strip() or "no reason was given").splitlines()[-1].removeprefix("Error: ")
+        return True, done.stdout
+    last = (done.stderr.strip() or "no reason was given").splitlines()[-1]
     if done.returncode == 2:
-        raise InvalidRequest(last)
-    raise DamagedFile(f"The model {place} could not be read ({last}).")
+        return False, last.removeprefix("Error: ")
+    raise DamagedFile(f"The model {place} could not be read ({last}); start it again, or fetch it again.")
