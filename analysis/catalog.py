@@ -55,11 +55,19 @@ def model_folder(name: str) -> Path:
         )
     if path.is_file() and path.suffix == ".pt":
         return path
-    if any((path / sign).is_file() for sign in SIGNS):
-        return path
+    if inside := _inside(path):
+        return inside
     if (given := HUB_ID.fullmatch(name)) and (folder := _fetched(given["repo"], given["revision"])):
-        return folder
+        return _inside(folder) or folder
     raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
+
+
+def _inside(folder: Path) -> Path | None:
+    """The model in a folder: the folder, or the only `.pt` file in it; None where there is none."""
+    if any((folder / sign).is_file() for sign in SIGNS):
+        return folder
+    files = list(folder.glob("*.pt"))
+    return files[0] if len(files) == 1 else None
 
 
 def _fetched(repo: str, revision: str | None) -> Path | None:

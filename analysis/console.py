@@ -218,7 +218,8 @@ def listing(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
             yield f"{name}\t{card.family}\t{card.resolution}×{card.resolution}\t{card.parameters:,} parameters\t{len(card.blocks)} blocks\t{card.license}"
     elif what is Listable.blocks:
         for block in catalog.card(backend).blocks:
-            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}"
+            called = f"\t{block.literature}" if block.literature else ""
+            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}{called}"
     elif what is Listable.card:
         from .backends import describe
 

@@ -23,6 +23,14 @@ def test_a_name_is_a_bundled_model_a_folder_or_a_file(tmp_path: Path) -> None:
     assert (catalog.model_folder(str(place)), catalog.model_folder(str(file))) == (place, file)
 
 
+def test_a_folder_with_one_checkpoint_is_that_checkpoint(tmp_path: Path) -> None:
+    file = adm_plain(tmp_path)
+    assert catalog.model_folder(str(tmp_path)) == file
+    (tmp_path / "another.pt").write_bytes(file.read_bytes())
+    with pytest.raises(UnknownName):
+        catalog.model_folder(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["nothing", "no/where", "a/b@c", "/no/such.pt", "a/b/c"])
 def test_what_is_no_model_is_an_unknown_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_fetched", lambda repo, revision: None)
@@ -37,6 +45,16 @@ def test_a_name_of_the_hub_is_the_snapshot_that_was_fetched(tmp_path: Path, monk
     assert open_backend("some/model").card.repo_id == "some/model"
     assert catalog.model_folder("some/model@abc") == place
     assert set(asked) == {("some/model", None), ("some/model", "abc")}
+
+
+def test_a_snapshot_that_holds_one_checkpoint_is_that_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "models--some--guided" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    file = adm_plain(folder)
+    monkeypatch.setattr(catalog, "_fetched", lambda repo, revision: folder)
+    assert catalog.model_folder("some/guided") == file
+    card = describe("some/guided")
+    assert (card.family, card.repo_id, card.revision, card.name) == ("adm", "some/guided", "abc", "adm_plain")
 
 
 @pytest.mark.parametrize("name", ["edm-cifar10-32x32-cond-vp.pkl", "some/model.pkl"])

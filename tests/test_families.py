@@ -329,6 +329,47 @@ def test_the_readme_and_the_hubs_own_folders_say_where_a_model_comes_from(tmp_pa
     assert (card.name, card.repo_id, card.revision, card.license) == ("some/tiny-model", "some/tiny-model", "0123abc", "apache-2.0")
 
 
+WIDE: dict[str, Any] = {"act_fn": "silu", "attention_head_dim": None, "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1}
+DOWN, UP = ["DownBlock2D"] * 6, ["UpBlock2D"] * 6
+
+
+@pytest.mark.parametrize(
+    ("network", "millions", "blocks"),
+    [
+        (
+            {
+                "sample_size": 32,
+                "block_out_channels": [128, 256, 256, 256],
+                "down_block_types": ["DownBlock2D", "AttnDownBlock2D", *DOWN[:2]],
+                "up_block_types": [*UP[:2], "AttnUpBlock2D", "UpBlock2D"],
+                "norm_eps": 1e-6,
+            },
+            35.7,  # arXiv 2303.09769
+            28,
+        ),
+        (
+            {
+                "sample_size": 256,
+                "block_out_channels": [128, 128, 256, 256, 512, 512],
+                "down_block_types": [*DOWN[:4], "AttnDownBlock2D", "DownBlock2D"],
+                "up_block_types": ["UpBlock2D", "AttnUpBlock2D", *UP[:4]],
+                "norm_eps": 1e-6,
+            },
+            114,  # arXiv 2006.11239, appendix B
+            42,
+        ),
+    ],
+)
+def test_ddpms_own_networks_are_described_without_memory(network: dict[str, Any], millions: float, blocks: int) -> None:
+    with torch.device("meta"):
+        net = UNet2DModel(in_channels=3, out_channels=3, layers_per_block=2, **WIDE, **network)
+    card = UNet2D(net, DDPMScheduler()).card
+    assert round(card.parameters / 1e6, 1 if millions < 100 else 0) == millions
+    assert len(card.blocks) == blocks
+    assert card.parameter_bytes == 4 * card.parameters
+    assert {block.stride for block in card.blocks} == {2**i for i in range(len(network["block_out_channels"]))}
+
+
 def changed(place: Path, file: str, **values: Any) -> Path:
     facts = json.loads((place / file).read_text())
     (place / file).write_text(json.dumps(facts | values))

@@ -141,7 +141,7 @@ def _weights(folder: Path) -> tuple[str | None, list[Path]]:
     plain = [*folder.glob(f"{STEM}.safetensors"), *sorted(folder.glob(f"{STEM}-*-of-*.safetensors"))]
     if plain:
         return None, plain
-    for variant in ("fp16", "bf16", "ema", "non_ema"):
+    for variant in ("fp32", "bf16", "fp16", "ema", "non_ema"):
         if found := sorted(folder.glob(f"{STEM}.{variant}*.safetensors")):
             return variant, found
     if any(folder.glob("*.bin")):
