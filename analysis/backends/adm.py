@@ -46,8 +46,7 @@ class ADM(PixelUNet):
         untold, notes = assumed(found)
         if any(value.dtype != torch.float32 for value in state.values()):
             notes = (*notes, "Some weights are stored in half precision; they are computed in float32.")
-        with torch.device("meta"):  # shapes are all that a Card needs
-            net = trained({name: value.to("meta") for name, value in state.items()}, found, untold)
+        net = trained({name: value.to("meta") for name, value in state.items()}, found, untold)  # shapes are all that a Card needs
         return describe(
             net,
             _schedule(untold),
@@ -101,7 +100,9 @@ def _said(untold: Untold) -> str:
 
 def trained(state: State, found: Architecture, untold: Untold) -> UNet2DModel:
     """The network with the file's weights. Raises InvalidRequest where a weight is missing or of another shape."""
-    net = network(found, untold)
+    with torch.device("meta"):  # fresh weights would be thrown away
+        net = network(found, untold)
+    net = net.to_empty(device=next(iter(state.values())).device)
     try:
         net.load_state_dict(converted(state, found, untold), strict=True)
     except RuntimeError as error:  # torch's own word for weights that do not fit
