@@ -22,6 +22,7 @@ from .console import (
     check_moments,
     check_out,
     final_line,
+    fusing,
     keeps,
     labels_of,
     listing,
@@ -91,6 +92,12 @@ def sweep(
     ensemble: Annotated[
         int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
     ] = 0,
+    fuse: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="Side of the maps of the ensemble's cells that one network is trained to read together; slow. 0: none."
+        ),
+    ] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: Annotated[
@@ -132,6 +139,7 @@ def sweep(
         pca=pca,
         average_draws=average_draws,
         ensemble=ensemble,
+        fuse=fuse,
     )
     several: dict[str, list[Any]] = {
         "label_set": label_set or [None],
@@ -143,6 +151,8 @@ def sweep(
 
     requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
     check_moments(moments, store, len(requests))
+    for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) else ():
+        typer.echo(line, err=True)
     with progress_bar("Sweep", as_json) as progress:
         curves, said = carry_out(requests, store, axis, as_json, moments, processes=processes, batch_size=batch_size, progress=progress)
     if out is not None:

@@ -182,6 +182,20 @@ def carry_out(
     return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
 
 
+def fusing(requests: Sequence[SweepRequest], store: Path | None, **settings: Any) -> Iterator[str]:
+    """What learned fusion will take, where it is asked for: it is said before anything runs. Raises what is wrong with a request."""
+    from .combining import combine
+    from .costs import fusing
+    from .planning import Bench
+    from .store import Store
+
+    combined = combine(requests, lambda request, like: Bench(request, Store(store), like=like, **settings))
+    found = [fusing(bench) for bench in combined.benches if bench.request.fuse]
+    if count := sum(networks for networks, _ in found):
+        minutes = sum(seconds for _, seconds in found) / 60
+        yield f"Learned fusion: {count} networks to train, about {minutes:.1f} minutes on one core; without --fuse there are none."
+
+
 def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:
     """What a person reads after a sweep without a store."""
     draws, first = found.draws.draw.nunique(), found.curve.iloc[0]
