@@ -48,7 +48,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 @app.command()
 def sweep(
-    backend: Annotated[str, typer.Option(help="Model: a bundled name, a folder, a .pt file or a fetched hub id.")] = "digits-ddpm",
+    backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
     dataset: Annotated[str, typer.Option(help="Data set.")] = "digits",
     label_set: Annotated[
         list[str] | None, typer.Option(help="Label set of the data, repeatable: a study each; default: its first.")
