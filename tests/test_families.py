@@ -201,7 +201,7 @@ def test_a_little_training_makes_a_denoiser_at_every_noise_level(name: str, plac
 
     levels = (0.3, 1.0, 2.0)
     before = [at(sigma)[0] for sigma in levels]
-    learnt(backend, scheduler_of(name, places[name]), 60 if name.startswith("adm") else 200)
+    learnt(backend, scheduler_of(name, places[name]), 60 if name.startswith("adm") else 250)
     after = [at(sigma) for sigma in levels]
     assert all(error < was for (error, _), was in zip(after, before, strict=True))
     assert max(error for error, _ in after) < 1.3
@@ -258,9 +258,9 @@ def test_a_sweep_goes_through_with_random_weights_as_baseline(name: str, places:
         labels_per_class=(2,),
         label_draws=2,
         eps_draws=1,
-        n_train=100,
-        n_validation=20,
-        n_test=20,
+        n_train=60,
+        n_validation=12,
+        n_test=12,
     )
     study = sweep(request, Store(tmp_path / "swept"), processes=0)
     assert study.facts["request"]["condition"] == card.conditions[0]
