@@ -213,7 +213,7 @@ def train(
 
 @app.command()
 def sample(
-    backend: Annotated[str, typer.Option(help="Model: a bundled name or a folder that `train` wrote.")] = "digits-ddpm",
+    backend: Annotated[str, typer.Option(help="Model: a bundled name, a folder, a .pt file or a fetched hub id.")] = "digits-ddpm",
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     sampler: Annotated[str, typer.Option(help="ddim or heun.")] = "ddim",
     steps: Annotated[int, typer.Option(min=2, help="Steps of the sampler.")] = 50,
@@ -238,7 +238,7 @@ def sample(
 @app.command("list")
 def list_(
     what: Annotated[Listable, typer.Argument(help="What to list.")],
-    backend: Annotated[str, typer.Option(help="Whose blocks.")] = "digits-ddpm",
+    backend: Annotated[str, typer.Option(help="Whose blocks or card.")] = "digits-ddpm",
     store: StoreOption = None,
 ) -> None:
     """List what there is to choose from."""

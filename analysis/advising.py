@@ -40,6 +40,7 @@ def snippet(study: Study, block: str, pooling: str, level: int) -> str | None:
         pooling=pooling,
         draws=request.get("average_draws", 1),
         clean=request["input"] == "clean",
+        condition=request["condition"],
     )
     found: str | None = registry.get("backends", study.card.family).snippet(excerpt)
     return found

@@ -1,15 +1,23 @@
-"""What can be chosen without loading it: bundled models and studies, found through importlib.resources."""
+"""What can be chosen without loading it: bundled models and studies, found through importlib.resources, and other models by place."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from .errors import DamagedFile, UnknownName
+from .errors import DamagedFile, InvalidRequest, UnknownName
 from .specs import Card
+
+SIGNS = ("card.json", "model_index.json", "config.json", "unet/config.json")  # a folder with one of these holds a model
+HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w.-]+))?")
 
 
 def assets(kind: str) -> Path:
@@ -33,21 +41,54 @@ def _models(folder: Path) -> tuple[str, ...]:
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model, by bundled name or by path.
+    """The folder or file of a model: by bundled name, by path, or by the hub id of one that was fetched, `owner/name` or `owner/name@revision`.
 
-    Raises UnknownName if it is neither.
+    Raises UnknownName if it is none of these, and InvalidRequest for a pickle.
     """
     if name in models():
         return assets("models") / name
     path = Path(name).expanduser()
-    if (path / "card.json").is_file():
+    if path.suffix in (".pkl", ".pickle"):
+        raise InvalidRequest(
+            f"{name} is a pickle, which runs whatever code it holds when it is read (EDM's published ones hold their network's source): "
+            "it is refused; allowed: a folder of diffusers with safetensors, or a .pt file that holds tensors alone."
+        )
+    if path.is_file() and path.suffix == ".pt":
         return path
-    raise UnknownName("backend", name, [*models(), "or a folder that `train` wrote"])
+    if inside := _inside(path):
+        return inside
+    if (given := HUB_ID.fullmatch(name)) and (folder := _fetched(given["repo"], given["revision"])):
+        return _inside(folder) or folder
+    raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
+
+
+def _inside(folder: Path) -> Path | None:
+    """The model in a folder: the folder, or the only `.pt` file in it; None where there is none."""
+    if any((folder / sign).is_file() for sign in SIGNS):
+        return folder
+    files = list(folder.glob("*.pt"))
+    return files[0] if len(files) == 1 else None
+
+
+def _fetched(repo: str, revision: str | None) -> Path | None:
+    """The snapshot of a model that was fetched from the hub; None where it was not."""
+    with suppress(ModuleNotFoundError):
+        folder: Path | None = import_module(".hub", __package__).folder(repo, revision)
+        return folder
+    return None
 
 
 def card(name: str) -> Card:
-    """The Card of a model. Raises UnknownName or DamagedFile."""
-    path = model_folder(name) / "card.json"
+    """The Card of a model: the one in its folder, else the one that was made when the model was first read, which it is now if it was not.
+
+    Reading takes seconds, in a process of its own. Raises UnknownName, InvalidRequest or DamagedFile.
+    """
+    from .cards import remembered
+
+    place = model_folder(name)
+    path = place / "card.json"
+    if not path.is_file():
+        return remembered(place) or _first_read(place)
     try:
         return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValidationError) as error:
@@ -57,3 +98,26 @@ def card(name: str) -> Card:
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int) -> Card:
     return Card.model_validate_json(path.read_text())
+
+
+def _first_read(place: Path) -> Card:
+    """The Card that `list card` makes: whoever asks here may not load what a network needs."""
+    from .cards import files_of
+
+    made, text = _asked(place.absolute(), str(files_of(place)))
+    if not made:
+        raise InvalidRequest(text)
+    return Card.model_validate_json(text)
+
+
+@lru_cache(maxsize=64)
+def _asked(place: Path, files: str) -> tuple[bool, str]:
+    """Whether `list card` made a Card, and the Card or the sentence why not; asked again when the files change. Raises DamagedFile."""
+    command = [sys.executable, "-m", __package__, "list", "card", "--backend", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return True, done.stdout
+    last = (done.stderr.strip() or "no reason was given").splitlines()[-1]
+    if done.returncode == 2:
+        return False, last.removeprefix("Error: ")
+    raise DamagedFile(f"The model {place} could not be read ({last}); start it again, or fetch it again.")

@@ -41,6 +41,7 @@ class InputName(StrEnum):
 class Listable(StrEnum):
     backends = "backends"
     blocks = "blocks"
+    card = "card"
     datasets = "datasets"
     heads = "heads"
     studies = "studies"
@@ -231,7 +232,12 @@ def listing(what: Listable, backend: str, store: Path | None) -> Iterator[str]:
             yield f"{name}\t{card.family}\t{card.resolution}×{card.resolution}\t{card.parameters:,} parameters\t{len(card.blocks)} blocks\t{card.license}"
     elif what is Listable.blocks:
         for block in catalog.card(backend).blocks:
-            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}"
+            called = f"\t{block.literature}" if block.literature else ""
+            yield f"{block.name}\t{block.stage}\t{block.channels} channels\tstride {block.stride}\t{block.module}{called}"
+    elif what is Listable.card:
+        from .backends import describe
+
+        yield describe(backend).model_dump_json(indent=1)
     elif what is Listable.studies:
         for key, folder in studies(store or default_root()).items():
             try:

@@ -13,7 +13,7 @@ from .specs import Card, SweepRequest
 
 
 def resolve(request: SweepRequest, card: Card) -> SweepRequest:
-    """The request with its noise levels and blocks written out, as the model has them.
+    """The request with its noise levels, blocks and condition written out, as the model has them; `none` of a class is null, else mean.
 
     Raises UnknownName or InvalidRequest.
     """
@@ -38,10 +38,11 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
             raise UnknownName("block", name, known)
     for pooling in request.poolings:
         pooling_side(pooling)
-    if request.condition not in card.conditions:
-        raise UnknownName("condition", request.condition, card.conditions)
+    condition = card.unconditional if request.condition == "none" else request.condition
+    if condition not in card.conditions:
+        raise UnknownName("condition", condition, card.said_conditions)
     blocks = tuple(name for name in known if request.blocks is None or name in request.blocks)
-    return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks})
+    return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks, "condition": condition})
 
 
 def coarse_first(count: int) -> list[int]:

@@ -51,6 +51,7 @@ class Block(Frozen):
     depth: int  # place in the order of execution, from 0
     channels: int
     stride: int  # image side over map side
+    literature: str | None = None  # what papers call it, such as `ADM 24`
 
     def width(self, pooling: str) -> int:
         """How many numbers its pooled map has, by the pooling's name: the side of an average grid, or one a channel."""
@@ -76,13 +77,22 @@ class Card(Frozen):
     blocks: tuple[Block, ...]
     conditions: tuple[str, ...] = ("none",)
     parameters: int
-    parameter_bytes: int
+    parameter_bytes: int  # of float32, which is what is loaded
+    notes: tuple[str, ...] = ()  # a sentence each: what the files do not say and was assumed, what was never trained
+    pipeline: bool = False  # network and schedule are in subfolders `unet` and `scheduler`, as a diffusers pipeline is saved
     training: dict[str, Any] = Field(default_factory=dict)  # data, split, steps, images seen, seed, loss, seconds, hardware
 
     @property
     def unconditional(self) -> str:
-        """The condition of a pass without a class, where the model knows that: a sampler's."""
+        """The condition of a pass without a class, where the model knows that: a sampler's, and of features."""
         return "null" if "null" in self.conditions else self.conditions[0]
+
+    @property
+    def said_conditions(self) -> list[str]:
+        """The conditions as a sentence lists them: of a thousand classes the first and the last."""
+        classes = [name for name in self.conditions if name.startswith("class:")]
+        others = [name for name in self.conditions if name not in classes]
+        return others + (classes if len(classes) < 4 else [f"{classes[0]} to {classes[-1]}"])
 
 
 class FeatureIdentity(Frozen):

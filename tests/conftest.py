@@ -80,6 +80,12 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default store is one that is thrown away."""
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained heads so narrow that a fit takes a second."""
     for head, width in ((MLP, 64), (CNN, 32), (Attention, 32)):

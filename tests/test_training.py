@@ -289,6 +289,8 @@ def test_images_of_another_size_than_the_recipe_are_refused(digits: Dataset) -> 
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
 def test_a_damaged_model_folder_is_one_sentence(tmp_path: Path, name: str, damage: str) -> None:
     train(tiny(1), tmp_path / "model", tmp_path / "run.ckpt")
+    if (name, damage) == ("card.json", "remove"):
+        pytest.skip("a folder without a card is any diffusers folder: tests/test_families.py")
     path = tmp_path / "model" / name
     path.write_bytes(path.read_bytes()[:-50]) if damage == "truncate" else path.unlink()
     with pytest.raises(NoisescopeError, match=r"restore|allowed"):

@@ -28,6 +28,7 @@ class Excerpt:
     pooling: str
     draws: int = 1
     clean: bool = False  # the network is shown x_0, scaled as at σ
+    condition: str = "none"
 
     def pooled(self, map_: str) -> str:
         """Code that pools the map (B, C, h, w) which the code `map_` gives, as `features.pooled` does."""
@@ -48,9 +49,19 @@ class Backend(ABC):
     schedule: Schedule
 
     @classmethod
+    def claims(cls, place: Path) -> bool:
+        """Whether this family reads the folder or file of a model that brought no Card. Raises DamagedFile."""
+        return False
+
+    @classmethod
+    def describe(cls, place: Path) -> Card:
+        """The Card of a place that it claims. Raises DamagedFile, and InvalidRequest for what cannot be expressed."""
+        raise NotImplementedError
+
+    @classmethod
     @abstractmethod
-    def load(cls, folder: Path, weights: str = "trained", device: str = "cpu") -> Self:
-        """Open a folder's network with its weights, or with fresh ones of `random:<seed>`.
+    def load(cls, place: Path, card: Card, weights: str = "trained", device: str = "cpu") -> Self:
+        """Open the network in a folder or file with its weights, or with fresh ones of `random:<seed>`.
 
         Raises DamagedFile if a file is missing, truncated or altered.
         """
@@ -85,6 +96,24 @@ class Backend(ABC):
     @property
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
+
+
+def origin(place: Path) -> dict[str, Any]:
+    """What a place says of where a model comes from, as fields of a Card: name, repo_id, revision, license.
+
+    The hub's own folders are `models--owner--name/snapshots/<commit>`; the licence is in the README's metadata.
+    """
+    repo = revision = license_ = None
+    folder = place.absolute() if place.is_dir() else place.absolute().parent
+    if folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--"):
+        repo, revision = folder.parents[1].name.removeprefix("models--").replace("--", "/", 1), folder.name
+    readme = folder / "README.md"
+    if readme.is_file():
+        from huggingface_hub import metadata_load
+
+        found = metadata_load(readme) or {}
+        license_ = found.get("license_name") or found.get("license")
+    return {"name": place.stem if place.is_file() else repo or folder.name, "repo_id": repo, "revision": revision, "license": license_}
 
 
 def in_order(backend: Backend, names: Sequence[str]) -> list[Block]:

@@ -58,7 +58,7 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
                 st.session_state[name] = values[0]
             offered = values if st.session_state[name] in values else [*values, st.session_state[name]]
             label, help_ = {
-                "backend": ("Model", "A bundled model, or the folder of one that `train` wrote: type its path."),
+                "backend": ("Model", "A bundled model, a model's folder or .pt file, or the id of one fetched from the hub: type it."),
                 "dataset": ("Data", "A data set's name, a folder, a Parquet file or a hub id: type it."),
             }[name]
             st.selectbox(label, offered, key=name, accept_new_options=True, format_func=short, help=help_, persist_state="session")
@@ -68,6 +68,8 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
             card = catalog.card(backend)
         except NoisescopeError as error:
             st.error(str(error), icon=":material/broken_image:")
+        for note in card.notes if card else ():
+            st.caption(note)
         block = _strip(card) if card else None
         device = _device()
     return Bench(backend, dataset, block, device, card)
@@ -93,7 +95,7 @@ def _strip(card: Card) -> str | None:
         )
     block = next((block for block in card.blocks if block.name == chosen), None)
     st.caption(
-        f"{chosen}: block {block.depth + 1} of {len(names)}, a map of {_size(block, card)} channels."
+        f"{chosen}: block {block.depth + 1} of {len(names)}, a map of {_size(block, card)} channels{f', in papers {block.literature}' if block.literature else ''}."
         if block
         else f"None of {len(names)} chosen: figures show the block that validation images chose."
     )

@@ -53,6 +53,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     """The receipt, in words."""
     receipt, result = study.facts["receipt"], study.result(labels)
     sigmas = [level["sigma"] for level in study.facts["levels"]]
+    untrained = " of the class embeddings, which was not trained" if receipt["condition"] == "mean" else ""
     return {
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
@@ -69,7 +70,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         **averaged(study, labels),
         "measure": "share of right answers" if study.measure == "accuracy" else "R² on test images: numbers, not classes, are read",
         **encoders(receipt),
-        "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
+        "input": f"{receipt['input']}, condition: {receipt['condition']}{untrained}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
         "protocol": f"number {receipt['protocol']}; intervals are 95 %: test images, label draws and ε draws vary, "
