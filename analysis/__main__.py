@@ -13,7 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from .console import (
+    AddressOption,
     AxisName,
+    EngineName,
+    EngineOption,
     InputName,
     Listable,
     StoreOption,
@@ -21,6 +24,7 @@ from .console import (
     carry_out,
     check_moments,
     check_out,
+    elsewhere,
     final_line,
     keeps,
     labels_of,
@@ -31,6 +35,7 @@ from .console import (
     skipped,
     summary,
 )
+from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
 from .study_commands import study_app
 
@@ -91,11 +96,15 @@ def sweep(
     ensemble: Annotated[
         int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
     ] = 0,
-    processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
+    processes: Annotated[int | None, typer.Option(min=0, help="Worker processes, 0 for none, or at most so many Ray actors.")] = None,
+    engine: EngineOption = EngineName.processes,
+    address: AddressOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."),
+        typer.Option(
+            help="Folder of the results, or s3://BUCKET/PREFIX; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
     moments: Annotated[
@@ -143,17 +152,16 @@ def sweep(
 
     requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
     check_moments(moments, store, len(requests))
-    with progress_bar("Sweep", as_json) as progress:
-        curves, said = carry_out(requests, store, axis, as_json, moments, processes=processes, batch_size=batch_size, progress=progress)
+    most = (0 if address else CORES) if processes is None else processes  # of a cluster as many as it has room for
+    settings = {"processes": most, "engine": engine.value, "address": address, "batch_size": batch_size}
+    with progress_bar("Sweep", as_json or not leads(engine)) as progress:
+        curves, said = carry_out(requests, store, axis, as_json, moments, progress=progress, **settings)
+    if not leads(engine):
+        return
     if out is not None:
-        import pandas as pd
-
-        save_table(pd.concat(curves, ignore_index=True), out)
-    noisy = curves[0].sigma[curves[0].sigma > 0]
-    for wanted in sigma or []:
-        used = min(noisy, key=lambda level: abs(math.log(level / wanted)))
-        if abs(used / wanted - 1) > 0.01:
-            typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
+        save_table(curves, out)
+    for line in elsewhere(curves[0], sigma or [], backend):
+        typer.echo(line, err=as_json)
     for line in said:
         typer.echo(line)
 
@@ -258,6 +266,8 @@ def worker(
     device: Annotated[str, typer.Option(help="The device that it owns.")] = "cpu",
     idle: Annotated[float, typer.Option(min=0, help="Seconds after which it ends when nobody needs it.")] = 300.0,
     processes: Annotated[int, typer.Option(min=1, help="Single-threaded processes beside it.")] = CORES,
+    engine: EngineOption = EngineName.processes,
+    address: AddressOption = None,
     store: StoreOption = None,
 ) -> None:
     """Carry out what the dashboard submits; one a store and device, started when needed."""
@@ -273,7 +283,7 @@ def worker(
             return
         from .worker import work
 
-        work(root, device, idle, processes)
+        work(root, device, idle, processes, engine.value, address)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .engines import leads
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 from .specs import regime, unusual
 
@@ -36,6 +38,16 @@ class AxisName(StrEnum):
 class InputName(StrEnum):
     noisy = "noisy"
     clean = "clean"
+
+
+class EngineName(StrEnum):
+    processes = "processes"
+    ray = "ray"
+    torchrun = "torchrun"
+
+
+EngineOption = Annotated[EngineName, typer.Option(help="Who does the work: processes of this machine, Ray actors, or torchrun's ranks.")]
+AddressOption = Annotated[str | None, typer.Option(help="Ray cluster, as HOST:6379 or auto; default: a Ray of its own on this machine.")]
 
 
 class Listable(StrEnum):
@@ -73,8 +85,11 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], 
         bar.stop()
 
 
-def save_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as .parquet or .csv. Raises StoreUnavailable."""
+def save_table(tables: Sequence[pd.DataFrame], path: Path) -> None:
+    """Write tables as one .parquet or .csv. Raises StoreUnavailable."""
+    import pandas as pd
+
+    table = pd.concat(tables, ignore_index=True)
     try:
         if path.suffix == ".csv":
             table.to_csv(path, index=False)
@@ -167,18 +182,28 @@ def carry_out(
     """
     tell = partial(typer.echo, err=True)
     if keeps(store):
-        from .store import Store
+        from .remote import open_store
         from .sweeping import sweep_all
 
-        studies = sweep_all(requests, Store(store), notice=tell, **settings)
+        studies = sweep_all(requests, open_store(store), notice=tell if leads(settings["engine"]) else str, **settings)
         said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
         return [study.table("curve") for study in studies], said
     from .streaming import COMPONENTS, stream_all
 
+    if (engine := settings.pop("engine")) != EngineName.processes or settings.pop("address"):
+        raise InvalidRequest(f"engine is {engine!r}; allowed without a store: 'processes', because the others meet in the store.")
     found = stream_all(requests, components=COMPONENTS if moments else None, notice=tell, **settings)
     if moments:
         found[0].save_moments(moments)
     return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
+
+
+def elsewhere(curve: pd.DataFrame, sigmas: Sequence[float], backend: str) -> Iterator[str]:
+    """Which of the noise levels that were asked for the model does not have, and what was used."""
+    for wanted in sigmas:
+        used = min(curve.sigma[curve.sigma > 0], key=lambda level: abs(math.log(level / wanted)))
+        if abs(used / wanted - 1) > 0.01:
+            yield f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used."
 
 
 def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:

@@ -131,6 +131,17 @@ class Store:
                 f"The store {self.root} has format {found}; this version reads {FORMAT}: set NOISESCOPE_STORE to another folder."
             )
 
+    @property
+    def place(self) -> str:
+        """What another process opens the same store by, with `remote.open_store`."""
+        return str(self.root)
+
+    def refresh(self) -> None:
+        """Others have written: where a store has a copy of its own, it looks again."""
+
+    def publish(self, folder: Path) -> None:
+        """A folder below `root` is whole: where others have a copy of their own, they can have it now."""
+
     def folder(self, kind: Kind, identity: Frozen) -> Path:
         return self.root / kind / identity.key()
 
