@@ -21,6 +21,8 @@ from analysis.sweeping import sweep
 
 from .engines import command, features, same
 
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
+
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[None]:
@@ -51,7 +53,7 @@ def test_what_a_rank_cannot_do_is_raised(alone: None) -> None:
 
 def test_an_engine_that_is_not_there_or_not_started_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(UnknownName, match="Unknown engine 'rays'.*processes, ray, torchrun"):
+    with pytest.raises(UnknownName, match=r"Unknown engine 'rays'.*processes, ray, torchrun"):
         open_crew("rays")
     with pytest.raises(InvalidRequest, match="start with `torchrun"):
         open_crew("torchrun")
@@ -71,9 +73,8 @@ def test_the_first_rank_tells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_give_the_features_of_one_process_and_one_of_them_tells(tiny_folder: Path, tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", "0"]
     asked = [*command(tiny_folder, tmp_path / "ranks", "--engine", "torchrun", "--out", str(tmp_path / "curve.csv"))[1:]]
-    done = subprocess.run([*launch, *asked], capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run([*LAUNCH, *asked], capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     plain = subprocess.run(command(tiny_folder, tmp_path / "plain", "--processes", "0"), capture_output=True, text=True, timeout=300)
     assert json.loads(done.stdout) == json.loads(plain.stdout)
@@ -83,9 +84,8 @@ def test_two_ranks_give_the_features_of_one_process_and_one_of_them_tells(tiny_f
 
 @pytest.mark.slow
 def test_what_one_rank_is_refused_ends_all(tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", "0"]
     done = subprocess.run(
-        [*launch, *command(tmp_path / "no-model", tmp_path / "ranks", "--engine", "torchrun")[1:]],
+        [*LAUNCH, *command(tmp_path / "no-model", tmp_path / "ranks", "--engine", "torchrun")[1:]],
         capture_output=True,
         text=True,
         timeout=120,

@@ -70,8 +70,9 @@ def cluster() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def crew() -> Iterator[RayCrew]:
+@pytest.fixture(scope="module")
+def crew(cluster: None) -> Iterator[RayCrew]:
+    """One for all, because an actor takes seconds to start."""
     with RayCrew(2) as crew:
         yield crew
 
@@ -165,8 +166,9 @@ def test_two_actors_give_the_features_of_one_process(crew: RayCrew, request_smal
 def test_devices_extract_and_others_probe_beside_them(crew: RayCrew, request_small: SweepRequest, tmp_path: Path) -> None:
     one = sweep(request_small, Store(tmp_path / "one"))
     assert crew.devices is None  # where the cluster has no GPU
-    crew._gpus = Actors(2)  # their like, on the processor
-    two = carry_out(Bench(request_small, Store(tmp_path / "two")), crew)
+    with Actors(2) as crew._gpus:  # their like, on the processor
+        two = carry_out(Bench(request_small, Store(tmp_path / "two")), crew)
+    crew._gpus = None
     same(features(tmp_path / "one"), features(tmp_path / "two"))
     assert two.facts["receipt"]["passes"] == one.facts["receipt"]["passes"]
 
