@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -63,6 +63,7 @@ class Crew:
 
     device: str | None = None  # that a sweep's model is opened on; None is the caller's choice
     inside = False  # whether work is done in this process
+    facts: Mapping[str, Any] = {}  # what a receipt says of who did the work
     devices: Crew | None = None  # processes that hold the model on a device each, beside these on the CPU
 
     def __init__(self, count: int, niceness: int = 0) -> None:

@@ -37,6 +37,7 @@ class Ranks(Crew):
                 )
             distributed.init_process_group("gloo", timeout=PATIENCE)
         self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
+        self.facts = {"engine": f"torchrun, {self.count} ranks"}
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"

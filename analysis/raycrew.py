@@ -44,7 +44,7 @@ class Actors(Crew):
 
     def __init__(self, count: int, device: str = "cpu") -> None:
         self.count, self.device = count, device
-        self.resources = {"num_cpus": 1, "num_gpus": 0} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+        self.resources = {"num_cpus": 1, "num_gpus": 0} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
         self._idle: dict[Any, float] = {}  # since when
         self._starting: dict[Any, Any] = {}  # by what `begin` will answer
         self._busy: dict[Any, tuple[Any, Call]] = {}
@@ -177,6 +177,11 @@ class RayCrew(Actors):
             self._gpus = Actors(gpus, "cuda")
 
     @property
+    def facts(self) -> dict[str, Any]:  # type: ignore[override]
+        on = {"device": f"{self._gpus.count} GPUs of a Ray cluster"} if self._gpus else {}
+        return {"engine": f"ray, up to {self.count} actors", **on}
+
+    @property
     def devices(self) -> Crew | None:  # type: ignore[override]
         self._join()
         return self._gpus
@@ -186,11 +191,11 @@ class RayCrew(Actors):
         return super().run(function, calls, between)
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """One thing as a Ray task, such as a layout."""
+        """One thing as a Ray task, such as a layout; it asks for no processor of its own, because idle actors keep theirs."""
         self._join()
         import ray
 
-        return ray.remote(_at_once).options(num_cpus=1).remote(function, arguments).future()
+        return ray.remote(_at_once).options(num_cpus=0).remote(function, arguments).future()
 
     def close(self) -> None:
         """End the actors, and Ray where it is our own."""

@@ -148,10 +148,14 @@ def carry_out(
             if progress:
                 progress(done, len(units) + len(members), f"ensemble, σ = {sigma:.3g}")
         extra[ENSEMBLES], more["ensembles"] = ensembles.collect(bench, plans)
-    seconds = round(time.perf_counter() - started, 1)
-    study = crew.once(lambda: report(bench, {"passes": passes, "seconds": seconds}, extra, more))
-    bench.store.publish(study.folder)
-    return study
+    spent = {"passes": passes, "seconds": round(time.perf_counter() - started, 1), **crew.facts}
+
+    def finish() -> Study:
+        study = report(bench, spent, extra, more)
+        bench.store.publish(study.folder)
+        return study
+
+    return crew.once(finish)
 
 
 def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:

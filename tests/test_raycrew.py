@@ -198,8 +198,6 @@ def test_a_killed_driver_goes_on_where_it_was_and_leaves_no_process(tiny_folder:
         began = psutil.Process(driver.pid).children(recursive=True)
         driver.kill()
         driver.wait()
-        _, alive = psutil.wait_procs(began, timeout=60)
-        assert not alive
         there = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in whole(store)}
         assert len(there) >= 8
         again = subprocess.run(words, env=own, capture_output=True, text=True, timeout=300)
@@ -210,6 +208,8 @@ def test_a_killed_driver_goes_on_where_it_was_and_leaves_no_process(tiny_folder:
         same(features(tmp_path / "plain"), features(store))
         left = [path.name for path in Path(place).iterdir() if path.name.startswith("ns-")]
         assert len(left) <= 1  # the killed driver's; the other has cleared its own away
+        _, alive = psutil.wait_procs(began, timeout=150)  # Ray's agents look for its dead centre for a minute before they end
+        assert not alive
     finally:
         if driver.poll() is None:
             driver.kill()
