@@ -39,8 +39,10 @@ UNIT_IMAGES = 4096
 
 
 def default_root() -> Path:
-    """`NOISESCOPE_STORE` if set, else the user's data folder."""
+    """`NOISESCOPE_STORE` if set, else the user's data folder. Raises StoreUnavailable for a URL there."""
     if given := os.environ.get("NOISESCOPE_STORE"):
+        if "://" in given:
+            raise StoreUnavailable(f"NOISESCOPE_STORE is {given!r}; allowed: a folder. Give object storage to a sweep, as --store {given}.")
         return Path(given).expanduser()
     from platformdirs import user_data_path
 

@@ -239,7 +239,7 @@ def test_a_job_of_the_dashboard_is_carried_out_by_actors(request_small: SweepReq
     job = jobs.submit(request_small)
     with only_worker(root, "cpu") as free:
         assert free
-        worker.work(root, "cpu", 0.0, 2, "ray")
+        worker.work(root, "cpu", 0.2, 2, "ray")
     done = jobs.get(job.id)
     assert (done.state, done.done, done.total) == ("done", 12, 12)
     assert find_study(done.study or "", root).facts["results"]

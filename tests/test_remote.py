@@ -73,6 +73,17 @@ def test_what_fails_on_the_way_leaves_nothing_behind(url: str, tmp_path: Path, m
     assert not [path for path in (tmp_path / "two").rglob("*") if path.is_file()]
 
 
+def test_the_default_place_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOISESCOPE_STORE", "s3://bucket/store")
+    with pytest.raises(StoreUnavailable, match="allowed: a folder"):
+        open_store(None)
+
+
+def test_a_url_that_went_through_path_is_a_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    assert open_store(Path(url)).place == open_store(url).place == url
+
+
 @pytest.mark.parametrize("wrong", ["nosuch://bucket", "file:///tmp/store"])
 def test_a_url_that_cannot_be_a_store_is_refused(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="The store is"):
