@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import (
-    AddressOption,
     AxisName,
-    EngineName,
-    EngineOption,
     InputName,
     Listable,
     StoreOption,
@@ -24,8 +19,8 @@ from .console import (
     carry_out,
     check_moments,
     check_out,
-    elsewhere,
     final_line,
+    fusing,
     keeps,
     labels_of,
     listing,
@@ -37,7 +32,9 @@ from .console import (
 )
 from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
+from .options import CORES, AddressOption, EngineName, EngineOption
 from .study_commands import study_app
+from .worker_command import worker
 
 app = typer.Typer(
     help="What a diffusion model knows about images, and at which noise level it knows it best.",
@@ -46,8 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study_app, name="study")
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+app.command()(worker)
 
 
 @app.command()
@@ -96,7 +92,15 @@ def sweep(
     ensemble: Annotated[
         int, typer.Option(min=0, help="Neighbouring levels whose logits are averaged, each with its own ε, beside its control; 0: none.")
     ] = 0,
-    processes: Annotated[int | None, typer.Option(min=0, help="Worker processes, 0 for none, or at most so many Ray actors.")] = None,
+    fuse: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="Side of the maps of the ensemble's cells that one network is trained to read together; slow. 0: none."
+        ),
+    ] = 0,
+    processes: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes, 0 for none, or at most so many Ray actors; default: a core each.")
+    ] = None,
     engine: EngineOption = EngineName.processes,
     address: AddressOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
@@ -141,6 +145,7 @@ def sweep(
         pca=pca,
         average_draws=average_draws,
         ensemble=ensemble,
+        fuse=fuse,
     )
     several: dict[str, list[Any]] = {
         "label_set": label_set or [None],
@@ -154,14 +159,21 @@ def sweep(
     check_moments(moments, store, len(requests))
     most = (0 if address else CORES) if processes is None else processes  # of a cluster as many as it has room for
     settings = {"processes": most, "engine": engine.value, "address": address, "batch_size": batch_size}
+    for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) and leads(engine) else ():
+        typer.echo(line, err=True)
     with progress_bar("Sweep", as_json or not leads(engine)) as progress:
         curves, said = carry_out(requests, store, axis, as_json, moments, progress=progress, **settings)
     if not leads(engine):
         return
     if out is not None:
-        save_table(curves, out)
-    for line in elsewhere(curves[0], sigma or [], backend):
-        typer.echo(line, err=as_json)
+        import pandas as pd
+
+        save_table(pd.concat(curves, ignore_index=True), out)
+    noisy = curves[0].sigma[curves[0].sigma > 0]
+    for wanted in sigma or []:
+        used = min(noisy, key=lambda level: abs(math.log(level / wanted)))
+        if abs(used / wanted - 1) > 0.01:
+            typer.echo(f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used.", err=as_json)
     for line in said:
         typer.echo(line)
 
@@ -259,31 +271,6 @@ def show(
         return
     for line in [*summary(study, axis), *block_lines(study, axis)]:
         typer.echo(line)
-
-
-@app.command()
-def worker(
-    device: Annotated[str, typer.Option(help="The device that it owns.")] = "cpu",
-    idle: Annotated[float, typer.Option(min=0, help="Seconds after which it ends when nobody needs it.")] = 300.0,
-    processes: Annotated[int, typer.Option(min=1, help="Single-threaded processes beside it.")] = CORES,
-    engine: EngineOption = EngineName.processes,
-    address: AddressOption = None,
-    store: StoreOption = None,
-) -> None:
-    """Carry out what the dashboard submits; one a store and device, started when needed."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: beside its crew, one thread beats several
-    from .store import default_root
-    from .workers import only_worker
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    root = store or default_root()
-    with only_worker(root, device, timeout=2.0) as free:  # before what takes long to load, so that nobody starts another meanwhile
-        if not free:
-            typer.echo(f"There is a worker for {device} already.")
-            return
-        from .worker import work
-
-        work(root, device, idle, processes, engine.value, address)
 
 
 def main() -> None:

@@ -76,15 +76,17 @@ def near_best(correct: Mapping[str, np.ndarray], validation: Mapping[str, np.nda
     in 95 of 100 runs.
     """
     best = chosen(validation)
-    top = resamples.curves(correct[best[0]])[:, best[1]]
-    reference = float(correct[best[0]][:, best[1]].mean())
+    top = correct[best[0]][:, best[1] : best[1] + 1]
+    reference = float(top.mean())
     p_values: dict[Cell, float] = {}
     below: dict[Cell, tuple[float, float, float]] = {}
     for name, right in correct.items():
         gap = reference - right.mean((0, 2))
-        spread = (top[:, None] - resamples.curves(right)).std(0) + 1e-9
-        p_values |= {(name, level): float(student.sf(gap[level] / spread[level], resamples.freedom)) for level in range(len(gap))}
-        half = student.ppf(0.975, resamples.freedom) * spread
+        unit = np.eye(len(gap) + 1)
+        error, freedom = resamples.spread(np.concatenate([top, right], 1)).error(unit[0] - unit[1:])
+        far = gap / np.hypot(error, 1 / right.shape[2])  # as if one more image disagreed, as for a gain (dynamics.judge)
+        p_values |= {(name, level): float(student.sf(far[level], freedom[level])) for level in range(len(gap))}
+        half = student.ppf(0.975, freedom) * error
         below |= {
             (name, level): (float(gap[level]), float(gap[level] - half[level]), float(gap[level] + half[level]))
             for level in range(len(gap))

@@ -80,8 +80,8 @@ def classes(found: Comparison, level: int) -> list[ClassGap]:
         if (count := int(of_class.sum())) < FEWEST:
             continue
         resamples = found.match.draws.resamples(count)
-        gap, freedom = at_one(first[:, of_class], second[:, of_class], resamples), min(one.freedom for one in resamples)
-        reach = float(student.ppf(1 - LEVEL / 2, freedom))
+        gap = at_one(first[:, of_class], second[:, of_class], resamples)
+        freedom, reach = gap.freedom, float(student.ppf(1 - LEVEL / 2, gap.freedom))
         error = max((gap.high - gap.low) / 2 / reach, 1 / count if gap.value else 0.0)
         p_value = float(2 * student.sf(abs(gap.value) / error, freedom)) if error else 1.0
         low, high = max(-1.0, gap.value - reach * error), min(1.0, gap.value + reach * error)

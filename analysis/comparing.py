@@ -6,6 +6,7 @@ images are only scored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,10 @@ import numpy as np
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
-from .dynamics import LEVEL, Resamples
+from .dynamics import LEVEL
 from .fairness import unlike
 from .matching import Match, Side, matched, question
+from .resampling import Resamples, between
 
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,6 +33,7 @@ class Gap:
     low: float
     high: float
     detectable: float = 0.0  # the smallest difference that would have been seen four times in five
+    freedom: float = math.inf  # degrees of freedom
 
     @property
     def sure(self) -> bool:
@@ -96,34 +99,27 @@ def difference(first: np.ndarray, second: np.ndarray, resamples: tuple[Resamples
     The band is of the greatest difference over its standard error, as for a curve's shape (dynamics.judge).
     """
     a, b = first.mean((0, 2)), second.mean((0, 2))
-    centred, freedom = _centred(first, second, resamples)
-    spread = centred.std(0)
-    gaps = tuple(_gap(*row, freedom) for row in zip(a, b, spread, strict=True))
-    once = float(student.ppf(0.5 + (1 - LEVEL) / 2, freedom))
-    largest = (np.abs(centred) / (spread + 1e-9)).max(1, initial=0.0)
-    # The quantile is of a bootstrap: widened as a t is against a normal.
-    reach = max(once, float(np.quantile(largest, 1 - LEVEL)) * once / float(norm.ppf(0.5 + (1 - LEVEL) / 2)))
-    band = np.stack([b - a - reach * spread, b - a + reach * spread], 1)
+    spread = between(first, second, resamples)
+    error, freedom = spread.error()
+    gaps = tuple(_gap(*row) for row in zip(a, b, error, freedom, strict=True))
+    largest = (np.abs(spread.deviations) / (spread.deviations.std(0) + 1e-9)).max(1, initial=0.0)
+    # The quantile is a normal's: that of each level is as far out on its own t, and no nearer than that of one level alone.
+    far = min(norm.sf(np.quantile(largest, 1 - LEVEL)), LEVEL / 2)
+    reach = student.isf(far, freedom) * error
+    band = np.stack([b - a - reach, b - a + reach], 1)
     return Difference(gaps, band, np.ones(len(gaps), bool) if same is None else same)
 
 
 def at_one(first: np.ndarray, second: np.ndarray, resamples: tuple[Resamples, Resamples]) -> Gap:
     """The difference of two cells, bool (R, N) and (R', N')."""
-    centred, freedom = _centred(first[:, None], second[:, None], resamples)
-    return _gap(float(first.mean()), float(second.mean()), float(centred.std()), freedom)
+    (error,), (freedom,) = between(first[:, None], second[:, None], resamples).error()
+    return _gap(float(first.mean()), float(second.mean()), float(error), float(freedom))
 
 
-def _centred(first: np.ndarray, second: np.ndarray, resamples: tuple[Resamples, Resamples]) -> tuple[np.ndarray, int]:
-    """B deviations of the difference (B, S), and degrees of freedom."""
-    one, other = resamples
-    deviation = other.curves(second) - one.curves(first)
-    return deviation - (second.mean((0, 2)) - first.mean((0, 2))), min(one.freedom, other.freedom)
-
-
-def _gap(a: float, b: float, error: float, freedom: int) -> Gap:
+def _gap(a: float, b: float, error: float, freedom: float) -> Gap:
     half = float(student.ppf(0.5 + (1 - LEVEL) / 2, freedom)) * error
     seen = half + float(student.ppf(0.8, freedom)) * error
-    return Gap(float(a), float(b), float(b - a), float(b - a - half), float(b - a + half), seen)
+    return Gap(float(a), float(b), float(b - a), float(b - a - half), float(b - a + half), seen, float(freedom))
 
 
 class Comparison:

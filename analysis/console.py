@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,16 +37,6 @@ class AxisName(StrEnum):
 class InputName(StrEnum):
     noisy = "noisy"
     clean = "clean"
-
-
-class EngineName(StrEnum):
-    processes = "processes"
-    ray = "ray"
-    torchrun = "torchrun"
-
-
-EngineOption = Annotated[EngineName, typer.Option(help="Who does the work: processes of this machine, Ray actors, or torchrun's ranks.")]
-AddressOption = Annotated[str | None, typer.Option(help="Ray cluster, as HOST:6379 or auto; default: a Ray of its own on this machine.")]
 
 
 class Listable(StrEnum):
@@ -85,11 +74,8 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int, str], 
         bar.stop()
 
 
-def save_table(tables: Sequence[pd.DataFrame], path: Path) -> None:
-    """Write tables as one .parquet or .csv. Raises StoreUnavailable."""
-    import pandas as pd
-
-    table = pd.concat(tables, ignore_index=True)
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as .parquet or .csv. Raises StoreUnavailable."""
     try:
         if path.suffix == ".csv":
             table.to_csv(path, index=False)
@@ -190,7 +176,7 @@ def carry_out(
         return [study.table("curve") for study in studies], said
     from .streaming import COMPONENTS, stream_all
 
-    if (engine := settings.pop("engine")) != EngineName.processes or settings.pop("address"):
+    if (engine := settings.pop("engine")) != "processes" or settings.pop("address"):
         raise InvalidRequest(f"engine is {engine!r}; allowed without a store: 'processes', because the others meet in the store.")
     found = stream_all(requests, components=COMPONENTS if moments else None, notice=tell, **settings)
     if moments:
@@ -198,12 +184,19 @@ def carry_out(
     return [one.curve for one in found], [streamed_line(one) if as_json else "\n".join(streamed_summary(one, axis)) for one in found]
 
 
-def elsewhere(curve: pd.DataFrame, sigmas: Sequence[float], backend: str) -> Iterator[str]:
-    """Which of the noise levels that were asked for the model does not have, and what was used."""
-    for wanted in sigmas:
-        used = min(curve.sigma[curve.sigma > 0], key=lambda level: abs(math.log(level / wanted)))
-        if abs(used / wanted - 1) > 0.01:
-            yield f"σ = {wanted:g} is not a level of {backend}; the nearest, σ = {used:.4g}, was used."
+def fusing(requests: Sequence[SweepRequest], store: Path | None, **settings: Any) -> Iterator[str]:
+    """What learned fusion will take, where it is asked for: it is said before anything runs. Raises what is wrong with a request."""
+    from .combining import combine
+    from .costs import fusing
+    from .planning import Bench
+    from .remote import open_store
+
+    there = open_store(store)
+    combined = combine(requests, lambda request, like: Bench(request, there, like=like, **settings))
+    found = [fusing(bench) for bench in combined.benches if bench.request.fuse]
+    if count := sum(networks for networks, _ in found):
+        minutes = sum(seconds for _, seconds in found) / 60
+        yield f"Learned fusion: {count} networks to train, about {minutes:.1f} minutes on one core; without --fuse there are none."
 
 
 def streamed_summary(found: Streamed, axis: AxisName) -> Iterator[str]:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from . import ensembling, gauge, probing
+from . import ensembling, gauge, joint, probing
 from .encoders.base import Encoder
+from .ensemble_words import OWN
 from .planning import Bench
 from .specs import FeatureIdentity, ProbeIdentity
-from .timing import encoder_pass, timed_parts
+from .timing import encoder_pass, timed_fusion, timed_parts
 
 WIDE = 32  # how many times its input an encoder takes at its widest: measured 31 for ResNet-50 and 17 for ViT-B/16 at 224 pixels
 BYTES = 4
@@ -25,6 +26,7 @@ class Cost:
     """Of what is not stored yet; `passes` and `fits` are of one image and one probe, `share` is how much is there already.
 
     `encoder_passes` are those of baseline encoders, which are no passes of the model, and `encoder_seconds` what they take of `seconds`.
+    `fusions` are networks that learn to read several cells together, each of every penalty, and no fits; likewise `fusion_seconds`.
     """
 
     seconds: float
@@ -38,6 +40,8 @@ class Cost:
     free_memory: int
     encoder_passes: int = 0
     encoder_seconds: float = 0.0
+    fusions: int = 0
+    fusion_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,6 +57,8 @@ class Count:
     disk: int = 0
     encoded: Counter[str] = field(default_factory=Counter)  # passes of each encoder, by its name
     encoded_done: int = 0
+    fusions: int = 0
+    fusions_done: int = 0
 
 
 def count(bench: Bench) -> Count:
@@ -84,6 +90,14 @@ def _members(bench: Bench, found: Count) -> None:
             probes.setdefault(identity.key(), (identity, set()))[1].update(tensors)
         for identity, wanted in probes.values():
             _fits(bench, identity, member.sigma, "model", sorted(wanted), found)
+    for one in joint.joints(bench, plans):
+        if one.variant == OWN:
+            _fits(bench, one.identity(bench), one.sigma, "model", [one.name], found)
+        else:
+            there = one.there(bench)
+            found.fusions += not there
+            found.fusions_done += there
+            found.disk += 0 if there else _kept(bench, 0) + 2 * BYTES * sum(width(bench, "model", name) for name, _, _ in one.cells)
 
 
 def _foreseen(bench: Bench, found: Count) -> None:
@@ -99,11 +113,32 @@ def _foreseen(bench: Bench, found: Count) -> None:
         done = {bench.probe_identity(per_class, draw, "model", bench.head)[1].key() for draw in range(request.draws(per_class))}
         every = {bench.identify(task, "model", bench.head, eps).key() for task in tasks for eps in range(count)}
         turns = {bench.identify(task, "model", bench.head, draw % count).key() for draw, task in enumerate(tasks)}
-        alone, beside = count * len(every - done), len(turns) if len(request.blocks or ()) > 1 else 0
-        blocks = min(ensembling.BLOCKS, len(request.blocks or ()))
+        blocks = min(ensembling.BLOCKS, count, len(request.blocks or ()))
+        alone, beside = count * len(every - done), 2 * len(turns) if blocks > 1 else 0  # under one ε, and under one each
         found.passes += passes
         found.fits += alone + beside
         found.disk += passes * widest * BYTES + alone * _kept(bench, widest) + beside * _kept(bench, blocks * widest)
+        if request.fuse:
+            maps = fused_width(bench)
+            again = (
+                0 if str(request.fuse) in request.poolings else count * min(count, request.eps_draws) * len(wanted) * request.average_draws
+            )
+            found.passes += again  # for maps that the sweep itself does not keep
+            fusions = len(turns) + len({bench.identify(task, "model", bench.head, 0).key() for task in tasks})  # and of draws at one level
+            found.fusions += fusions
+            found.disk += BYTES * maps * (passes + again) + fusions * (_kept(bench, 0) + 2 * BYTES * count * maps)
+
+
+def fused_width(bench: Bench) -> int:
+    """How many numbers the maps of a fusion's blocks have at one level, where they are the widest."""
+    widths = sorted(bench.model.block(name).width(str(bench.request.fuse)) for name in bench.request.blocks or ())
+    return sum(widths[-min(ensembling.BLOCKS, bench.request.ensemble) :])
+
+
+def fusing(bench: Bench) -> tuple[int, float]:
+    """How many networks learn to read several cells together, of what is not stored, and their seconds on one core."""
+    found = count(bench).fusions
+    return found, found * timed_fusion(bench)[0] if found else 0.0
 
 
 def _features(bench: Bench, sigma: float, draw: int, found: Count) -> None:
@@ -165,24 +200,27 @@ def estimate(bench: Bench, processes: int) -> Cost:
     workers, batch = max(1, processes), int(bench.settings["batch_size"])  # type: ignore[call-overload]
     encoding = sum(found.encoded[encoder.name] * encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
     passing = found.passes * timed.passing + encoding
-    fitting = (found.fits - found.others) * timed.probe + found.others * timed.other
+    each, held = timed_fusion(bench) if found.fusions else (0.0, 0)
+    fusing = found.fusions * each
+    fitting = (found.fits - found.others) * timed.probe + found.others * timed.other + fusing
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
     rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)
     widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
     widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
+    widest = max(widest, bench.request.ensemble * fused_width(bench) if found.fusions else 0)
     one = (
         3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
-        + timed.memory
+        + max(timed.memory, held)
         + 2 * bench.card.parameter_bytes
         + images
         + sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
         + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
     )
     encoded = found.encoded.total()
-    done = found.passes_done + found.fits_done + found.encoded_done
-    total = found.passes + found.fits + encoded + done
+    done = found.passes_done + found.fits_done + found.encoded_done + found.fusions_done
+    total = found.passes + found.fits + encoded + found.fusions + done
     return Cost(
         seconds=seconds,
         memory=round(psutil.Process().memory_info().rss + workers * (one + 400e6)),
@@ -195,4 +233,6 @@ def estimate(bench: Bench, processes: int) -> Cost:
         free_memory=psutil.virtual_memory().available,
         encoder_passes=encoded,
         encoder_seconds=encoding,
+        fusions=found.fusions,
+        fusion_seconds=fusing,
     )

@@ -6,105 +6,45 @@ level in ascending σ, and each test image, whether the probe was right. Draws, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
 from .errors import InvalidRequest
-from .intervals import holm
+from .intervals import holm, share_interval
+from .resampling import Resamples, between, resamples
 from .verdict import MARGIN, Shape, Verdict, describe
 
 __all__ = ["MARGIN", "Resamples", "Shape", "Verdict", "change", "curve", "describe", "gain_difference", "judge", "judge_all", "resamples"]
 LEVEL = 0.05
 SPLITS = 50
-EXACT = 2**24  # float32 counts to here: a sum of whole numbers is the same in any order, so with any number of threads
-CHUNKS = 20  # the images' resamples are drawn and used in parts: as a whole they would be the largest array of a sweep
 
 
-@dataclass(frozen=True)
-class Resamples:
-    """B bootstrap resamples: how often each test image was drawn, (B, N) uint8, and weights of the draws, by label draw and
-    by ε draw, (B, R) of mean 1. One set serves all curves, which keeps them paired.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    eps: np.ndarray
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom: those of the scarcer of draws and images."""
-        return max(1, min(self.labels.shape[1], self.images.shape[1]) - 1)
-
-    def curves(self, correct: np.ndarray) -> np.ndarray:
-        """(R, S, N) -> B curves (B, S) that vary as the mean curve would over images, label draws and ε draws.
-
-        The factors are resampled apart and their deviations added. That counts the residual once a factor, so it errs
-        on the wide side; resampling them in one product (A. B. Owen, Ann. Appl. Stat. 1 (2007) 386) counts it oftener.
-        """
-        _check(correct, self)
-        by_draw = correct.mean(2, dtype=np.float64)  # (R, S)
-        mean, (draws, _, count) = by_draw.mean(0), correct.shape
-        kind = np.float32 if draws * count < EXACT else np.float64
-        right = correct.sum(0).T.astype(kind)  # (N, S)
-        sums = np.concatenate([rows.astype(kind) @ right for rows in np.array_split(self.images, CHUNKS)])
-        found = mean + (sums.astype(np.float64) / (draws * count) - mean) * np.sqrt(count / (count - 1))
-        for weights in (self.labels, self.eps):
-            found = found + weights @ (by_draw - mean) / len(by_draw)
-        return np.asarray(found)
-
-
-def _multinomial(groups: np.ndarray, times: int, rng: np.random.Generator) -> np.ndarray:
-    """(B, R) weights of resampling the groups that draws belong to, widened for the few groups there are; mean 1."""
-    names, member = np.unique(groups, return_inverse=True)
-    count = len(names)
-    if count == 1:
-        return np.ones((times, len(groups)))
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=times)
-    return np.asarray(1 + (drawn[:, member] - 1) * np.sqrt(count / (count - 1)))
-
-
-def resamples(label_draw: np.ndarray, eps_draw: np.ndarray, n_test: int, times: int = 2000, seed: int = 0) -> Resamples:
-    """The bootstrap of a run: draw r used labelled images `label_draw[r]` and noise `eps_draw[r]`; both (R,).
-
-    Raises InvalidRequest for fewer than two draws or test images.
-    """
-    if len(label_draw) < 2 or len(label_draw) != len(eps_draw):
-        raise InvalidRequest(f"label_draw has {len(label_draw)} and eps_draw {len(eps_draw)} draws; allowed: as many, at least 2.")
-    if n_test < 2:
-        raise InvalidRequest(f"n_test is {n_test}; allowed: at least 2 test images.")
-    rng = np.random.default_rng(seed)
-    even = np.full(n_test, 1 / n_test)
-    images = np.concatenate(
-        [rng.multinomial(n_test, even, size=len(part)).astype(np.uint8) for part in np.array_split(np.empty(times), CHUNKS)]
-    )
-    return Resamples(images, _multinomial(label_draw, times, rng), _multinomial(eps_draw, times, rng))
-
-
-def _check(correct: np.ndarray, resamples: Resamples, sigmas: np.ndarray | None = None) -> None:
-    if correct.ndim != 3 or (correct.shape[0], correct.shape[2]) != (resamples.labels.shape[1], resamples.images.shape[1]):
-        raise InvalidRequest(
-            f"correct has shape {correct.shape}; allowed: ({resamples.labels.shape[1]}, levels, {resamples.images.shape[1]}) as resampled."
-        )
-    if sigmas is not None and (len(sigmas) < 3 or len(sigmas) != correct.shape[1] or not (np.diff(sigmas) > 0).all()):
+def _check(correct: np.ndarray, sigmas: np.ndarray) -> None:
+    if correct.ndim == 3 and (len(sigmas) < 3 or len(sigmas) != correct.shape[1] or not (np.diff(sigmas) > 0).all()):
         raise InvalidRequest(f"sigmas has {len(sigmas)} levels for {correct.shape[1]}; allowed: as many, at least 3, ascending.")
 
 
 def curve(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean, low, high), each (S,): accuracy at every level with its pointwise interval."""
+    """(mean, low, high), each (S,): accuracy at every level with its pointwise interval, a share's; of numbers a mean's."""
     mean = correct.mean((0, 2))
-    half = student.ppf(0.5 + level / 2, resamples.freedom) * resamples.curves(correct).std(0)
-    lowest = 0 if correct.dtype == bool else -np.inf  # R² may be below 0
-    return mean, np.clip(mean - half, lowest, 1), np.clip(mean + half, lowest, 1)
+    error, freedom = resamples.spread(correct).error()
+    reach = student.ppf(0.5 + level / 2, np.where(error > 0, freedom, np.inf))
+    if correct.dtype == bool:
+        return mean, *share_interval(mean, error, reach, correct.shape[2])
+    return mean, mean - reach * error, np.minimum(mean + reach * error, 1)  # R² may be below 0
 
 
 def change(correct: np.ndarray, resamples: Resamples, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(mean, low, high), each (S,): accuracy at every level less that at the lowest, with its paired pointwise interval."""
-    mean, curves = correct.mean((0, 2)), resamples.curves(correct)
-    half = student.ppf(0.5 + level / 2, resamples.freedom) * (curves - curves[:, :1]).std(0)
+    mean = correct.mean((0, 2))
+    unit = np.eye(len(mean))
+    error, freedom = resamples.spread(correct).error(unit - unit[0])
+    half = student.ppf(0.5 + level / 2, freedom) * error
     return mean - mean[0], mean - mean[0] - half, mean - mean[0] + half
 
 
@@ -149,17 +89,13 @@ def _vertices(curves: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(found))
 
 
-def _shape(mean: np.ndarray, spread: np.ndarray, band: float, once: float, peak: int, rises: bool) -> Shape:
-    """The shape, from all differences between levels.
-
-    `spread` (S, S) is the standard error of mean[j] - mean[i]; `band` times it bounds all differences at once, `once`
-    times it one of them.
-    """
+def _shape(mean: np.ndarray, band: np.ndarray, once: np.ndarray, peak: int, rises: bool) -> Shape:
+    """The shape, from all differences between levels: `band` (S, S) bounds all mean[j] - mean[i] at once, `once` each by itself."""
     change = mean[None, :] - mean[:, None]  # (i, j): from level i to level j
     later = np.triu(np.ones_like(change, dtype=bool), 1)
-    surely_below = -change - band * spread > 0  # level j is lower than level i
-    rise_small = bool((change + once * spread < MARGIN)[later].all())
-    fall_small = bool((-change + once * spread < MARGIN)[later].all())
+    surely_below = -change - band > 0  # level j is lower than level i
+    rise_small = bool((change + once < MARGIN)[later].all())
+    fall_small = bool((-change + once < MARGIN)[later].all())
     valleys = [surely_below[:v, v].any() and surely_below[v + 1 :, v].any() for v in range(len(mean))]
     if any(valleys):
         return "multimodal"
@@ -184,28 +120,27 @@ def judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: i
 
 def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: int, tests: int, p_holm: float | None) -> Verdict:
     sigmas = np.asarray(sigmas, dtype=float)
-    _check(correct, resamples, sigmas)
-    mean, curves, freedom = correct.mean((0, 2)), resamples.curves(correct), resamples.freedom
-    centred = curves - mean
+    _check(correct, sigmas)
+    spread, mean, unit = resamples.spread(correct), correct.mean((0, 2)), np.eye(correct.shape[1])
     gain, selected = _honest(correct, seed)
-    covariance = np.cov(centred.T)
-    variance = np.diag(covariance)
-    spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0)) + 1e-9
     first, second = np.triu_indices(len(mean), 1)
-    largest = (np.abs(centred[:, second] - centred[:, first]) / spread[first, second]).max(1)
+    error, freedom = (_square(values, len(mean)) for values in spread.error(unit[second] - unit[first]))
+    apart = spread.deviations[:, second] - spread.deviations[:, first]
+    largest = float(np.quantile((np.abs(apart) / (apart.std(0) + 1e-9)).max(1), 1 - LEVEL))
     peak = int(mean.argmax())
-    # The quantile is of a bootstrap: widened as a t is against a normal.
-    band = float(np.quantile(largest, 1 - LEVEL) * student.ppf(0.975, freedom) / norm.ppf(0.975))
-    error = float((centred @ selected - centred[:, 0]).std())
-    if selected[0] >= 0.5:  # the lowest level against itself has no error: that of its neighbour stands in
-        error = max(error, float(spread[0, 1]))
-    p_value = float(student.sf(gain / error, freedom))
+    # The quantile is a normal's: that of each difference is as far out on its own t.
+    band = student.isf(norm.sf(largest), freedom) * error
+    (missed,), (known,) = spread.error((selected - unit[0])[None])
+    if selected[0] >= 0.5 and error[0, 1] > missed:  # the lowest level against itself has no error: that of its neighbour stands in
+        missed, known = error[0, 1], freedom[0, 1]
+    missed = math.hypot(missed, 1 / correct.shape[2])  # as if one more image disagreed: few that do tell little of how many could
+    p_value = float(student.sf(gain / missed, known))
     decided = p_value if p_holm is None else p_holm
-    reach = float(student.ppf(0.975, freedom)) * error
+    reach = float(student.ppf(0.975, known)) * missed
     place = float(_vertices(mean[None], sigmas)[0])
-    low, high = np.quantile(_vertices(curves, sigmas), [0.025, 0.975])
+    low, high = np.quantile(_vertices(mean + spread.deviations, sigmas), [0.025, 0.975])
     return Verdict(
-        shape=_shape(mean, spread, band, student.ppf(1 - LEVEL, freedom), peak, decided < LEVEL),
+        shape=_shape(mean, band + 1e-9, student.ppf(1 - LEVEL, freedom) * error + 1e-9, peak, decided < LEVEL),
         peak_sigma=place,
         peak_ci=(min(float(low), place), max(float(high), place)),
         peak_accuracy=float(mean[peak]),
@@ -213,11 +148,19 @@ def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: 
         gain_ci=(gain - reach, gain + reach),
         p_value=p_value,
         p_holm=decided,
-        detectable=float(student.ppf(1 - LEVEL / tests, freedom) + student.ppf(0.8, freedom)) * error,
+        detectable=float(student.ppf(1 - LEVEL / tests, known) + student.ppf(0.8, known)) * missed,
         lowest_sigma=float(sigmas[0]),
         draws=correct.shape[0],
         n_test=correct.shape[2],
     )
+
+
+def _square(values: np.ndarray, levels: int) -> np.ndarray:
+    """Of each pair of levels, as a symmetric (S, S); 1 on the diagonal."""
+    found = np.eye(levels)
+    first, second = np.triu_indices(levels, 1)
+    found[first, second] = found[second, first] = values
+    return found
 
 
 def judge_all(correct: Mapping[str, np.ndarray], sigmas: np.ndarray, resamples: Resamples, seed: int = 0) -> dict[str, Verdict]:
@@ -234,6 +177,7 @@ def gain_difference(model: np.ndarray, baseline: np.ndarray, resamples: Resample
     """(difference, low, high): the model's honest gain less the baseline's at the levels that the model selects, paired."""
     gain, selected = _honest(model, seed)
     difference = gain - _honest(model, seed, baseline)[0]
-    curves = resamples.curves(model) - resamples.curves(baseline)
-    half = float(student.ppf(0.975, resamples.freedom) * (curves @ selected - curves[:, 0]).std())
+    contrast = selected - np.eye(len(selected))[0]
+    (error,), (freedom,) = between(baseline, model, (resamples, resamples)).error(contrast[None])
+    half = float(student.ppf(0.975, freedom) * error)
     return difference, difference - half, difference + half

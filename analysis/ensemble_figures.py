@@ -13,8 +13,16 @@ NAMES = {
     "levels, shared ε": "levels, one ε for all",
     "draws": "control: draws at one level",
     "blocks": "blocks side by side",
+    "blocks, own ε": "blocks side by side, each its own ε",
+    "draws, as blocks": "control: as many draws as blocks",
+    "fusion": "learned fusion of maps",
+    "fusion, draws": "control: learned fusion of draws",
 }
-CONTROLS = {"single": (GREY, "square"), "draws": (OKABE_ITO[1], "diamond")}  # what the others are measured against
+CONTROL = (OKABE_ITO[1], "diamond")
+CONTROLS = {
+    "single": (GREY, "square"),
+    **dict.fromkeys(("draws", "draws, as blocks", "fusion, draws"), CONTROL),
+}  # what others are measured against
 
 
 def passes(count: int) -> str:

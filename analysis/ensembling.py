@@ -23,7 +23,7 @@ from .series import Point
 from .specs import ProbeIdentity
 from .tasks import Task
 
-BLOCKS = 3  # whose features are put side by side, where the request has as many
+BLOCKS = 3  # whose features are put side by side, where the request has as many, and draws of ε for each
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,21 @@ class Plan:
     centre: float  # of these the best single level
     together: str | None  # the best blocks there, `first+second/pooling`; None where the request has one
     draws: int  # label draws; with all labels as many as there are draws of ε
+    fuse: int = 0  # side of the maps that are fused; 0: none
 
     @property
     def members(self) -> int:
         return len(self.sigmas)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Whose features stand side by side, and whose maps are fused, in the order of the network."""
+        return tuple(cell.rpartition("/")[0] for cell in probing.cells_of(self.together or self.tensor))
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The blocks' maps, `block/side`, that are fused; none where that was not asked for."""
+        return tuple(f"{block}/{self.fuse}" for block in self.blocks) if self.fuse else ()
 
     def eps_draws(self, draw: int) -> list[int]:
         """Which draw of ε each member has at a label draw: every one its own, the centre's taking its turn from draw to draw."""
@@ -83,7 +94,7 @@ def choose(bench: Bench, per_class: int | Literal["all"]) -> Plan:
     best = int(valid[tensor].mean(0).argmax())
     pooling = tensor.rpartition("/")[2]
     alike = [name for name in valid if name.rpartition("/")[2] == pooling]
-    blocks = sorted(alike, key=lambda name: -float(valid[name][:, best].mean()))[:BLOCKS]
+    blocks = sorted(alike, key=lambda name: -float(valid[name][:, best].mean()))[: min(BLOCKS, count)]
     side_by_side = "+".join(name.rpartition("/")[0] for name in alike if name in blocks)  # in the order of the network
     return Plan(
         per_class,
@@ -92,6 +103,7 @@ def choose(bench: Bench, per_class: int | Literal["all"]) -> Plan:
         bench.sigmas[best],
         f"{side_by_side}/{pooling}" if len(blocks) > 1 else None,
         draws(bench, per_class),
+        bench.request.fuse,
     )
 
 
@@ -111,6 +123,7 @@ class Member(NamedTuple):
         """The tensors, and the ids (n,) of the images whose features are needed."""
         names = [plan.tensor for plan in self.plans]
         names += [part for plan in self.plans if plan.together and plan.centre == self.sigma for part in probing.cells_of(plan.together)]
+        names += [name for plan in self.plans for name in plan.maps]
         return list(dict.fromkeys(names)), images(bench, [plan.per_class for plan in self.plans])
 
     def probes(self, bench: Bench) -> Iterator[tuple[Task, ProbeIdentity, list[str]]]:

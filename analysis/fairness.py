@@ -179,6 +179,7 @@ def _plain(request: SweepRequest, label_set: str) -> SweepRequest:
             "baselines": False,
             "baseline_labels": None,
             "ensemble": 0,
+            "fuse": 0,
             "encoders": (),
         }
     )

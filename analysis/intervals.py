@@ -1,4 +1,4 @@
-"""The interval of a share, and p-values corrected for their number."""
+"""Intervals of shares, and p-values corrected for their number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import sqrt
 
+import numpy as np
 from scipy.stats import norm
 
 
@@ -29,3 +30,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = running
     return corrected
+
+
+def share_interval(share: np.ndarray, error: np.ndarray, reach: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), each (S,), of shares with standard errors, `reach` of which a symmetric interval would have on each side.
+
+    Wilson's, of as many independent answers as would give that error (N. Dean, M. Pagano, J. Surv. Stat. Methodol. 3 (2015) 484);
+    of `count` where there is none.
+    """
+    spread = share * (1 - share)
+    each = np.divide(error**2, spread, out=np.full(len(share), 1 / count), where=(spread > 0) & (error > 0))  # 1 / their number
+    wide = reach**2 * each
+    centre, half = (share + wide / 2) / (1 + wide), reach / (1 + wide) * np.sqrt(spread * each + wide * each / 4)
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)

@@ -107,16 +107,19 @@ class Draws:
     def resamples(self, count: int, others: int | None = None) -> tuple[dynamics.Resamples, dynamics.Resamples]:
         """The bootstrap of each run. What they share is resampled together, the rest apart.
 
-        `count` is of the images that both saw; where they saw other images, `others` is how many the other saw.
+        `count` is of the images that both saw; where they saw other images, `others` is how many the other saw. Groups of draws
+        are shared where they are those of the same ε, or hold the same label draws.
         """
         first = dynamics.resamples(*self.reference, count)
         second = dynamics.resamples(*self.other, others or 2, seed=1)
-        drawn = self.reference[1].tolist()  # all draws with one ε have one weight
+        drawn = ((self.reference[1], first.member), (self.other[1], second.member))
+        by_eps = self.eps and all(np.array_equal(np.unique(eps, return_inverse=True)[1], member) for eps, member in drawn)
+        shared = by_eps or (self.labels and np.array_equal(first.member, second.member))
         return first, replace(
             second,
             images=second.images if others else first.images,
-            labels=first.labels if self.labels else second.labels,
-            eps=first.eps[:, [drawn.index(eps) for eps in self.other[1].tolist()]] if self.eps else second.eps,
+            groups=first.groups if shared else second.groups,
+            member=first.member if shared and self.labels else second.member,
         )
 
 
@@ -262,5 +265,5 @@ def _drawn(a: Side, b: Side, draws: Draws) -> list[str]:
     if not apart:
         return []
     return [
-        f"The draws of {' and of '.join(apart)} are not the same in both: they are resampled apart, which makes the interval as wide as it has to be."
+        f"The draws of {' and of '.join(apart)} are not the same in both: they vary apart, which makes the interval as wide as it has to be."
     ]

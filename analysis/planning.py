@@ -87,6 +87,16 @@ class Bench:
                 self.head,
                 "principal components leave no map to read",
             )
+        if request.fuse and request.pca:
+            raise InvalidRequest(
+                f"fuse is {request.fuse}: it reads maps, which principal components do not leave; leave pca out, or fuse 0."
+            )
+        if request.fuse and self.continuous:
+            raise Incompatible(
+                f"fuse is {request.fuse}: it tells classes apart, and {self.labels.name} is a number; allowed: 0.",
+                "learned fusion",
+                "it tells classes apart and says no number",
+            )
 
     def _n_validation(self) -> int | None:
         """As asked; else all, or where training images are limited, the same share of the validation images."""

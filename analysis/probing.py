@@ -189,7 +189,7 @@ def fill(
 
     for name in lacking:
         between()
-        values = _read(store, reading, sigma, name, ids)
+        values = read(store, reading, sigma, name, ids)
         parts = (values[:first], y_train), (values[first:second], values[second:])
         try:
             posed = _pose(head, scaling, *parts, _side(name.rpartition("/")[2]), reading.pca)
@@ -212,7 +212,7 @@ def cells_of(name: str) -> list[str]:
     return [f"{block}/{pooling}" for block in blocks.split("+")]
 
 
-def _read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
+def read(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
     """Features (n, D) at one σ: the mean over the reading's draws, of several blocks side by side."""
     columns = []
     for cell in cells_of(name):

@@ -162,7 +162,7 @@ class RayCrew(Actors):
         self._gpus: Actors | None = None
         self._joined = False
 
-    def _join(self) -> None:
+    def join(self) -> None:
         """Be in a Ray, from the first work on. Raises InvalidRequest where none answers."""
         if self._joined:
             return
@@ -183,16 +183,16 @@ class RayCrew(Actors):
 
     @property
     def devices(self) -> Crew | None:  # type: ignore[override]
-        self._join()
+        self.join()
         return self._gpus
 
     def run(self, function: Callable[..., Any], calls: Iterable[Call], between: Between | None = None) -> Iterator[tuple[Call, Any]]:
-        self._join()
+        self.join()
         return super().run(function, calls, between)
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """One thing as a Ray task, such as a layout; it asks for no processor of its own, because idle actors keep theirs."""
-        self._join()
+        self.join()
         import ray
 
         return ray.remote(_at_once).options(num_cpus=0).remote(function, arguments).future()

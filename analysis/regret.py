@@ -134,11 +134,12 @@ def _blind(study: Study, recipe: Recipe) -> Regret:
     """What the mean over all cells costs."""
     right, names = study.correct(), list(cells.on_validation(study, recipe.labels))
     resamples = cells.resampled(study, recipe.labels)
-    curves = {name: resamples.curves(right[f"{recipe.labels}/{name}"]) for name in names}
+    every = [right[f"{recipe.labels}/{name}"] for name in names]
+    mean = np.sum([one.sum(1, dtype=np.float64) for one in every], 0) / sum(one.shape[1] for one in every)  # (R, N)
     series, level = recipe.best.cell
-    spread = float((curves[series][:, level] - np.concatenate(list(curves.values()), 1).mean(1)).std())
+    (error,), (freedom,) = resamples.spread((right[f"{recipe.labels}/{series}"][:, level] - mean)[:, None]).error()
     accuracy = float(np.mean([choice.accuracy for choice in recipe.every.values()]))
-    gap, half = recipe.best.accuracy - accuracy, float(student.ppf(0.975, resamples.freedom)) * spread
+    gap, half = recipe.best.accuracy - accuracy, float(student.ppf(0.975, freedom) * error)
     return Regret(BLIND, None, accuracy, (gap, gap - half, gap + half), None, len(recipe.every))
 
 

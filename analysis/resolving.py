@@ -28,6 +28,10 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
         raise InvalidRequest(f"ensemble is {request.ensemble}; allowed: 0 for none, or 2 to {len(sigmas)}, the levels there are.")
     if request.ensemble and request.input == "clean":
         raise InvalidRequest("ensemble averages over draws of the noise ε, and clean input has none; use noisy input, or ensemble 0.")
+    if request.fuse and not request.ensemble:
+        raise InvalidRequest(
+            f"fuse is {request.fuse} and ensemble is 0; fusion reads the maps of an ensemble's cells: ask for an ensemble too, or fuse 0."
+        )
     known = [block.name for block in card.blocks]
     for name in request.blocks or ():
         if name not in known:

@@ -16,7 +16,17 @@ OF: dict[Aspect, tuple[str, ...]] = {
     "question": ("label_set",),
 }
 SHARED = ("blocks", "poolings", "sigmas", "labels_per_class")  # of these, some of one study's are to be another's too
-BESIDES = {"backend", "dataset", "levels", "baselines", "baseline_labels", "encoders", "ensemble", *SHARED}  # names, and other curves
+BESIDES = {
+    "backend",
+    "dataset",
+    "levels",
+    "baselines",
+    "baseline_labels",
+    "encoders",
+    "ensemble",
+    "fuse",
+    *SHARED,
+}  # names, and other curves
 
 
 def rest(study: Study, aspect: Aspect) -> dict[str, Any]:

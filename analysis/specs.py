@@ -23,6 +23,7 @@ LATER = (
     "average_draws",
     "ensemble",
     "encoders",
+    "fuse",
 )  # fields of a request that came after the first studies
 Input = Literal["noisy", "clean"]
 Axis = Literal["timestep", "sigma", "log_snr"]
@@ -152,6 +153,7 @@ class SweepRequest(Frozen):
     average_draws: int = Field(1, ge=1)  # features are the mean over so many draws of ε
     ensemble: int = Field(0, ge=0)  # neighbouring levels whose probes' logits are averaged, each with its own ε; 0: none
     encoders: tuple[str, ...] = ()  # baseline encoders, as `transformers:PLACE`: a line on clean images, a curve on noised ones
+    fuse: int = Field(0, ge=0, le=16)  # side of the maps of the ensemble's cells that one trained network reads together; 0: none
 
     def canonical(self) -> str:
         """As of any spec; a field that came later is left out where it says nothing, so that keys stay what they were."""
@@ -178,11 +180,11 @@ class SweepRequest(Frozen):
 def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepRequest]:
     """The request once for every combination of values given for its fields, the last field changing fastest; what is equal is there once.
 
-    Of several inputs the noisy one alone has an ensemble and averaged draws, which are of ε.
+    Of several inputs the noisy one alone has an ensemble, its fusion and averaged draws, which are of ε.
     """
     found = [request.model_copy(update=dict(zip(values, each, strict=True))) for each in product(*values.values())]
     if len(values.get("input", ())) > 1:
-        found = [one.model_copy(update={"ensemble": 0, "average_draws": 1}) if one.input == "clean" else one for one in found]
+        found = [one.model_copy(update={"ensemble": 0, "fuse": 0, "average_draws": 1}) if one.input == "clean" else one for one in found]
     return list(dict.fromkeys(found))
 
 
@@ -201,4 +203,5 @@ def unusual(request: Mapping[str, Any]) -> list[str]:
         *([f"{request['pca']} components"] if request.get("pca") else []),
         *([f"mean of {request['average_draws']} ε"] if request.get("average_draws", 1) > 1 else []),
         *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),
+        *([f"learned fusion of {request['fuse']} × {request['fuse']} maps"] if request.get("fuse") else []),
     ]

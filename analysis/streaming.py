@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 BUDGET = 2 << 30  # bytes
 SOLVING = 5  # matrices (D, D) beside the sums, in which a cell is solved
 COMPONENTS = 10  # principal components that are kept of a cell
-WITHOUT = ("average_draws", "ensemble", "encoders")  # fields of a request that are carried out on kept features alone
+WITHOUT = ("average_draws", "ensemble", "encoders", "fuse")  # fields of a request that are carried out on kept features alone
 
 
 def stream(

@@ -12,7 +12,7 @@ confusion.safetensors   may be there: of the model's curves `labels/block/poolin
 strip.png           one test image a class (rows) at every level (columns), as the network sees it
 errors.safetensors  denoising errors of test images at each level (gauge.py); studies made before have none
 generated.png, generated.safetensors    may be there: images that the model made, and their features (generated.py)
-ensembles.parquet   may be there: means over levels, draws and blocks, a row each (ensembles.py)
+ensembles.parquet   may be there: means over levels, draws and blocks, and learned fusion, a row each (ensembles.py)
 deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
 unlabelled.parquet  may be there: what the features of every cell score without labels, a row a cell (unlabelled.py)
 """

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from . import ensembles, ensembling, gauge
+from . import ensembles, ensembling, gauge, joint
 from .combining import combine
 from .crew import Between, Crew, still_wanted
 from .engines import open_crew
@@ -45,7 +45,7 @@ class Cells(NamedTuple):
         return bench.fill(self.sigma, self.eps_draw, between)
 
 
-Unit = Cells | ensembling.Member
+Unit = Cells | ensembling.Member | joint.Joint
 
 
 @lru_cache(maxsize=1)
@@ -130,7 +130,7 @@ def carry_out(
         units = [Cells(bench.sigmas[i], draw) for draw in draws for i in order]
     for level in bench.levels[len(bench.sigmas) :]:  # clean images: as far apart as can be, for the same reason
         units = [Cells(level, 0), *units, *(Cells(level, draw) for draw in draws[1:])]
-    later = len(bench.request.labels_per_class) * bench.request.ensemble**2  # units of ensembles, at most
+    later = joint.units(bench)
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count
         if news:
@@ -142,11 +142,14 @@ def carry_out(
     more: dict[str, Any] = {}
     if bench.request.ensemble:
         plans = [ensembling.choose(bench, per_class) for per_class in bench.request.labels_per_class]
-        members = ensembling.members(plans)
+        members, joints = ensembling.members(plans), joint.joints(bench, plans)
         for done, (sigma, count, _) in enumerate(_work(bench, members, crew, between), start=len(units) + 1):
             passes += count
             if progress:
-                progress(done, len(units) + len(members), f"ensemble, σ = {sigma:.3g}")
+                progress(done, len(units) + len(members) + len(joints), f"ensemble, σ = {sigma:.3g}")
+        for done, _ in enumerate(_work(bench, joints, crew, between), start=len(units) + len(members) + 1):
+            if progress:
+                progress(done, len(units) + len(members) + len(joints), "ensemble, cells read together")
         extra[ENSEMBLES], more["ensembles"] = ensembles.collect(bench, plans)
     spent = {"passes": passes, "seconds": round(time.perf_counter() - started, 1), **crew.facts}
 

@@ -105,7 +105,7 @@ def teach(
     verdict = dynamics.judge(correct, np.asarray(sigmas), resampled)
     # That rises or falls stay below one point takes 300 images on which none is seen (3/n bounds what did not happen): never here.
     shape = verdict.shape if verdict.shape in ("unimodal", "multimodal") else "undecided"
-    verdict = replace(verdict, shape=shape, detectable=max(verdict.detectable, 1 / len(images)))  # no rise is smaller than one image
+    verdict = replace(verdict, shape=shape)
     curve = _at_least_wilson(*dynamics.curve(correct, resampled), len(images))
     return Taught(correct, curve, verdict, replace(like, classes=tuple(classes), probes=probes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import probing, registry
+from . import ensembling, probing, registry, trained
 from .encoders.base import Encoder
 from .features import load_x0, pooling_side, read_features
+from .fusing import Fusion
 from .heads.base import Foreseen, ProbeHead, Scaler
 from .noise import noise_like
 from .planning import Bench, scaling
@@ -75,6 +77,18 @@ def timed_parts(bench: Bench) -> Timed:
     if bench.request.baselines and head.name != linear.name:  # heads of pixels are taken to cost what a logistic one does
         other = _seconds(bench, foresee(linear, middle[0]), len(linear.penalties))
     return Timed(passing, probe, other, max(one.memory for one in found))
+
+
+def timed_fusion(bench: Bench) -> tuple[float, int]:
+    """Seconds of one learned fusion, trained at every penalty and scored, as if its blocks were the widest; bytes it takes beside its maps."""
+    side, count = bench.request.fuse, bench.request.ensemble
+    channels = sorted(bench.model.block(name).channels for name in bench.request.blocks or ())
+    shapes = [(one, side, side) for one in channels[-min(ensembling.BLOCKS, count) :]] * count
+    head, few, classes = Fusion(shapes), max(2, trained.CELLS // (len(shapes) * side**2)), len(bench.labels.classes)
+    few = min(few, head.like.training.batch)
+    features = np.random.default_rng(0).normal(size=(few, sum(math.prod(shape) for shape in shapes))).astype(np.float32)
+    foreseen = head.foresee(features, np.arange(few) % classes, classes)
+    return _seconds(bench, foreseen, len(head.penalties)), foreseen.memory
 
 
 def _seconds(bench: Bench, foreseen: Foreseen, penalties: int) -> float:

@@ -73,8 +73,8 @@ def run() -> Measured:
         return Measured(None, details={"note": "Ray is not installed: pip install -r requirements-ray.txt."})
     from analysis.raycrew import Actors, RayCrew
 
-    with Crew(1) as one, Crew(2) as two, RayCrew(3) as first, Actors(2) as second:
-        first.count = 1  # of the three that this Ray has room for
+    with Crew(1) as one, Crew(2) as two, RayCrew(3) as room, Actors(1) as first, Actors(2) as second:
+        room.join()
         sides = [(plain, one, two), (by_ray, first, second)]
         for side, *crews in sides:
             for crew in crews:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from analysis import compared, dynamics
 from analysis.compared import classes, classes_lacking, classes_sentence, images_sentence, numbers
@@ -64,7 +65,7 @@ def test_the_image_that_differs_most_comes_first_and_the_counts_have_the_exact_t
 
 
 def test_a_paired_interval_is_that_of_the_difference_of_each_image() -> None:
-    # One draw effect and no draw scatter: the standard error is that of the mean of the differences of images.
+    # Draws that say the same: the standard error is that of the mean of the differences of images, on as many less one.
     rng = np.random.default_rng(0)
     easy = rng.random(400)
     first, second = (np.repeat((easy + rng.normal(0, 0.1, 400) < 0.7)[None, None], 6, 0) for _ in range(2))
@@ -72,7 +73,7 @@ def test_a_paired_interval_is_that_of_the_difference_of_each_image() -> None:
     gap = at_one(first[:, 0], second[:, 0], (resamples, resamples))
     error = (second[0, 0].astype(float) - first[0, 0]).std(ddof=1) / np.sqrt(400)
     half = (gap.high - gap.low) / 2
-    assert half == pytest.approx(2.5706 * error, rel=0.08)  # t of five degrees of freedom; a bootstrap of 2,000
+    assert half == pytest.approx(student.ppf(0.975, 399) * error)
     apart = at_one(first[:, 0], second[:, 0], (resamples, dynamics.resamples(np.arange(6), np.arange(6) % 3, 400, seed=1)))
     assert (apart.high - apart.low) > 1.5 * (gap.high - gap.low)
 

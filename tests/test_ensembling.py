@@ -92,8 +92,14 @@ def test_the_rows_say_what_each_takes_and_what_it_is_measured_against(averaged: 
     table = averaged.table("ensembles")
     assert tuple(table.columns) == ensembles.COLUMNS
     rows = table.set_index("variant")
-    assert rows.passes.to_dict() == {"single": 1, "levels": 3, "levels, shared ε": 3, "draws": 3, "blocks": 1}
-    assert rows.control.dropna().to_dict() == {"levels": "draws", "levels, shared ε": "draws", "blocks": "single"}
+    assert rows.passes.to_dict() == {
+        **{"single": 1, "levels": 3, "levels, shared ε": 3, "draws": 3, "blocks": 1},
+        **{"blocks, own ε": 2, "draws, as blocks": 2},  # one for each of two blocks
+    }
+    assert rows.control.dropna().to_dict() == {
+        **{"levels": "draws", "levels, shared ε": "draws", "blocks": "single"},
+        "blocks, own ε": "draws, as blocks",
+    }
     assert rows.gain["levels"] == pytest.approx(rows.accuracy["levels"] - rows.accuracy["draws"])
     assert rows.gain["blocks"] == pytest.approx(rows.accuracy["blocks"] - rows.accuracy["single"])
     assert ((rows.ci_low <= rows.accuracy) & (rows.accuracy <= rows.ci_high)).all()
@@ -199,7 +205,8 @@ def test_an_ensemble_of_a_sweep_that_is_there_costs_only_what_it_adds(wanted: Sw
     labelled = [set(np.concatenate([bench.task(10, draw).train for draw in draws])) for draws in ((0, 2), (1, 3))]
     every = len(labelled[0] | labelled[1])
     assert foreseen.passes == 3 * (sum(every - len(part) for part in labelled) + 60 + 80 + every)
-    assert foreseen.fits == 3 * (3 * 4 - 4) + 4  # levels × (draws of ε × label draws, less those of the sweep), and blocks side by side
+    assert foreseen.fits == 3 * (3 * 4 - 4) + 2 * 4
+    # levels × (draws of ε × label draws, less those of the sweep), and blocks side by side under one ε and under one each
 
 
 @pytest.mark.slow
@@ -210,7 +217,7 @@ def test_several_numbers_of_labels_cost_no_more_than_was_said(wanted: SweepReque
     assert study.facts["receipt"]["passes"] <= foreseen.passes
     assert logits_in(store) <= foreseen.fits
     assert list(study.facts["ensembles"]) == ["3", "10"]
-    assert len(study.table("ensembles")) == 10
+    assert len(study.table("ensembles")) == 14
 
 
 def test_a_second_run_passes_no_image_and_fits_no_probe(wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +243,7 @@ def test_it_is_cancelled_between_two_probes_and_goes_on_where_it_was(wanted: Swe
     bench = Bench(wanted, store)
     with Crew(0) as crew, pytest.raises(Dropped):
         carry_out(bench, crew, between=between, progress=lambda *news: told.append(news))
-    assert told[-1][:2] == (4 * 2 + 1, 4 * 2 + 9)
+    assert told[-1][:2] == (4 * 2 + 1, 4 * 2 + 9 + 4)
     assert not (store.root / "studies").exists()
     done = logits_in(store)
     study = sweep(wanted, store)
@@ -247,8 +254,8 @@ def test_it_is_cancelled_between_two_probes_and_goes_on_where_it_was(wanted: Swe
 def test_progress_counts_the_members_too(wanted: SweepRequest, store: Store) -> None:
     told: list[tuple[int, int, str]] = []
     sweep(wanted, store, progress=lambda *news: told.append(news))
-    assert [done for done, _, _ in told] == list(range(1, 4 * 2 + 9 + 1))
-    assert {total for _, total, _ in told} == {4 * 2 + 9}
+    assert [done for done, _, _ in told] == list(range(1, 4 * 2 + 9 + 4 + 1))
+    assert {total for _, total, _ in told} == {4 * 2 + 9 + 4}  # and blocks under an ε each
 
 
 @pytest.mark.slow
@@ -283,7 +290,7 @@ def test_averaged_draws_are_passes_and_no_two_members_share_one(wanted: SweepReq
     foreseen = count(bench)
     study = sweep(request, store)
     assert foreseen.passes == study.facts["receipt"]["passes"]
-    assert study.table("ensembles").passes.tolist() == [2, 6, 6, 6, 2]
+    assert study.table("ensembles").passes.tolist() == [2, 6, 6, 6, 2, 4, 4]
 
 
 @pytest.mark.slow

@@ -185,12 +185,12 @@ def test_a_cell_that_cannot_be_probed_leaves_those_it_is_fitted_with(
     extract(store, tiny, tiny, digits, identity, names, [sigma], digits.ids, {"batch_size": 256})
     parts = (digits.members(part) for part in ("train", "validation", "test"))
     task = Task(digits, digits.label_sets["digit"], next(parts)[:60], *parts)
-    read = probing._read
+    read = probing.read
 
     def flat(store: Store, reading: Reading, sigma: float, name: str, ids: np.ndarray) -> np.ndarray:
         return read(store, reading, sigma, name, ids) * np.float32(name != names[1])
 
-    monkeypatch.setattr(probing, "_read", flat)
+    monkeypatch.setattr(probing, "read", flat)
     done = probing.fill(store, task, Reading((identity,)), sigma, names, "logistic", "feature")
     found = probing.score(store, task, done, sigma, names)
     assert [name for name in names if found[name].wrong] == [names[1]]

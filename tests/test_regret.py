@@ -65,9 +65,9 @@ def test_choosing_blindly_costs_the_best_less_the_mean() -> None:
     assert blind.regret[0] == pytest.approx(RECIPE.best.accuracy - ACCURACY.mean())
     right, resamples = STUDY.correct(), cells.resampled(STUDY, "10")
     mean = np.mean([right[f"10/{name}"] for name, level in RECIPE.every if level == 0], 0).mean(1, keepdims=True)  # (R, 1, N)
-    gap = resamples.curves(right[f"10/{RECIPE.best.cell[0]}"])[:, RECIPE.best.level] - resamples.curves(mean)[:, 0]
-    half = regret.student.ppf(0.975, resamples.freedom) * gap.std()
-    assert blind.regret[2] - blind.regret[0] == pytest.approx(half, rel=1e-3)
+    best = right[f"10/{RECIPE.best.cell[0]}"][:, [RECIPE.best.level]]
+    (error,), (freedom,) = resamples.spread(best - mean).error()
+    assert blind.regret[2] - blind.regret[0] == pytest.approx(regret.student.ppf(0.975, freedom) * error, rel=1e-3)
 
 
 def test_what_chooses_badly_is_said_and_what_no_cell_has_is_left_out() -> None:

@@ -156,6 +156,7 @@ def test_statistics_are_of_the_labelled_images(plain: SweepRequest, store: Store
         ({"pca": 50}, "pca is 50; allowed: fewer than the 50 labelled images at 5 a class"),
         ({"average_draws": 2}, "average_draws is 2"),
         ({"ensemble": 5}, "ensemble is 5"),
+        ({"fuse": 2}, "fuse is 2"),
         ({"encoders": ("transformers:x",)}, "encoders is"),
         ({"blocks": ("nope",)}, "Unknown block"),
         ({"labels_per_class": (5000,)}, "labels per class is 5000"),

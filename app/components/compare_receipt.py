@@ -39,8 +39,8 @@ def methods(comparisons: Sequence[Comparison]) -> str:
             f"{one.right[0].shape[2]} test images at {len(one.match.same)} noise levels; paired: {', '.join(paired) or 'nothing'}."
         )
     return (
-        f"{' '.join(told)} Differences are of accuracies over all draws, with 95 % intervals from a bootstrap over test images, label draws and noise "
-        "draws, what is paired being resampled together; the band over noise levels is that of the greatest standardised difference. Best levels "
+        f"{' '.join(told)} Differences are of accuracies over all draws, with 95 % intervals by two-way clustered standard errors over test "
+        "images and draws, with Satterthwaite's degrees of freedom; of what is paired the differences vary; the band over noise levels is that of the greatest standardised difference. Best levels "
         "were chosen on validation images. Differences by class are Holm-corrected. Images that one run alone reads right in most draws are "
         f"counted with an exact McNemar test. Noisescope, protocol {comparisons[0].reference.study.facts['receipt']['protocol']}."
     )

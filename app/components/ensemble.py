@@ -9,6 +9,11 @@ import streamlit as st
 from analysis.studies import ENSEMBLES, Study
 from app.components.curve import toolbar
 
+FUSED = (
+    " Learned fusion is a network trained on the labelled images that reads the maps of several blocks at all of the levels; its control is "
+    "the same network on the same blocks at the one best level, under as many draws of ε."
+)
+
 
 def has(study: Study) -> bool:
     """Whether a study was made with ensembles."""
@@ -31,12 +36,13 @@ def show(study: Study, labels: str) -> None:
     st.caption(
         "Gains are in points over the control of the row, with 95 % intervals, paired over test images, label draws and draws of ε. Levels, "
         "blocks and penalties were chosen on validation images; the control stands at the level where its own validation accuracy is best."
+        + (FUSED if "fusion" in set(rows.variant) else "")
     )
 
 
 def _row(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     low, high = 100 * row["ci_low"], 100 * row["ci_high"]
-    control = names.get(row["control"], "")  # a control has none itself
+    control = names.get(row["control"], "")  # not every row has one
     gained = f"{100 * row['gain']:+.1f} ({100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f})"
     return {
         "what": names.get(row["variant"], row["variant"]),

@@ -9,7 +9,7 @@ import streamlit as st
 from app.components.curve import Result, toolbar
 from app.components.runs import Run, asked, submit, trying
 
-NO_EPS = {"ensemble": 0, "average_draws": 1}  # clean input has no ε to draw again
+NO_EPS = {"ensemble": 0, "fuse": 0, "average_draws": 1}  # clean input has no ε to draw again
 OTHER = {"noisy": "clean", "clean": "noisy"}
 
 

@@ -31,6 +31,7 @@ EACH = (
     "is left out. Compare with and the buttons under it put them side by side."
 )
 MEMBERS = 5  # levels of an ensemble
+SIDES = [0, 2, 4, 8]  # of the maps that are fused
 POLL = 0.7  # seconds between two looks whether the cost is known
 
 
@@ -85,6 +86,7 @@ def _form(bench: Bench) -> list[SweepRequest]:
             "Principal components", 1, None, None, key="ask-pca", placeholder="all numbers", help="Of the labelled images' features."
         )
         fields["ensemble"] = _ensemble(fields, inputs)
+        fields["fuse"] = _fuse(bool(fields["ensemble"]))
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
         fields["encoders"] = _encoders(
@@ -151,6 +153,25 @@ def _ensemble(fields: Mapping[str, Any], inputs: Sequence[str]) -> int:
     return count if wanted and noisy else 0  # clean input has no ε to draw again
 
 
+def _fuse(ensemble: bool) -> int:
+    """The side of the maps that are fused: 0 for none."""
+    wanted = st.selectbox(
+        "Learned fusion of the ensemble's maps",
+        SIDES,
+        format_func=lambda side: f"{side} × {side}" if side else "none",
+        key="ask-fuse",
+        disabled=not ensemble,
+        help="A network for every draw is trained to read the maps of up to three blocks at all of the ensemble's levels, and another to "
+        "read as many draws at the best one. They take long: look at the time before you run.",
+    )
+    return wanted if ensemble and wanted else 0
+
+
+def _fusing(cost: Mapping[str, Any]) -> str:
+    count = cost.get("fusions", 0)
+    return f", {count:,} networks that fuse maps ({duration(cost['fusion_seconds'])} on one core)" if count else ""
+
+
 def sentence(error: ValidationError) -> str:
     """What is wrong with a request, as a person reads it."""
     wrong = error.errors()[0]
@@ -183,6 +204,8 @@ def _sum(requests: list[SweepRequest], device: str) -> Mapping[str, Any] | None:
     if len(costs) < len(answers):
         return None
     added = {name: sum(cost[name] for cost in costs) for name in ("seconds", "disk", "passes", "fits")}
+    parts = ("encoder_passes", "encoder_seconds", "fusions", "fusion_seconds")
+    added |= {name: sum(cost.get(name, 0) for cost in costs) for name in parts}
     return {**costs[0], **added, "memory": max(cost["memory"] for cost in costs), "share": min(cost["share"] for cost in costs)}
 
 
@@ -208,7 +231,9 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
         with st.container(horizontal=True, gap="medium"):
             st.metric(
                 "Time",
-                "none" if not cost["passes"] + cost["fits"] + cost.get("encoder_passes", 0) else duration(cost["seconds"]),
+                "none"
+                if not cost["passes"] + cost["fits"] + cost.get("encoder_passes", 0) + cost.get("fusions", 0)
+                else duration(cost["seconds"]),
                 help=f"From one timed batch and one timed probe on {device}.",
             )
             st.metric("Memory", size(cost["memory"]), help=f"{size(cost['free_memory'])} are free.")
@@ -216,7 +241,7 @@ def _line(requests: list[SweepRequest], device: str, known: bool) -> None:
             st.metric(
                 "There already",
                 f"{100 * cost['share']:.0f} %",
-                help=f"Left: {cost['passes']:,} passes of an image, {cost['fits']:,} probes{_encoding(cost)}.",
+                help=f"Left: {cost['passes']:,} passes of an image, {cost['fits']:,} probes{_encoding(cost)}{_fusing(cost)}.",
             )
         for what, needed, free in (("memory", cost["memory"], cost["free_memory"]), ("disk", cost["disk"], cost["free_disk"])):
             if needed > free:

@@ -37,7 +37,7 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0)):
+    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0), ("fuse", 0)):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
     for encoder in request.get("encoders", ()):
@@ -72,7 +72,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         "input": f"{receipt['input']}, condition: {receipt['condition']}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
-        "protocol": f"number {receipt['protocol']}; intervals are 95 %, by a bootstrap over test images, label draws and ε draws together",
+        "protocol": f"number {receipt['protocol']}; intervals are 95 %: test images, label draws and ε draws vary, what they share counts once",
     }
 
 
@@ -120,7 +120,14 @@ def averaged(study: Study, labels: str) -> dict[str, str]:
         f"{told['members']} levels from σ = {told['levels'][0]:.3g} to {told['levels'][-1]:.3g} in block {told['block']}, each under "
         f"{told['members']} draws of ε; block, centre (σ = {told['centre']:.3g}) and the control's level were chosen on validation images"
     )
-    return {"ensemble": text}
+    fused = told.get("fusion")
+    if not fused:
+        return {"ensemble": text}
+    learned = (
+        f"one attention network reads the {fused['side']} × {fused['side']} maps of {', '.join(fused['blocks'])} at those levels; it was trained on "
+        "the labelled images of each draw, its weight decay was chosen on validation images, and test images were only scored"
+    )
+    return {"ensemble": text, "fusion": learned}
 
 
 def skipped(receipt: Mapping[str, Any]) -> str:
@@ -144,7 +151,7 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; {MEASURES[study.measure]} is on "
         f"{receipt['n_test']} test images. {regime_of}{beside}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
-        f"the other half, averaged over 50 splits; 95 % intervals are from a bootstrap over test images, label draws and noise draws; "
+        f"the other half, averaged over 50 splits; 95 % intervals (Wilson's, for shares) are by two-way clustered standard errors over test images and draws, with Satterthwaite's degrees of freedom; "
         f"p-values of all blocks are Holm-corrected. {result['headline'].split('/')[1]}: {verdict['shape']}, gain {100 * verdict['gain']:.1f} points "
         f"({100 * verdict['gain_ci'][0]:.1f} to {100 * verdict['gain_ci'][1]:.1f}), p = {verdict['p_holm']:.2g}. "
         f"Noisescope, protocol {receipt['protocol']}, study {study.key}."

@@ -117,7 +117,7 @@ def test_the_methods_paragraph_has_protocol_n_and_the_gain() -> None:
     text = run().code[2].value
     assert "719 test images" in text
     assert "protocol 1" in text
-    assert "gain 2.1 points (1.0 to 3.2)" in text
+    assert "gain 2.1 points (1.2 to 2.9)" in text
 
 
 def test_the_command_of_the_receipt_is_the_same_request() -> None:
