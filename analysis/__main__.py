@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,10 +30,13 @@ from .console import (
     skipped,
     summary,
 )
+from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
+from .options import CORES, AddressOption, EngineName, EngineOption
 from .preset_commands import preset_app
 from .study_commands import study_app
+from .worker_command import worker
 
 app = typer.Typer(
     help="What a diffusion model knows about images, and at which noise level it knows it best.",
@@ -46,8 +47,7 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 app.add_typer(models_app, name="models")
 app.add_typer(preset_app, name="presets")
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+app.command()(worker)
 
 
 @app.command()
@@ -102,11 +102,17 @@ def sweep(
             min=0, max=16, help="Side of the maps of the ensemble's cells that one network is trained to read together; slow. 0: none."
         ),
     ] = 0,
-    processes: Annotated[int, typer.Option(min=0, help="Worker processes; 0: none.")] = CORES,
+    processes: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes, 0 for none, or at most so many Ray actors; default: a core each.")
+    ] = None,
+    engine: EngineOption = EngineName.processes,
+    address: AddressOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 64,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder of the results; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."),
+        typer.Option(
+            help="Folder of the results, or s3://BUCKET/PREFIX; default: NOISESCOPE_STORE, else your data folder. `none`: keep nothing but the table."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the curve as a tidy table, .parquet or .csv.")] = None,
     moments: Annotated[
@@ -155,10 +161,14 @@ def sweep(
 
     requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
     check_moments(moments, store, len(requests))
-    for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) else ():
+    most = (0 if address else CORES) if processes is None else processes  # of a cluster as many as it has room for
+    settings = {"processes": most, "engine": engine.value, "address": address, "batch_size": batch_size}
+    for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) and leads(engine) else ():
         typer.echo(line, err=True)
-    with progress_bar("Sweep", as_json) as progress:
-        curves, said = carry_out(requests, store, axis, as_json, moments, processes=processes, batch_size=batch_size, progress=progress)
+    with progress_bar("Sweep", as_json or not leads(engine)) as progress:
+        curves, said = carry_out(requests, store, axis, as_json, moments, progress=progress, **settings)
+    if not leads(engine):
+        return
     if out is not None:
         import pandas as pd
 
@@ -263,27 +273,6 @@ def show(
         return
     for line in [*summary(study, axis), *block_lines(study, axis)]:
         typer.echo(line)
-
-
-@app.command()
-def worker(
-    device: Annotated[str, typer.Option(help="The device that it owns.")] = "cpu",
-    idle: Annotated[float, typer.Option(min=0, help="Seconds after which it ends when nobody needs it.")] = 300.0,
-    processes: Annotated[int, typer.Option(min=1, help="Single-threaded processes beside it.")] = CORES,
-    store: StoreOption = None,
-) -> None:
-    """Carry out what the dashboard submits; one a store and device, started when needed."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: beside its crew, one thread beats several
-    from .store import default_root
-    from .workers import only_worker, work
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    root = store or default_root()
-    with only_worker(root, device, timeout=2.0) as free:  # before what takes long to load, so that nobody starts another meanwhile
-        if not free:
-            typer.echo(f"There is a worker for {device} already.")
-            return
-        work(root, device, idle, processes)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .engines import leads
 from .errors import InvalidRequest, NoisescopeError, StoreUnavailable
 from .specs import regime, unusual
 
@@ -168,14 +169,16 @@ def carry_out(
     """
     tell = partial(typer.echo, err=True)
     if keeps(store):
-        from .store import Store
+        from .remote import open_store
         from .sweeping import sweep_all
 
-        studies = sweep_all(requests, Store(store), notice=tell, **settings)
+        studies = sweep_all(requests, open_store(store), notice=tell if leads(settings["engine"]) else str, **settings)
         said = [final_line(study) if as_json else "\n".join(summary(study, axis)) for study in studies]
         return [study.table("curve") for study in studies], said
     from .streaming import COMPONENTS, stream_all
 
+    if (engine := settings.pop("engine")) != "processes" or settings.pop("address"):
+        raise InvalidRequest(f"engine is {engine!r}; allowed without a store: 'processes', because the others meet in the store.")
     found = stream_all(requests, components=COMPONENTS if moments else None, notice=tell, **settings)
     if moments:
         found[0].save_moments(moments)
@@ -187,9 +190,10 @@ def fusing(requests: Sequence[SweepRequest], store: Path | None, **settings: Any
     from .combining import combine
     from .costs import fusing
     from .planning import Bench
-    from .store import Store
+    from .remote import open_store
 
-    combined = combine(requests, lambda request, like: Bench(request, Store(store), like=like, **settings))
+    there = open_store(store)
+    combined = combine(requests, lambda request, like: Bench(request, there, like=like, **settings))
     found = [fusing(bench) for bench in combined.benches if bench.request.fuse]
     if count := sum(networks for networks, _ in found):
         minutes = sum(seconds for _, seconds in found) / 60

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import NoisescopeError
 
 Between = Callable[[], None]
+Found = TypeVar("Found")
 NOTICE = 0.03  # seconds between two looks at what the caller wants, while the crew works
 
 
@@ -59,6 +60,11 @@ class Crew:
 
     `niceness` above 0 leaves the processor to others first, such as to the process that answers people.
     """
+
+    device: str | None = None  # that a sweep's model is opened on; None is the caller's choice
+    inside = False  # whether work is done in this process
+    facts: Mapping[str, Any] = {}  # what a receipt says of who did the work
+    devices: Crew | None = None  # processes that hold the model on a device each, beside these on the CPU
 
     def __init__(self, count: int, niceness: int = 0) -> None:
         self.count, self.niceness = count, niceness
@@ -112,6 +118,10 @@ class Crew:
                 self._turn.value += 1
                 for future in futures:
                     future.cancel()
+
+    def once(self, function: Callable[[], Found]) -> Found:
+        """What is done a single time, however many processes come here."""
+        return function()
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Have one thing done; whoever asked looks whether it is, and `result()` raises what went wrong.

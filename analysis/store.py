@@ -39,8 +39,10 @@ UNIT_IMAGES = 4096
 
 
 def default_root() -> Path:
-    """`NOISESCOPE_STORE` if set, else the user's data folder."""
+    """`NOISESCOPE_STORE` if set, else the user's data folder. Raises StoreUnavailable for a URL there."""
     if given := os.environ.get("NOISESCOPE_STORE"):
+        if "://" in given:
+            raise StoreUnavailable(f"NOISESCOPE_STORE is {given!r}; allowed: a folder. Give object storage to a sweep, as --store {given}.")
         return Path(given).expanduser()
     from platformdirs import user_data_path
 
@@ -130,6 +132,17 @@ class Store:
             raise StoreUnavailable(
                 f"The store {self.root} has format {found}; this version reads {FORMAT}: set NOISESCOPE_STORE to another folder."
             )
+
+    @property
+    def place(self) -> str:
+        """What another process opens the same store by, with `remote.open_store`."""
+        return str(self.root)
+
+    def refresh(self) -> None:
+        """Others have written: where a store has a copy of its own, it looks again."""
+
+    def publish(self, folder: Path) -> None:
+        """A folder below `root` is whole: where others have a copy of their own, they can have it now."""
 
     def folder(self, kind: Kind, identity: Frozen) -> Path:
         return self.root / kind / identity.key()

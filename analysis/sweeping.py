@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
+from platform import node
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,10 @@ import torch
 from . import ensembles, ensembling, gauge, joint
 from .combining import combine
 from .crew import Between, Crew, still_wanted
+from .engines import open_crew
+from .errors import InvalidData
 from .planning import Bench
+from .remote import open_store
 from .report import report
 from .resolving import coarse_first
 from .series import Point
@@ -46,14 +49,27 @@ Unit = Cells | ensembling.Member | joint.Joint
 
 
 @lru_cache(maxsize=1)
-def _bench(request: str, root: Path, device: str, batch_size: int, _of: tuple[str, ...]) -> Bench:
-    """The crew's own bench, kept between the units of a sweep; of the model, the data and the encoders of these identities."""
+def _bench(request: str, place: str, device: str, batch_size: int, of: tuple[str, ...]) -> Bench:
+    """The crew's own bench, kept between the units of a sweep; of the model, the data and the encoders of these identities.
+
+    Raises InvalidData where those of this machine are others.
+    """
     torch.set_num_threads(1)
-    return Bench(SweepRequest.model_validate_json(request), Store(root), device, batch_size)
+    bench = Bench(SweepRequest.model_validate_json(request), open_store(place), device, batch_size)
+    if (bench.card.identity, bench.dataset.identity) != of[:2]:
+        raise InvalidData(
+            f"{bench.request.backend} or {bench.request.dataset} is not the same on {node()} as where the sweep was asked for; "
+            "give every machine the same files."
+        )
+    return bench
 
 
-def _fill(request: str, root: Path, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> tuple[int, list[Point]]:
-    return unit.fill(_bench(request, root, device, batch_size, of))
+def _extract(request: str, place: str, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> int:
+    return unit.extract(_bench(request, place, device, batch_size, of))
+
+
+def _fill(request: str, place: str, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> tuple[int, list[Point]]:
+    return unit.fill(_bench(request, place, device, batch_size, of))
 
 
 def sweep(
@@ -64,14 +80,17 @@ def sweep(
     device: str = "cpu",
     batch_size: int = 64,
     progress: Progress | None = None,
+    engine: str = "processes",
+    address: str | None = None,
 ) -> Study:
     """Carry out a request and return its study, which is also kept in the store.
 
     What the store already has is not computed again. Noise levels come coarse first. `processes` single-threaded
-    workers share the units; 0 works in this process, and needs no guard around a script's main part.
+    workers share the units; 0 works in this process, and needs no guard around a script's main part. `engine` and `address` are as in
+    `engines.open_crew`: Ray's actors and torchrun's ranks each have the device that is theirs.
     """
-    with Crew(processes) as crew:
-        return carry_out(Bench(request, store or Store(), device, batch_size), crew, progress=progress)
+    with open_crew(engine, processes, address) as crew:
+        return carry_out(Bench(request, store or Store(), crew.device or device, batch_size), crew, progress=progress)
 
 
 def sweep_all(
@@ -83,6 +102,8 @@ def sweep_all(
     batch_size: int = 64,
     progress: Progress | None = None,
     notice: Callable[[str], object] = log.warning,
+    engine: str = "processes",
+    address: str | None = None,
 ) -> list[Study]:
     """A study of each request, in their order; all are looked through before the first is carried out.
 
@@ -90,10 +111,10 @@ def sweep_all(
     in a sentence. What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
     """
     there = store or Store()
-    combined = combine(requests, lambda request, like: Bench(request, there, device, batch_size, like))
-    if combined.said:
-        notice(combined.said)
-    with Crew(processes) as crew:
+    with open_crew(engine, processes, address) as crew:
+        combined = combine(requests, lambda request, like: Bench(request, there, crew.device or device, batch_size, like))
+        if combined.said:
+            notice(combined.said)
         return [carry_out(bench, crew, progress=progress) for bench in combined.benches]
 
 
@@ -130,24 +151,48 @@ def carry_out(
             if progress:
                 progress(done, len(units) + len(members) + len(joints), "ensemble, cells read together")
         extra[ENSEMBLES], more["ensembles"] = ensembles.collect(bench, plans)
-    return report(bench, {"passes": passes, "seconds": round(time.perf_counter() - started, 1)}, extra, more)
+    spent = {"passes": passes, "seconds": round(time.perf_counter() - started, 1), **crew.facts}
+
+    def finish() -> Study:
+        study = report(bench, spent, extra, more)
+        bench.store.publish(study.folder)
+        return study
+
+    return crew.once(finish)
 
 
 def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:
-    """(σ, passes, points) of every unit. On the CPU the crew extracts too; elsewhere this process does, which holds the model."""
+    """(σ, passes, points) of every unit. On the CPU the crew extracts too; elsewhere this process does, which holds the model, or
+    those of the crew that have a device each.
+    """
     if crew.count == 0:
         for unit in units:
             yield unit.sigma, *unit.fill(bench, between)
         return
+    if crew.inside:
+        for (unit,), (count, points) in crew.run(lambda unit: unit.fill(bench, between), ((unit,) for unit in units)):
+            yield unit.sigma, count, points
+        bench.store.refresh()
+        return
     passes: dict[Unit, int] = {}
 
     of = (bench.card.identity, bench.dataset.identity, *(encoder.identity for encoder in bench.encoders))
+    devices = crew.devices
+
+    def call(unit: Unit, device: str = "cpu") -> tuple[Any, ...]:
+        return bench.request.canonical(), bench.store.place, device, bench.settings["batch_size"], of, unit
 
     def calls() -> Iterator[tuple[Any, ...]]:
+        if devices:
+            for (*_, unit), count in devices.run(_extract, (call(unit, devices.device or "cpu") for unit in units), between):
+                passes[unit] = count
+                yield call(unit)
+            return
         for unit in units:
             if bench.device != "cpu":
                 passes[unit] = unit.extract(bench, between)
-            yield bench.request.canonical(), bench.store.root, "cpu", bench.settings["batch_size"], of, unit
+            yield call(unit)
 
     for (*_, unit), (count, points) in crew.run(_fill, calls(), between):
         yield unit.sigma, passes.get(unit, 0) + count, points
+    bench.store.refresh()

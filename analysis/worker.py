@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from .answers import Answers
-from .crew import Crew, Dropped
+from .crew import Dropped
 from .devices import choose_device, devices
+from .engines import open_crew
 from .errors import NoisescopeError, StoreUnavailable
 from .jobs import Job, Jobs, place
 from .lane import Lane
@@ -31,13 +32,13 @@ WINDOW = 12  # the time left is told from the pace of so many units
 class Worker:
     """One device of one store."""
 
-    def __init__(self, root: Path, device: str, processes: int) -> None:
+    def __init__(self, root: Path, device: str, processes: int, engine: str = "processes", address: str | None = None) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
-        self.crew = Crew(processes, niceness=10)
+        self.crew = open_crew(engine, processes, address, niceness=10)
         write_json(root / "workers" / DEVICES, devices())
         self.lane = Lane(root, device)
-        self.answers = Answers(Store(root), self.device, processes)
+        self.answers = Answers(Store(root), self.device, processes, self.crew if engine == "ray" else None)  # layouts are Ray tasks, too
         self.jobs.begun(device)  # last of all: what fails before counts as a start that came to nothing
 
     def serve(self, idle: float) -> None:
@@ -93,10 +94,10 @@ class Worker:
             return carry_out(bench, self.crew, between=between, progress=progress, news=partial.add).key
 
 
-def work(root: Path, device: str, idle: float, processes: int) -> None:
-    """Be a device's worker until nobody needs one; the caller holds the device's lock."""
+def work(root: Path, device: str, idle: float, processes: int, engine: str = "processes", address: str | None = None) -> None:
+    """Be a device's worker until nobody needs one; the caller holds the device's lock. Sweeps are carried out by the engine's crew."""
     torch.set_num_threads(1)
-    worker = Worker(root, device, processes)
+    worker = Worker(root, device, processes, engine, address)
     try:
         worker.serve(idle)
     finally:

@@ -66,7 +66,7 @@ def start_worker(root: Path, device: str = "cpu") -> None:
         ) from error
 
 
-def work(root: Path, device: str, idle: float, processes: int) -> None:
+def work(root: Path, device: str, idle: float, processes: int, engine: str = "processes", address: str | None = None) -> None:
     """Be the worker of a device, or of the network, which needs no model and loads none; the caller holds its lock."""
     if device == NETWORK:
         from .downloads import work as download
@@ -75,7 +75,7 @@ def work(root: Path, device: str, idle: float, processes: int) -> None:
         return
     from .worker import work as compute
 
-    compute(root, device, idle, processes)
+    compute(root, device, idle, processes, engine, address)
 
 
 def tend(root: Path) -> None:

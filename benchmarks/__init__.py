@@ -108,6 +108,13 @@ BENCHMARKS = {
             10.0,
             True,
         ),
+        Benchmark(
+            "ray-scaling",
+            "ray_scaling",
+            "what two Ray workers reach over one, over what two plain processes of the same loop reach over one",
+            0.9,
+            True,
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

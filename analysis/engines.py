@@ -1,0 +1,41 @@
+"""Who carries out a sweep's units: processes of this machine, actors of a Ray cluster, or the ranks that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal, get_args
+
+from .errors import InvalidRequest, UnknownName
+
+if TYPE_CHECKING:
+    from .crew import Crew
+
+Engine = Literal["processes", "ray", "torchrun"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def open_crew(engine: str = "processes", processes: int = 0, address: str | None = None, niceness: int = 0) -> Crew:
+    """The crew of an engine; what it needs is imported here. With Ray, 0 processes are as many as the cluster has devices.
+
+    Raises UnknownName, or InvalidRequest for an engine that is not installed or not started.
+    """
+    if engine not in ENGINES:
+        raise UnknownName("engine", engine, ENGINES)
+    if address and engine != "ray":
+        raise InvalidRequest(f"address is {address!r} and engine {engine!r}; an address is of a Ray cluster: give engine 'ray' with it.")
+    if engine == "ray":
+        from .raycrew import RayCrew
+
+        return RayCrew(processes, address)
+    if engine == "torchrun":
+        from .ranks import Ranks
+
+        return Ranks()
+    from .crew import Crew
+
+    return Crew(processes, niceness)
+
+
+def leads(engine: str) -> bool:
+    """Whether this process is the one that tells of the results: of torchrun's ranks the first."""
+    return engine != "torchrun" or os.environ.get("RANK", "0") == "0"
