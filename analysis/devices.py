@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .errors import InvalidRequest
+from .specs import Card, Precision
 
 
 def devices() -> list[str]:
@@ -36,6 +38,56 @@ def autocast(device: str) -> AbstractContextManager[Any]:
     if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
+
+
+def lowered(device: str, precision: Precision) -> AbstractContextManager[Any]:
+    """Matrix products and convolutions in this precision, norms and sums in float32; float32 leaves all as it is."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device, getattr(torch, precision))
+
+
+def fast_precisions(device: str) -> tuple[Precision, ...]:
+    """Precisions below float32 in which a device is faster, the more exact range first.
+
+    Asked of what the hardware has: that an operation can be carried out says nothing, for it may be emulated.
+    """
+    if device.startswith("cuda"):
+        return (*(("bfloat16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ()), "float16")
+    if device == "mps":
+        return ("float16",)
+    return ("bfloat16",) if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else ()
+
+
+def room(device: str) -> int | None:
+    """Bytes that are free on a device; None where that cannot be told."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
+
+
+def check_fits(card: Card, device: str) -> None:
+    """Refuse a model whose weights, and one image's maps, a device has no room for: told from its Card, before it is loaded.
+
+    Raises InvalidRequest.
+    """
+    free = room(device)
+    needed = card.parameter_bytes + card.map_bytes
+    if free is not None and needed > free:
+        raise InvalidRequest(
+            f"{card.name} takes {_gigabytes(needed)} ({_gigabytes(card.parameter_bytes)} of weights, and the maps of one image); "
+            f"{device} has {_gigabytes(free)} free: choose another device, or free memory there."
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2g} GB"
 
 
 def quick_to_compile(device: str) -> bool:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .backends.base import Backend, in_order
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
+from .devices import lowered
 from .encoders.base import Encoder
 from .errors import InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
@@ -55,7 +56,7 @@ class Taps:
         """(B, c, h, w) x_σ, (B,) -> the blocks' reduced outputs."""
         self._taken, self._listening, self.made = {}, True, None
         try:
-            with suppress(_Stop):
+            with suppress(_Stop), lowered(self._backend.device.type, self._backend.precision):
                 self.made = self._backend.denoise(x, sigma, condition)
         finally:
             self._listening = False

@@ -186,6 +186,7 @@ class Bench:
             input="clean" if clean else request.input,
             seed=0 if clean else request.seed,
             draw=0 if clean else eps_draw,
+            precision=opened.precision if isinstance(opened, Backend) else "float32",
         )
 
     @property

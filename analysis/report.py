@@ -218,7 +218,7 @@ def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:
         "n_train_pool": len(bench.train),
         "n_validation": len(bench.validation),
         "n_test": len(bench.test),
-        "precision": "float32",
+        "precision": request.precision,
         "intervals": INTERVALS,
         "device": describe_device(bench.device),
         "packages": {name: version(name) for name in (*PACKAGES, *(["transformers"] if bench.encoders else []))},

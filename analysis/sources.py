@@ -31,6 +31,9 @@ def open_sources(request: SweepRequest, device: str) -> dict[str, Backend | Enco
     if request.baselines:
         pixels = registry.get("encoders", "pixels")()
         found |= {"random": open_backend(request.backend, "random:0", device), "baseline": pixels, "clean": pixels}
+    for source in found.values():
+        if isinstance(source, Backend):
+            source.precision = request.precision
     for given in request.encoders:
         encoder = open_encoder(given, device)
         if f"encoder-clean:{encoder.name}" in found:

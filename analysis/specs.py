@@ -25,8 +25,10 @@ LATER = (
     "ensemble",
     "encoders",
     "fuse",
+    "precision",
 )  # fields of a request that came after the first studies
 Input = Literal["noisy", "clean"]
+Precision = Literal["float32", "bfloat16", "float16"]
 Axis = Literal["timestep", "sigma", "log_snr"]
 
 
@@ -83,6 +85,11 @@ class Card(Frozen):
     training: dict[str, Any] = Field(default_factory=dict)  # data, split, steps, images seen, seed, loss, seconds, hardware
 
     @property
+    def map_bytes(self) -> int:
+        """Bytes of one image's maps of all blocks in float32, as if none were let go."""
+        return sum(4 * block.channels * max(1, self.resolution // block.stride) ** 2 for block in self.blocks)
+
+    @property
     def unconditional(self) -> str:
         """The condition of a pass without a class, where the model knows that: a sampler's, and of features."""
         return "null" if "null" in self.conditions else self.conditions[0]
@@ -104,7 +111,7 @@ class FeatureIdentity(Frozen):
     input: Input = "noisy"
     seed: int = 0
     draw: int = 0  # which ε: one draw is one ε for every image
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     protocol: int = PROTOCOL
 
 
@@ -165,6 +172,7 @@ class SweepRequest(Frozen):
     ensemble: int = Field(0, ge=0)  # neighbouring levels whose probes' logits are averaged, each with its own ε; 0: none
     encoders: tuple[str, ...] = ()  # baseline encoders, as `transformers:PLACE`: a line on clean images, a curve on noised ones
     fuse: int = Field(0, ge=0, le=16)  # side of the maps of the ensemble's cells that one trained network reads together; 0: none
+    precision: Precision = "float32"  # in which the networks compute features; probes are float32 always
 
     def canonical(self) -> str:
         """As of any spec; a field that came later is left out where it says nothing, so that keys stay what they were."""
@@ -214,6 +222,7 @@ def unusual(request: Mapping[str, Any]) -> list[str]:
         *([f"{request['pca']} components"] if request.get("pca") else []),
         *([f"mean of {request['average_draws']} ε"] if request.get("average_draws", 1) > 1 else []),
         *([f"ensemble of {request['ensemble']} levels"] if request.get("ensemble") else []),
+        *([f"features in {request['precision']}"] if request.get("precision", "float32") != "float32" else []),
         *([f"learned fusion of {request['fuse']} × {request['fuse']} maps"] if request.get("fuse") else []),
     ]
 

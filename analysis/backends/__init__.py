@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import cards, catalog, registry
+from ..devices import check_fits
 from ..errors import InvalidRequest
 from ..specs import Card
 from .base import Backend
@@ -30,8 +31,9 @@ def describe(name: str) -> Card:
 def open_backend(name: str, weights: str = "trained", device: str = "cpu") -> Backend:
     """A model by bundled name, folder, `.pt` file or id of the hub, trained or as `random:<seed>`.
 
-    Raises UnknownName, DamagedFile or InvalidRequest.
+    Raises UnknownName, DamagedFile, or InvalidRequest, also where the device has no room for it.
     """
     card = describe(name)
+    check_fits(card, device)
     backend: Backend = registry.get("backends", card.family).load(catalog.model_folder(name), card, weights, device)
     return backend

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UnknownName
 from ..noise import Schedule
-from ..specs import Block, Card
+from ..specs import Block, Card, Precision
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Backend(ABC):
     card: Card
     net: nn.Module
     schedule: Schedule
+    precision: Precision = "float32"  # of matrix products and convolutions while features are read
 
     @classmethod
     def claims(cls, place: Path) -> bool:
