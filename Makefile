@@ -1,9 +1,9 @@
-# make run | test | check | test-all | bench; each makes .venv and installs what it needs.
+# make run | test | check | test-all | bench | ray; each makes .venv and installs what it needs.
 PYTHON ?= python3
 PORT ?= 8501
 BIN := .venv/bin
 
-.PHONY: run test test-all check bench chromium clean
+.PHONY: run test test-all check bench ray chromium clean
 
 run: .venv/installed
 	$(BIN)/streamlit run app/main.py --server.port $(PORT)
@@ -21,6 +21,9 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev chromium
 	$(BIN)/python -m benchmarks run all
+
+ray: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 
 .venv/installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from functools import lru_cache
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from . import hub
 from .errors import DamagedFile, InvalidRequest, UnknownName
 from .specs import Card
 
@@ -57,7 +56,7 @@ def model_folder(name: str) -> Path:
         return path
     if inside := _inside(path):
         return inside
-    if (given := HUB_ID.fullmatch(name)) and (folder := _fetched(given["repo"], given["revision"])):
+    if (given := HUB_ID.fullmatch(name)) and (folder := hub.folder(given["repo"], given["revision"])):
         return _inside(folder) or folder
     raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
 
@@ -68,14 +67,6 @@ def _inside(folder: Path) -> Path | None:
         return folder
     files = list(folder.glob("*.pt"))
     return files[0] if len(files) == 1 else None
-
-
-def _fetched(repo: str, revision: str | None) -> Path | None:
-    """The snapshot of a model that was fetched from the hub; None where it was not."""
-    with suppress(ModuleNotFoundError):
-        folder: Path | None = import_module(".hub", __package__).folder(repo, revision)
-        return folder
-    return None
 
 
 def card(name: str) -> Card:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import cards, catalog
+from analysis import cards, catalog, hub
 from analysis.backends import describe, open_backend
 from analysis.errors import InvalidRequest, StoreUnavailable, UnknownName
 
@@ -33,7 +33,7 @@ def test_a_folder_with_one_checkpoint_is_that_checkpoint(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["nothing", "no/where", "a/b@c", "/no/such.pt", "a/b/c"])
 def test_what_is_no_model_is_an_unknown_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_fetched", lambda repo, revision: None)
+    monkeypatch.setattr(hub, "folder", lambda repo, revision: None)
     for ask in (catalog.model_folder, catalog.card, describe, open_backend):
         with pytest.raises(UnknownName, match="digits-ddpm"):
             ask(name)
@@ -41,7 +41,7 @@ def test_what_is_no_model_is_an_unknown_name(name: str, tmp_path: Path, monkeypa
 
 def test_a_name_of_the_hub_is_the_snapshot_that_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, asked = folder(tmp_path / "models--some--model" / "snapshots" / "abc"), []
-    monkeypatch.setattr(catalog, "_fetched", lambda repo, revision: (asked.append((repo, revision)), place)[1])
+    monkeypatch.setattr(hub, "folder", lambda repo, revision: (asked.append((repo, revision)), place)[1])
     assert open_backend("some/model").card.repo_id == "some/model"
     assert catalog.model_folder("some/model@abc") == place
     assert set(asked) == {("some/model", None), ("some/model", "abc")}
@@ -51,7 +51,7 @@ def test_a_snapshot_that_holds_one_checkpoint_is_that_checkpoint(tmp_path: Path,
     folder = tmp_path / "models--some--guided" / "snapshots" / "abc"
     folder.mkdir(parents=True)
     file = adm_plain(folder)
-    monkeypatch.setattr(catalog, "_fetched", lambda repo, revision: folder)
+    monkeypatch.setattr(hub, "folder", lambda repo, revision: folder)
     assert catalog.model_folder("some/guided") == file
     card = describe("some/guided")
     assert (card.family, card.repo_id, card.revision, card.name) == ("adm", "some/guided", "abc", "adm_plain")
@@ -87,7 +87,7 @@ def test_another_versions_or_a_damaged_note_is_made_again(tmp_path: Path) -> Non
 
 def test_the_light_part_makes_a_card_without_loading_torch(tmp_path: Path) -> None:
     place = epsilon(tmp_path)
-    code = f"import sys; from analysis import catalog; print(catalog.card({str(place)!r}).identity, 'torch' in sys.modules)"
+    code = f"import sys; from analysis import catalog, hub; print(catalog.card({str(place)!r}).identity, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.stdout.split() == [describe(str(place)).identity, "False"]
 
