@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +196,21 @@ def test_a_cell_that_cannot_be_probed_leaves_those_it_is_fitted_with(
     found = probing.score(store, task, done, sigma, names)
     assert [name for name in names if found[name].wrong] == [names[1]]
     assert all(found[name].test.mean() > 0.15 for name in names if name != names[1])
+
+
+def test_a_cells_probe_does_not_depend_on_what_is_probed_with_it(tmp_path: Path, store: Store, tiny: Backend, digits: Dataset) -> None:
+    sigma = float(tiny.schedule.nearest(torch.tensor([0.3])))
+    identity = FeatureIdentity(backend=tiny.card.identity, dataset=digits.identity)
+    names = [f"{block.name}/1" for block in tiny.card.blocks]
+    other = Store(tmp_path / "one by one")
+    for place in (store, other):
+        extract(place, tiny, tiny, digits, identity, names, [sigma], digits.ids, {"batch_size": 256})
+    parts = (digits.members(part) for part in ("train", "validation", "test"))
+    task = Task(digits, digits.label_sets["digit"], next(parts)[:60], *parts)
+    done = probing.fill(store, task, Reading((identity,)), sigma, names, "logistic", "feature")
+    for name in names:
+        probing.fill(other, task, Reading((identity,)), sigma, [name], "logistic", "feature")
+    together, alone = (probing.score(place, task, done, sigma, names) for place in (store, other))
+    for name in names:
+        assert together[name].penalty == alone[name].penalty
+        assert (together[name].test == alone[name].test).mean() > 0.99
