@@ -48,7 +48,7 @@ class Logistic(ProbeHead):
         """By the solver always, whether few cells are given or many: what a cell's probe is does not depend on the others."""
         stacked, given = torch.from_numpy(np.stack(cells)), torch.from_numpy(labels)
         found = self._solved(stacked, given, classes)
-        coarse = [cell for cell, fitted in enumerate(found) if small(*cells[0].shape) and not all(one.converged for one in fitted)]
+        coarse = [cell for cell, fitted in enumerate(found) if cells[0].size < FEW and not all(one.converged for one in fitted)]
         if coarse:  # single precision was
             for cell, fitted in zip(coarse, self._solved(stacked[coarse].double(), given, classes), strict=True):
                 found[cell] = fitted
