@@ -186,7 +186,10 @@ def learnt(backend: Backend, scheduler: DDPMScheduler, steps: int) -> None:
     net.requires_grad_(False)
 
 
-@pytest.mark.parametrize("name", ["unet2d:epsilon", "unet2d:v", "unet2d:x0", "unet2d:classes", "adm:plain"])
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("unet2d:epsilon", "unet2d:x0", "unet2d:classes", "adm:plain")]
+
+
+@pytest.mark.parametrize("name", ["unet2d:v", *LONG])
 def test_a_little_training_makes_a_denoiser_at_every_noise_level(name: str, places: dict[str, str]) -> None:
     backend = opened(places, name, "random:0")
     x0, eps = torch.randn(2, 32, backend.card.image_channels, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -85,6 +85,7 @@ def opened(home: Path, name: str, **environment: str) -> subprocess.CompletedPro
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=kept, check=False)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_the_hub_is_opened_and_is_there_again_without_a_network(tmp_path: Path, hub: str) -> None:
     name = "somebody/pets?test=extra"
     first = opened(tmp_path, name, HF_ENDPOINT=hub)

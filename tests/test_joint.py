@@ -267,6 +267,7 @@ def test_what_is_counted_is_what_the_sweep_then_does(wanted: SweepRequest, store
     assert (cost.seconds, cost.fusions, cost.fusion_seconds, cost.share) == (0.0, 0, 0.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_maps_that_the_sweep_keeps_are_not_passed_again(wanted: SweepRequest, store: Store) -> None:
     request = wanted.model_copy(update={"poolings": ("2",)})
@@ -304,6 +305,7 @@ def test_its_training_is_foreseen_in_seconds_and_memory(wanted: SweepRequest, st
     assert costs.fusing(Bench(wanted.model_copy(update={"fuse": 0}), store)) == (0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_second_run_trains_nothing(wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = sweep(wanted, store)
@@ -396,6 +398,7 @@ def test_the_sentence_says_no_more_than_the_interval(control: list[float], words
     assert "usion" not in describe({key: value for key, value in told.items() if key != "fusion"})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_command_line_says_what_fusion_takes_before_it_runs(tiny_folder: Path, tmp_path: Path, fused: Study) -> None:
     words = ["sweep", "--backend", str(tiny_folder), "--levels", "4", "--block", "mid.res1", "--block", "up0.res0", "--label-draws", "4"]

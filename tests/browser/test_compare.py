@@ -92,6 +92,7 @@ def test_a_run_that_has_them_shows_poolings_what_is_known_when_and_its_ensemble(
     assert errors == []
 
 
+@pytest.mark.slow
 def test_the_comparison_serves_those_who_cannot_see_it_and_phones(browser: Browser, served: Served, three: tuple[Study, ...]) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
     page.goto(f"{served.address}/curve?run={three[0].key}&with={three[1].key},{three[2].key}")
@@ -104,6 +105,7 @@ def test_the_comparison_serves_those_who_cannot_see_it_and_phones(browser: Brows
     page.close()
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_opens_the_recipe_compares_and_equalises(browser: Browser, served: Served, three: tuple[Study, ...]) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
     page.goto(f"{served.address}/curve?run={three[0].key}&view=poolings")
