@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -36,13 +35,15 @@ class Ranks(Crew):
                     f"engine is 'torchrun' and {', '.join(sorted(lacking))} are not set; start with `torchrun --nproc-per-node 2 -m analysis sweep`."
                 )
             distributed.init_process_group("gloo", timeout=PATIENCE)
-        self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
+        super().__init__(distributed.get_world_size())
+        self.rank = distributed.get_rank()
         self.facts = {"engine": f"torchrun, {self.count} ranks"}
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def close(self) -> None:
+        super().close()
         if self._own and distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -82,9 +83,6 @@ class Ranks(Crew):
         if said[1] is not None:
             raise said[1]
         return said[0]
-
-    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        raise NotImplementedError("ranks do nothing beside a sweep")
 
     def _gathered(self, mine: Any) -> list[Any]:
         """What every rank gave, in their order: none goes on before all are here."""

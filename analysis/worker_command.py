@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .console import StoreOption
+from .errors import InvalidRequest
 from .options import CORES, AddressOption, EngineName, EngineOption
 
 
@@ -21,6 +22,8 @@ def worker(
     store: StoreOption = None,
 ) -> None:
     """Carry out what the dashboard submits; one a store and device, started when needed."""
+    if engine is EngineName.torchrun:
+        raise InvalidRequest("engine is 'torchrun', whose ranks carry out one sweep; allowed for a worker: processes, ray.")
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: beside its crew, one thread beats several
     from .store import default_root
     from .workers import only_worker, work

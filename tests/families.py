@@ -10,17 +10,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-NETWORK: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": [16, 16],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-}
+from .conftest import TINY
+
+NETWORK: dict[str, Any] = TINY | {"in_channels": 3, "out_channels": 3, "block_out_channels": [16, 16], "attention_head_dim": 8}
 MADE: dict[str, Callable[[Path], Path]] = {}  # `family:what is special about it` -> writes it under a folder, and says where
 
 

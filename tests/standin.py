@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from huggingface_hub import constants
@@ -81,6 +81,10 @@ class Standin:
                 pass
 
             def do_GET(self) -> None:
+                standin.answer(self)
+
+            def do_POST(self) -> None:
+                self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 standin.answer(self)
 
             do_HEAD = do_GET
@@ -158,10 +162,14 @@ class Standin:
     def _describe(self, to: BaseHTTPRequestHandler, path: str) -> None:
         _, _, kinds, rest = path.split("/", 3)
         kind = kinds.removesuffix("s")
-        repo_id, _, revision = rest.partition("/revision/")
-        repo, commit = self._find(repo_id, kind, revision or "main")
+        what = next((what for what in ("revision", "tree", "paths-info") if f"/{what}/" in rest), "revision")
+        repo_id, _, asked = rest.partition(f"/{what}/")
+        revision, _, below = (asked or "main").partition("/")
+        repo, commit = self._find(repo_id, kind, revision)
         if repo is None or commit is None:
             return self._missing(to, repo)
+        if what != "revision":
+            return self._list(to, repo.commits[commit], what, below)
         siblings: list[dict[str, Any]] = []
         for name, content in repo.commits[commit].items():
             one: dict[str, Any] = {"rfilename": repo.names.get(name, name), "size": len(content), "blobId": git_hash(content)}
@@ -179,6 +187,17 @@ class Standin:
             "cardData": {"license": repo.license} if repo.license else {},
             "siblings": siblings,
         }
+        return self._say(to, 200, json.dumps(said).encode(), {"Content-Type": "application/json"})
+
+    def _list(self, to: BaseHTTPRequestHandler, files: dict[str, bytes], what: str, below: str) -> None:
+        """Files below a folder, or those among the paths that are asked for."""
+        paths = parse_qs(getattr(to, "body", b"").decode()).get("paths", [])
+        kept = {
+            name: c for name, c in files.items() if (name in paths if what == "paths-info" else not below or name.startswith(f"{below}/"))
+        }
+        if below and not kept:
+            return self._say(to, 404, b"", {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
+        said = [{"type": "file", "path": name, "oid": git_hash(content), "size": len(content)} for name, content in kept.items()]
         return self._say(to, 200, json.dumps(said).encode(), {"Content-Type": "application/json"})
 
     def _resolve(self, to: BaseHTTPRequestHandler, path: str) -> None:

@@ -26,6 +26,7 @@ from analysis.studies import ENSEMBLES, Study, export_study, import_study
 from analysis.sweeping import carry_out, sweep
 
 from .conftest import SMALL
+from .toys import without_network
 
 
 @pytest.fixture
@@ -48,25 +49,11 @@ def logits_in(store: Store) -> int:
     return found
 
 
-def planted(
-    store: Store,
-    _source: Any,
-    _backend: Any,
-    dataset: Dataset,
-    identity: FeatureIdentity,
-    names: Sequence[str],
-    sigmas: Sequence[float],
-    ids: np.ndarray,
-    *_: object,
-) -> int:
-    """In place of a network: the class drowned by the noise of an image's ε, which is the same at every level and in every block."""
-    values = dataset.label_set().values
-    for sigma in sigmas:
-        for group, part in store.missing("features", identity, sigma, names, ids):
-            noise = np.stack([np.random.default_rng([identity.draw, int(one)]).normal(size=10) for one in part])
-            features = (np.eye(10)[values[dataset.rows(part)]] + 0.8 * noise).astype(np.float32)
-            store.put("features", identity, sigma, part, dict.fromkeys(group, features))
-    return 0
+@without_network
+def planted(identity: FeatureIdentity, sigma: float, names: Sequence[str], ids: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """The class drowned by the noise of an image's ε, which is the same at every level and in every block."""
+    noise = np.stack([np.random.default_rng([identity.draw, int(one)]).normal(size=10) for one in ids])
+    return dict.fromkeys(names, (np.eye(10)[classes] + 0.8 * noise).astype(np.float32))
 
 
 def test_averaging_over_noise_helps_and_over_levels_that_share_it_does_not(

@@ -34,6 +34,7 @@ from analysis.sweeping import carry_out, sweep
 from analysis.trained import Training
 
 from .conftest import SMALL
+from .toys import without_network
 
 
 def brief(patch: pytest.MonkeyPatch, least: int = 10) -> None:
@@ -109,32 +110,18 @@ def test_a_sweeps_fusion_is_narrower_than_the_attention_head() -> None:
     assert (fusing.Small.layers, fusing.Small.heads) == (Attention.layers, Attention.heads)
 
 
-def bits(
-    store: Store,
-    _source: Any,
-    _backend: Any,
-    dataset: Dataset,
-    identity: FeatureIdentity,
-    names: Sequence[str],
-    sigmas: Sequence[float],
-    ids: np.ndarray,
-    *_: object,
-) -> int:
-    """In place of a network: every other level shows a random bit of each image, and those between whether that is its class."""
-    values = dataset.label_set().values
-    for sigma in sigmas:
-        level = round(10 * sigma)
-        for group, part in store.missing("features", identity, sigma, names, ids):
-            coin = np.asarray([int(one) >> 7 & 1 for one in part])
-            shown = coin ^ values[dataset.rows(part)] if level % 2 else coin
-            tensors = {}
-            for name in group:
-                seed = [identity.draw, level, len(part), len(name)]
-                maps = np.random.default_rng(seed).normal(size=(len(part), 4, int(name.rpartition("/")[2]) ** 2))
-                maps[:, 0] += 3 * (2 * shown - 1)[:, None]
-                tensors[name] = maps.reshape(len(part), -1).astype(np.float32)
-            store.put("features", identity, sigma, part, tensors)
-    return 0
+@without_network
+def bits(identity: FeatureIdentity, sigma: float, names: Sequence[str], ids: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Every other level shows a random bit of each image, and those between whether that is its class."""
+    level, tensors = round(10 * sigma), {}
+    coin = np.asarray([int(one) >> 7 & 1 for one in ids])
+    shown = coin ^ classes if level % 2 else coin
+    for name in names:
+        seed = [identity.draw, level, len(ids), len(name)]
+        maps = np.random.default_rng(seed).normal(size=(len(ids), 4, int(name.rpartition("/")[2]) ** 2))
+        maps[:, 0] += 3 * (2 * shown - 1)[:, None]
+        tensors[name] = maps.reshape(len(ids), -1).astype(np.float32)
+    return tensors
 
 
 @pytest.fixture

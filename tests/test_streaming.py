@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections import Counter
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -277,12 +277,17 @@ def test_moments_keep_the_budget_or_are_refused_before_any_image_passes(plain: S
     assert stream(plain, budget=needed - 1, components=None).moments == {}
 
 
+def sent(given: Any) -> Any:
+    """As it comes to another process."""
+    return ForkingPickler.loads(ForkingPickler.dumps(given))
+
+
 class Carried(Crew):
     """A crew whose calls and results go there and back as they would between processes, the last call ending first."""
 
     def run(self, function: Any, calls: Any, between: Any = None) -> Any:
         for call in reversed(list(calls)):
-            yield call, pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(call)))))
+            yield call, sent(function(*sent(call)))
 
 
 def alike(one: pd.DataFrame, other: pd.DataFrame) -> None:

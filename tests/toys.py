@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from analysis.backends.base import Backend
 from analysis.crew import Crew
+from analysis.datasets.base import Dataset
 from analysis.noise import Schedule
-from analysis.specs import Block, Card
+from analysis.specs import Block, Card, FeatureIdentity
+from analysis.store import Store
+
+Shown = Callable[[FeatureIdentity, float, Sequence[str], np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+
+
+def without_network(shown: Shown) -> Callable[..., int]:
+    """In place of `features.extract`: what `shown` makes, {name: (n, D)}, of identity, σ, names, image ids (n,) and their classes (n,)."""
+
+    def extract(
+        store: Store,
+        _source: Any,
+        _backend: Any,
+        dataset: Dataset,
+        identity: FeatureIdentity,
+        names: Sequence[str],
+        sigmas: Sequence[float],
+        ids: np.ndarray,
+        *_: object,
+    ) -> int:
+        values = dataset.label_set().values
+        for sigma in sigmas:
+            for group, part in store.missing("features", identity, sigma, names, ids):
+                store.put("features", identity, sigma, part, shown(identity, sigma, group, part, values[dataset.rows(part)]))
+        return 0
+
+    return extract
 
 
 class AtOnce(Crew):
