@@ -164,7 +164,7 @@ class Standin:
         kind = kinds.removesuffix("s")
         what = next((what for what in ("revision", "tree", "paths-info") if f"/{what}/" in rest), "revision")
         repo_id, _, asked = rest.partition(f"/{what}/")
-        revision, _, below = (asked or "main").partition("/")
+        revision, _, below = (asked or "main", "", "") if what == "revision" else asked.partition("/")
         repo, commit = self._find(repo_id, kind, revision)
         if repo is None or commit is None:
             return self._missing(to, repo)

@@ -12,11 +12,10 @@ from typing import Any
 
 import datasets
 import huggingface_hub
-import numpy as np
 import pytest
 
 from analysis import presets
-from analysis.datasets import PRESETS, choices, open_dataset
+from analysis.datasets import PRESETS, choices
 from analysis.datasets._columns import choose
 from analysis.errors import InvalidData, UnknownName
 from tests.test_decoded import PIXELS, png
@@ -73,27 +72,6 @@ def test_every_preset_says_what_is_known_of_it() -> None:
         assert preset.licence
         assert preset.source
     assert set(PRESETS) < set(choices())
-
-
-def test_a_preset_is_opened_by_its_name_with_its_columns(hub: list[Any]) -> None:
-    data = open_dataset("cifar100", 8)
-    assert hub == [(("uoft-cs/cifar100", "cifar100"), {})]
-    assert (data.name, list(data.label_sets), int((data.split == "test").sum())) == ("uoft-cs/cifar100", ["fine_label", "coarse_label"], 10)
-    assert list(open_dataset("cifar100?label=coarse_label", 8).label_sets) == ["coarse_label"]
-    np.testing.assert_array_equal(np.sort(data.label_set().values), np.arange(40))
-
-
-def test_a_revision_goes_to_the_hub(hub: list[Any]) -> None:
-    open_dataset(f"somebody/things@{SHA}", 8)
-    assert hub == [(("somebody/things",), {"revision": SHA})]
-
-
-def test_the_commit_that_was_read_is_known(hub: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = datasets.load_dataset("x")
-    for part in found.values():
-        part.info.download_checksums = {f"hf://datasets/somebody/things@{SHA}/train.parquet": {}}
-    monkeypatch.setattr(datasets, "load_dataset", lambda place: found)
-    assert open_dataset("somebody/things", 8).revision == SHA  # type: ignore[attr-defined]
 
 
 def test_verifying_keeps_date_and_revision_of_what_is_as_described(hub: list[Any], tmp_path: Path) -> None:
