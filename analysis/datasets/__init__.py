@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import registry
 from ..errors import InvalidRequest, UnknownName
+from ..specs import DataCard
 from ._presets import PRESETS as PRESETS
 from .base import Dataset
+
+if TYPE_CHECKING:
+    from ..hub import Record
 
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")  # a revision may be refs/convert/parquet
 PLACES = ("hub", "zip")  # plug-ins that a place alone calls for
 
 
+def plugins() -> list[str]:
+    """Names of the plug-ins that need no place."""
+    return [name for name in registry.names("datasets") if name not in PLACES]
+
+
 def choices() -> list[str]:
     """What a data set may be called: plug-ins, then presets, then what else."""
-    plugins = [name for name in registry.names("datasets") if name not in PLACES]
-    return [*plugins, *PRESETS, "or a folder, a Parquet file, a zip or a hub id"]
+    return [*plugins(), *PRESETS, "or a folder, a Parquet file, a zip or a hub id"]
 
 
 def open_dataset(name: str, side: int | None = None) -> Dataset:
@@ -28,13 +36,30 @@ def open_dataset(name: str, side: int | None = None) -> Dataset:
     are not side × side are cropped to their middle square and resized. Nothing is downloaded: a hub id is of a data set that
     was fetched. Raises UnknownName, InvalidRequest, InvalidData or, where decoded images cannot be kept, StoreUnavailable.
     """
-    plugin, argument, more = _found(name)
+    plugin, argument = _named(name)
+    more = {"fetched": here[1]} if plugin == "hub" and (here := fetched(argument.partition("?")[0])) else {}
     dataset: Dataset = registry.get("datasets", plugin)(argument, side, **more)
     return dataset
 
 
-def _found(name: str) -> tuple[str, str, dict[str, Any]]:
-    """The plug-in that a name calls for, its argument, and what else it is told: of a hub id, the folder that was fetched."""
+def describe(name: str) -> DataCard:
+    """What a data set holds, by what `open_dataset` takes, without decoding an image. Raises UnknownName, InvalidRequest or InvalidData."""
+    from ._described import of_dataset, of_source
+
+    plugin, argument = _named(name)
+    kind = registry.get("datasets", plugin)
+    if plugin not in PLACES:
+        return of_dataset(kind(argument))
+    place, preset = argument.partition("?")[0], PRESETS.get(name.partition("?")[0])
+    licence = preset.licence if preset else None
+    if plugin == "hub" and (here := fetched(place)):
+        record, folder = here
+        return of_source(kind(argument, images=False, fetched=folder), folder, record.license or licence)
+    return of_source(kind(argument, images=False), Path(place).expanduser(), licence)
+
+
+def _named(name: str) -> tuple[str, str]:
+    """The plug-in that a name calls for, and its argument. Raises UnknownName."""
     plugin, _, argument = name.partition(":")
     place, _, query = name.partition("?")
     if plugin not in registry.names("datasets"):
@@ -44,11 +69,11 @@ def _found(name: str) -> tuple[str, str, dict[str, Any]]:
             plugin, argument = "zip" if place.lower().endswith(".zip") and not Path(place).is_dir() else "hub", name
     if plugin not in registry.names("datasets"):
         raise UnknownName("dataset", plugin, choices())
-    return plugin, argument, {"fetched": fetched(argument.partition("?")[0])} if plugin == "hub" else {}
+    return plugin, argument
 
 
-def fetched(place: str) -> Path | None:
-    """The folder of a fetched data set by its hub id, `owner/name` or `owner/name@revision`; None for what cannot be one, or is a path.
+def fetched(place: str) -> tuple[Record, Path] | None:
+    """A fetched data set and its folder by its hub id, `owner/name` or `owner/name@revision`; None for what cannot be one, or is a path.
 
     Raises InvalidRequest for one that was not fetched.
     """
@@ -57,10 +82,11 @@ def fetched(place: str) -> Path | None:
     given = HUB_ID.fullmatch(place)
     if given is None or Path(place).exists():
         return None
-    if folder := hub.folder(given["repo"], given["revision"], "dataset"):
-        return folder
-    revision = f" --revision {given['revision']}" if given["revision"] else ""
+    repo_id, revision = given["repo"], given["revision"]
+    if (record := hub.find(repo_id, revision, "dataset")) and (folder := hub.folder(repo_id, record.commit, "dataset")):
+        return record, folder
+    option = f" --revision {revision}" if revision else ""
     raise InvalidRequest(
         f"There is no folder or file {place!r}, and no data set of the hub was fetched under that id: fetch it with "
-        f"`python -m analysis datasets fetch {given['repo']}{revision}`, or with 'Look it up' on the lab bench."
+        f"`python -m analysis datasets fetch {repo_id}{option}`, or with 'Look it up' on the lab bench."
     )

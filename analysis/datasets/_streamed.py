@@ -124,7 +124,7 @@ class Streamed(Dataset):
     def _decode(self, path: Path, source: Any) -> None:
         """Read every image once, and write what `_take` takes."""
         opened = self.open()
-        side = self.side or _edge(opened.slabs())
+        side = self.side or edge(opened.slabs())
         gathered, skipped, splits, resized = Gathered(opened.kinds), [], [], 0
         with _decoded.writer(path, side) as writer:
             for slab in opened.slabs():
@@ -207,7 +207,7 @@ def stamp(path: Path, below: Path | None = None) -> list[Any]:
     return [name, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _edge(slabs: Iterator[Slab]) -> int:
+def edge(slabs: Iterator[Slab]) -> int:
     """The short edge of the first image that can be read."""
     seen = 0
     for slab in slabs:

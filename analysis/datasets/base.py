@@ -83,6 +83,7 @@ class Dataset(ABC):
     """
 
     name: str
+    licence: str | None = None
     skipped: tuple[str, ...] = ()  # images that could not be read, and why
     resized: int = 0  # images that were cropped or resized
 
