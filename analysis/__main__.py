@@ -30,6 +30,7 @@ from .console import (
     skipped,
     summary,
 )
+from .dataset_commands import dataset_app
 from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(study_app, name="study")
 app.add_typer(models_app, name="models")
+app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
 

@@ -24,6 +24,7 @@ from .specs import Frozen
 
 Kind = Literal["model", "dataset"]
 MAIN = "main"  # the branch that a repository is read at where nobody says another
+CONVERTED = "refs/convert/parquet"  # the branch of a data set that the hub itself writes, for those that only code could read
 SHORT = 7  # from so many digits on, the beginning of a commit hash names it
 ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -63,6 +64,7 @@ class Record(Frozen):
     files: tuple[HubFile, ...] = ()
     fetched: str | None = None  # when all of it was here and verified, ISO 8601, UTC
     before: str | None = None  # another commit that was fetched under this revision: it has moved since
+    converted: bool = False  # its files are of the hub's own conversion: at the revision asked for only code could read them
     offline: bool = False  # the hub did not answer: this is what was fetched before
 
     @property
@@ -77,14 +79,21 @@ class Record(Frozen):
     @property
     def said(self) -> str | None:
         """What a person should know about this record; None where all is as usual."""
+        said = []
+        if self.converted:
+            said.append(
+                f"{self.repo_id} itself needs code to be read, which is not run: this is the hub's conversion to Parquet, {CONVERTED}."
+            )
         if self.offline:
-            return f"The hub does not answer: {self.repo_id} is as it was fetched on {day(self)}, {self.revision} at {self.commit[:SHORT]}."
-        if self.before:
-            return (
+            said.append(
+                f"The hub does not answer: {self.repo_id} is as it was fetched on {day(self)}, {self.revision} at {self.commit[:SHORT]}."
+            )
+        elif self.before:
+            said.append(
                 f"{self.revision} of {self.repo_id} has moved from {self.before[:SHORT]} to {self.commit}; "
                 f"what was fetched stays usable as {self.repo_id}@{self.before[:SHORT]}."
             )
-        return None
+        return " ".join(said) or None
 
 
 def day(record: Record) -> str:
@@ -177,7 +186,8 @@ def find(repo_id: str, revision: str | None = None, kind: Kind = "model") -> Rec
     if not ID.fullmatch(repo_id):
         return None
     for record in sorted(_noted(own(repo_id, kind)), key=lambda record: record.fetched or "", reverse=True):
-        named = record.revision == wanted or (len(wanted) >= SHORT and record.commit.startswith(wanted.lower()))
+        names = {record.revision, CONVERTED} if record.converted else {record.revision}
+        named = wanted in names or (len(wanted) >= SHORT and record.commit.startswith(wanted.lower()))
         if named and _whole(record):
             return record
     return None

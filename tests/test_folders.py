@@ -48,7 +48,7 @@ def test_it_is_what_the_library_makes_of_it(tmp_path: Path, monkeypatch: pytest.
     assert class_folders(str(place)) is not None
     ours = open_dataset(str(place), 8)
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "other"))
-    monkeypatch.setattr(hub, "class_folders", lambda root: None)
+    monkeypatch.setattr(hub, "class_folders", lambda *_: None)
     same(open_dataset(str(place), 8), ours)
     assert ours.label_set().name == "label"
 

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ._columns import Named
-from ._streamed import CALLED, SLAB, Encoded, Opened, Slab
+from ._streamed import CALLED, SLAB, Encoded, Opened, Part, Slab
 
 MAYBE_SPLIT = re.compile("train|val|dev|test|eval", re.IGNORECASE)
 
 
-def class_folders(root: str) -> Opened | None:
-    """Images of `root/class/file` or `root/split/class/file` and no other files; None for anything else."""
+def class_folders(root: str, within: str | None = None) -> Opened | None:
+    """Images of `root/class/file` or `root/split/class/file` and no other files; None for anything else.
+
+    No link is followed that leads out of the folder `within`, which is `root` itself where no other is given.
+    """
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
     kinds = set(ImageFolder.EXTENSIONS)
@@ -37,7 +40,9 @@ def class_folders(root: str) -> Opened | None:
     classes = tuple(sorted({name for part in found.values() for name, _ in part}))
     if len(depths) != 1 or len(classes) < 2:
         return None
-    return Opened({"label": Named(classes)}, lambda: _slabs(root, found, classes))
+    which = {name: index for index, name in enumerate(classes)}
+    told = [Part(split, len(rows), {"label": [which[name] for name, _ in rows]}) for split, rows in found.items()]
+    return Opened({"label": Named(classes)}, lambda: _slabs(within or root, found, classes), lambda names: iter(told))
 
 
 def _slabs(root: str, found: dict[str, list[tuple[str, str]]], classes: Sequence[str]) -> Iterator[Slab]:
