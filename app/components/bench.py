@@ -29,6 +29,7 @@ class Bench:
     block: str | None  # None: the one that validation images chose
     device: str
     card: Card | None  # None: `backend` is not there (any more)
+    lacking: tuple[str, str | None] | None = None  # the repository and revision that the data are fetched from, where they are not here
 
 
 def axis() -> str:
@@ -73,7 +74,7 @@ def short(name: str) -> str:
 def choose(backends: list[str], datasets: list[str]) -> Bench:
     """Draw the bench into the sidebar; `backends` and `datasets` are offered, the first of each at first.
 
-    What is chosen and not here can be looked up on the hub and fetched: that stands on the page itself.
+    A model that is not here can be looked up on the hub and fetched: that stands on the page itself; of data, where they are measured.
     """
     bring.put()
     card, wrong = None, None
@@ -98,19 +99,27 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
             lambda name: PRESETS[name].title if name in PRESETS else short(name),
         )
         dataset = str(st.session_state["dataset"])
+        lacking = lacks(dataset)
+        if lacking and st.button(
+            "Not on this machine: fetch it", key="lacking", type="tertiary", icon=":material/cloud_download:", on_click=_measure
+        ):
+            st.switch_page("app_pages/curve.py")
         with st.container(horizontal=True):
             about_data = st.button("About this data", key="about-data", type="tertiary", icon=":material/info:")
             bringing = st.button("Bring a folder", key="bring", type="tertiary", icon=":material/drive_folder_upload:")
         block = _strip(card) if card else None
         device = _device()
-    _lacking(backend, dataset, wrong)
+    if wrong and (given := catalog.lacks(backend)):
+        fetching.panel("model", *given)
+    elif wrong:
+        st.error(wrong, icon=":material/broken_image:")
     if about_model and card:
         about.model(card, backend, dataset, device)
     elif about_data:
         about.data(dataset, device)
     elif bringing:
         bring.ask()
-    return Bench(backend, dataset, block, device, card)
+    return Bench(backend, dataset, block, device, card, lacking)
 
 
 def _select(name: str, label: str, values: list[str], help_: str, said: Callable[[str], str]) -> None:
@@ -125,14 +134,8 @@ def _about(line: str, label: str, key: str) -> bool:
     return st.button(label, key=key, type="tertiary", icon=":material/info:")
 
 
-def _lacking(backend: str, dataset: str, wrong: str | None) -> None:
-    """What can be done about a model or data set that is not here."""
-    if wrong and (given := catalog.lacks(backend)):
-        fetching.panel("model", *given)
-    elif wrong:
-        st.error(wrong, icon=":material/broken_image:")
-    if given := lacks(dataset):
-        fetching.panel("dataset", *given)
+def _measure() -> None:
+    st.session_state["measuring"] = True
 
 
 def _strip(card: Card) -> str | None:

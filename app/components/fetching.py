@@ -43,6 +43,7 @@ def panel(kind: Kind, repo_id: str, revision: str | None) -> None:
             known.pop(request, None)
             if record := _look_up(request):
                 known[request] = record
+                st.rerun()
         if request in known:
             _offer(known[request], request)
 
