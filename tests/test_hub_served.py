@@ -254,7 +254,7 @@ def test_of_a_repository_that_needs_code_the_hubs_own_conversion_is_taken_and_sa
     commit = by_code(tmp_path, standin, "default")
     record = hub.look_up(ID, kind="dataset")
     assert (record.commit, record.converted, record.license, len(record.files)) == (commit, True, "cc0-1.0", 2)
-    assert str(record.said) == f"{ID} itself needs code to be read, which is not run: this is the hub's conversion to Parquet, {CONVERTED}."
+    assert f"The files of {ID} are for code to read, which is not run: these are of the hub's own conversion" in str(record.said)
     hub.fetch(record)
     standin.close()
     assert str(hub.look_up(ID, kind="dataset").said).startswith(f"{record.said} The hub does not answer")
@@ -285,6 +285,15 @@ def test_where_the_hub_has_converted_nothing_it_says_what_the_repository_lacks(s
         hub.look_up(ID, standin.repos["dataset", ID].branches["main"], "dataset")
 
 
+def test_what_lies_beside_a_loading_script_is_read_only_where_nothing_was_converted(tmp_path: Path, standin: Standin) -> None:
+    repo = standin.repo(ID, class_folders() | {"pets.py": b"raise SystemExit"}, "dataset")
+    assert not hub.look_up(ID, kind="dataset").converted
+    commit = repo.push({"default/train/0000.parquet": parquet(tmp_path, slice(0, 9))}, CONVERTED)
+    assert hub.look_up(ID, kind="dataset").commit == commit
+    repo.push(repo.commits[repo.branches["main"]] | {"train.parquet": parquet(tmp_path, slice(0, 9))})
+    assert not hub.look_up(ID, kind="dataset").converted
+
+
 def class_folders() -> dict[str, bytes]:
     return {f"{'train' if i < 30 else 'test'}/{'ab'[i % 2]}/{i}.png": png(image) for i, image in enumerate(PIXELS)}
 
@@ -304,7 +313,7 @@ def zips(tmp_path: Path) -> dict[str, bytes]:
 def test_images_and_zips_of_a_repository_are_what_they_are_in_a_folder(
     tmp_path: Path, standin: Standin, layout: Callable[[Path], dict[str, bytes]], readme: dict[str, bytes]
 ) -> None:
-    files = layout(tmp_path) | readme
+    files = layout(tmp_path) | readme | {".cache/data/train.zip.metadata": b"of `hf download`"}
     from_hub, from_folder = opened(served(standin, files)), open_dataset(local(tmp_path / "d", files), 8)
     assert (from_hub.name, from_folder.name) == (ID, "d")
     from_hub.name = from_folder.name

@@ -91,6 +91,7 @@ class Hub(Streamed):
 def _only_zips(root: str) -> list[Path]:
     """The zips in a folder that has nothing else to read: images are kept so on the hub, and the library takes them for classes."""
     files = sorted(path for path in Path(root).rglob("*") if path.is_file() and path.suffix.lower() not in BESIDE)
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     return files if all(path.suffix.lower() == ".zip" for path in files) else []
 
 
