@@ -16,9 +16,9 @@ from .errors import InvalidData, InvalidRequest, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
 from .hub_choice import choose, needs_code
 from .hub_fetch import fetch
-from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, day, fetched, find, folder, in_units, is_there, named
+from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named
 
-__all__ = ["HubFile", "Record", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
+__all__ = ["HubFile", "Record", "cache", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
 ANSWER = 15.0  # seconds that the hub has for its answer
 COMMIT = re.compile("[0-9a-f]{40}")
 

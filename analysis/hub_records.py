@@ -115,11 +115,16 @@ def named(repo_id: str, kind: Kind, revision: str | None = None) -> str:
     return f"the {'data set' if kind == 'dataset' else kind} {repo_id}" + (f" at {revision!r}" if revision else "")
 
 
-def home(repo_id: str, kind: Kind = "model") -> Path:
-    """The folder of a repository in the hub's cache, whether it is there or not."""
+def cache() -> Path:
+    """The folder in which all that is fetched lies, whether it is there or not."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE) / "--".join([f"{kind}s", *repo_id.split("/")])
+    return Path(constants.HF_HUB_CACHE)
+
+
+def home(repo_id: str, kind: Kind = "model") -> Path:
+    """The folder of a repository in the hub's cache, whether it is there or not."""
+    return cache() / "--".join([f"{kind}s", *repo_id.split("/")])
 
 
 def blob(record: Record, file: HubFile) -> Path:
@@ -196,9 +201,7 @@ def folder(repo_id: str, revision: str | None = None, kind: Kind = "model") -> P
 
 def fetched() -> list[Record]:
     """All that was fetched and still is whole, models before data sets, by name, the latest first."""
-    from huggingface_hub import constants
-
-    folders = sorted(Path(constants.HF_HUB_CACHE).glob("*--*/noisescope"), key=lambda path: (path.parent.name[0] != "m", path))
+    folders = sorted(cache().glob("*--*/noisescope"), key=lambda path: (path.parent.name[0] != "m", path))
     found = []
     for folder_ in folders:
         found += sorted(filter(_whole, _noted(folder_)), key=lambda record: record.fetched or "", reverse=True)

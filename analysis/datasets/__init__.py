@@ -90,3 +90,15 @@ def fetched(place: str) -> tuple[Record, Path] | None:
         f"There is no folder or file {place!r}, and no data set of the hub was fetched under that id: fetch it with "
         f"`python -m analysis datasets fetch {repo_id}{option}`, or with 'Look it up' on the lab bench."
     )
+
+
+def lacks(name: str) -> tuple[str, str | None] | None:
+    """Repository and revision of a name that may be a data set of the hub, or a preset, and is none that is here."""
+    from .. import hub
+
+    place = name.partition("?")[0]
+    place = PRESETS[place].repo_id if place in PRESETS else place
+    given = HUB_ID.fullmatch(place)
+    if given is None or Path(place).expanduser().exists() or hub.folder(given["repo"], given["revision"], "dataset"):
+        return None
+    return given["repo"], given["revision"]
