@@ -53,7 +53,7 @@ class Hub(Streamed):
         path = self._fetched or Path(self.chosen.place).expanduser()
         root = os.path.realpath(path)
         within = os.path.realpath(path.parent.parent) if self._fetched else root  # the hub's cache links to files beside the snapshots
-        if path.is_dir() and not self.chosen.options and (plain := class_folders(root, within)):
+        if path.is_dir() and self.chosen.options in ({}, {"image": "image"}) and (plain := class_folders(root, within)):
             return plain
         if path.is_dir() and (zips := _only_zips(root)):
             return open_zips(zips, self.chosen)
