@@ -100,7 +100,10 @@ def test_tables_of_a_folder_a_file_a_zip_and_the_hub_are_told_by_their_columns(t
         describe(f"{folder}?label=sex")
 
 
-@pytest.mark.parametrize("card", [{}, {"README.md": b"Pets."}], ids=["plain", "by the library"])
+TOLD = b"---\nconfigs:\n- config_name: default\n  data_files: [{split: train, path: train/**}, {split: test, path: test/**}]\n---\n"
+
+
+@pytest.mark.parametrize("card", [{}, {"README.md": TOLD}], ids=["plain", "by the library"])
 def test_class_folders_and_zips_of_them_are_told_by_their_names(tmp_path: Path, card: dict[str, bytes]) -> None:
     for name in (local(tmp_path / "d", pictures() | card), zipped(tmp_path / "z.zip", pictures() | card)):
         found = describe(name)

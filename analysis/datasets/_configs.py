@@ -13,17 +13,28 @@ from ..errors import InvalidData
 CONVERTED = re.compile(r"(?P<config>[^/]+)/(?P<split>[^/]+)/\d{4}\.parquet")  # how the hub lays out what it converts
 
 
-def in_readme(root: str) -> dict[str, bool]:
-    """Names of the configurations that the README's header describes, and whether each is the default.
-
-    Raises InvalidData for one whose files lie outside the folder; what `huggingface_hub` raises for a header that cannot be read.
-    """
+def _header(root: str) -> dict[str, Any]:
+    """What the README's header says; empty where there is none. Raises what `huggingface_hub` does for one that cannot be read."""
     from huggingface_hub import DatasetCard
 
     path = Path(root, "README.md")
-    if not path.is_file():
-        return {}
-    given = DatasetCard.load(path, ignore_metadata_errors=True).data.to_dict().get("configs")
+    return DatasetCard.load(path, ignore_metadata_errors=True).data.to_dict() if path.is_file() else {}
+
+
+def is_told(root: str) -> bool:
+    """Whether a header says how the files are to be read, or cannot be read itself."""
+    try:
+        return bool({"configs", "dataset_info"} & set(_header(root)))
+    except Exception:  # of YAML and of the library; it is told where the folder is read
+        return True
+
+
+def in_readme(root: str) -> dict[str, bool]:
+    """Names of the configurations that the README's header describes, and whether each is the default.
+
+    Raises InvalidData for one whose files lie outside the folder, and as `_header`.
+    """
+    given = _header(root).get("configs")
     configs = [config for config in given if isinstance(config, dict)] if isinstance(given, list) else []
     for text in _texts([[config.get("data_files"), config.get("data_dir")] for config in configs]):
         if ":" in text or os.path.isabs(text) or ".." in PurePosixPath(text).parts:

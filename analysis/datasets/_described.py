@@ -25,7 +25,7 @@ def of_source(source: Streamed, place: Path, licence: str | None) -> DataCard:
         name=source.name,
         images=opened.pictures,
         labels=only(labels, source.chosen.labels, source.chosen.place),
-        rows=dict(rows),
+        rows={name: rows[name] for name in SPLITS if name in rows},
         edge=edge(opened.slabs()),
         licence=licence,
         bytes=sum(size for _, size, *_ in files_of(place)),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidData, NoisescopeError
-from ._configs import converted, in_readme, one
+from ._configs import converted, in_readme, is_told, one
 from ._folders import class_folders
 from ._streamed import Opened, Streamed, files_of
 from ._tables import ParquetRows, Rows, opened, refused, schema, splits_of
@@ -53,7 +53,9 @@ class Hub(Streamed):
         path = self._fetched or Path(self.chosen.place).expanduser()
         root = os.path.realpath(path)
         within = os.path.realpath(path.parent.parent) if self._fetched else root  # the hub's cache links to files beside the snapshots
-        if path.is_dir() and self.chosen.options in ({}, {"image": "image"}) and (plain := class_folders(root, within)):
+        quiet()
+        as_they_lie = path.is_dir() and self.chosen.options in ({}, {"image": "image"})
+        if as_they_lie and (plain := class_folders(root, within, not is_told(root))):
             return plain
         if path.is_dir() and (zips := _only_zips(root)):
             return open_zips(zips, self.chosen)
@@ -70,7 +72,6 @@ class Hub(Streamed):
         import datasets
         from datasets.packaged_modules.parquet.parquet import Parquet
 
-        quiet()
         asked, place = self.chosen.options.get("config"), self.chosen.place
         if layout := converted(root):
             return _parquet(layout[one(list(layout), asked, place, "default" if "default" in layout else None)])
