@@ -62,7 +62,9 @@ def _fetched(kind: fetching.Kind) -> list[str]:
 
 
 def short(name: str) -> str:
-    """A model or data set as a list shows it: the last part of a path."""
+    """A model or data set as a list shows it: a hub id as it is, of a path the last part."""
+    if catalog.HUB_ID.fullmatch(name) and not Path(name).exists():
+        return name
     if dropped.is_dropped(name, default_root()):
         return Path(name).stem
     return name.rstrip("/").rpartition("/")[2]

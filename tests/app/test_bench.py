@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import catalog, dropped, hub
+from analysis import answers as worker_answers
+from analysis import catalog, devices, dropped, hub
+from analysis.datasets import open_dataset
 from analysis.jobs import NETWORK, Jobs
+from analysis.specs import DownloadRequest
 from analysis.workers import work
 from app.components import bring, fetching
 from tests.families import epsilon
@@ -26,8 +30,8 @@ def standin(answered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The hub, with a model and a data set; what is submitted waits until a test carries it out."""
     monkeypatch.setattr(fetching, "start_worker", lambda *_: None)
     with pretending(tmp_path, monkeypatch) as server:
-        server.repo(MODEL, read_folder(epsilon(tmp_path / "made")))
-        rows = table(tmp_path / "train.parquet", [png(image) for image in PIXELS], kind=["x", "y"] * 20, size=list(range(40)))
+        server.repo(MODEL, {**read_folder(epsilon(tmp_path / "made")), "README.md": b"---\nlicense: apache-2.0\n---\nTiny."})
+        rows = table(tmp_path / "train.parquet", [png(image) for image in PIXELS], kind=["x", "y"] * 20, colour=list("rgbw") * 10)
         server.repo(PETS_ID, {"data/train.parquet": rows.read_bytes()}, "dataset")
         yield server
 
@@ -45,13 +49,8 @@ def press(page: AppTest, label: str) -> AppTest:
 
 
 def said(page: AppTest) -> str:
-    return " ".join(
-        str(one.value) for kind in ("markdown", "caption", "info", "error", "warning", "subheader", "success") for one in page.get(kind)
-    )
-
-
-def table_of(root: Path) -> Jobs:
-    return Jobs(root)
+    kinds = ("markdown", "caption", "info", "error", "warning", "subheader", "success")
+    return " ".join([*(str(one.value) for kind in kinds for one in page.get(kind)), *(one.proto.body for one in page.get("html"))])
 
 
 @pytest.mark.parametrize("page", ["curve", "image", "map", "generate"])
@@ -69,7 +68,7 @@ def test_a_model_is_looked_up_fetched_and_there(standin: Standin, answered: Path
     assert metrics["Size"] == metrics["To fetch"] != "0 B"
     assert not standin.of_files()
     page = press(page, "Fetch")
-    (job,) = table_of(answered).downloads()
+    (job,) = Jobs(answered).downloads()
     assert (job.state, job.request.repo_id) == ("submitted", MODEL)
     assert any(one.label == "Cancel" for one in page.button)
     work(answered, NETWORK, idle=0.1, processes=1)
@@ -83,7 +82,7 @@ def test_a_model_is_looked_up_fetched_and_there(standin: Standin, answered: Path
 
 def test_a_download_shows_how_far_it_is_and_can_be_cancelled_and_gone_on_with(standin: Standin, answered: Path) -> None:
     page = press(press(visit(backend=MODEL), "Look it up"), "Fetch")
-    jobs = table_of(answered)
+    jobs = Jobs(answered)
     job = jobs.take(NETWORK)
     assert job
     jobs.tell(job.id, 250_000, 1_000_000, "unet.safetensors", 3.0)
@@ -128,28 +127,53 @@ def test_a_download_that_failed_says_why(standin: Standin, answered: Path) -> No
     assert hub.folder(MODEL)
 
 
+def of(page: str) -> AppTest:
+    """A dialog by itself, drawn anew each time."""
+    return AppTest.from_string(page, default_timeout=90).run()
+
+
+def until(page: AppTest, words: str) -> AppTest:
+    """The page once it says so."""
+    for _ in range(200):
+        if words in said(page):
+            return page
+        assert not page.exception
+        time.sleep(0.1)
+        page.run()
+    raise AssertionError(said(page))
+
+
 def test_data_of_the_hub_are_fetched_and_their_columns_chosen(standin: Standin, answered: Path) -> None:
     page = press(press(visit(dataset=PETS_ID), "Look it up"), "Fetch")
     work(answered, NETWORK, idle=0.1, processes=1)
     page.run()
     assert "is not on this machine" not in said(page)
-    page = press(page, "About this data")
+    dialog = until(of(f"from app.components import about; about.data({PETS_ID!r}, 'cpu')"), "40 train")
+    assert "kind (2 classes), colour (4 classes)" in said(dialog)
+    dialog.multiselect(key="data-labels").set_value(["colour"]).run()
+    press(dialog, "Use these columns")
+    page.session_state["brought-now"] = dialog.session_state["brought-now"]
     page.run()
-    page = press(page, "About this data")
-    assert "40 train" in " ".join(one.proto.body for one in page.get("html"))
-    page.multiselect(key="data-labels").set_value(["size"]).run()
-    page = press(page, "Use these columns")
-    assert page.session_state["dataset"] == f"{PETS_ID}?image=image&label=size"
+    assert page.session_state["dataset"] == f"{PETS_ID}?image=img&label=colour"
+
+
+def test_data_that_are_not_there_are_a_sentence_in_their_card(answered: Path) -> None:
+    until(of("from app.components import about; about.data('nobody', 'cpu')"), "Unknown dataset 'nobody'")
 
 
 def test_the_models_card_says_that_it_fits_and_how_long_a_sweep_takes(answered: Path) -> None:
-    page = visit()
-    for _ in range(3):
-        page = press(page, "About this model")
-    told = " ".join(one.proto.body for one in page.get("html"))
-    assert all(word in told for word in ("licence", "noise levels", "15, ", "parameters"))
-    assert "It fits: it needs" in said(page)
-    assert "A sweep of 16 noise levels, 3 draws of noise and 10 labels a class" in said(page)
+    page = press(visit(), "About this model")
+    assert "digits-ddpm" in said(page)
+    code = "from analysis import catalog; from app.components import about; about.model(catalog.card('digits-ddpm'), 'digits-ddpm', 'digits', 'cpu')"
+    dialog = until(of(code), "A sweep of 16 noise levels, 3 draws of noise and 10 labels a class")
+    assert all(word in said(dialog) for word in ("licence", "noise levels", "15, ", "parameters", "It fits: it needs"))
+
+
+def test_a_model_that_does_not_fit_says_so(answered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "room", lambda _: 1_000)
+    monkeypatch.setattr(worker_answers, "room", lambda _: 1_000)
+    code = "from analysis import catalog; from app.components import about; about.model(catalog.card('digits-ddpm'), 'digits-ddpm', 'digits', 'cpu')"
+    until(of(code), "It does not fit: it needs 4.5 MB for one image, and cpu has 1 kB free")
 
 
 def test_a_folder_becomes_data_of_this_session(answered: Path) -> None:
@@ -166,11 +190,36 @@ def test_a_folder_becomes_data_of_this_session(answered: Path) -> None:
 
 
 def test_a_dropped_folder_is_kept_and_put_on_the_bench(answered: Path) -> None:
-    page = press(visit(), "Bring a folder")
-    uploader = page.get("file_uploader")[0]
-    uploader.set_value([(name, content, "image/png") for name, content in PETS]).run()
-    assert not page.exception
-    page.run()
-    chosen = page.session_state["dataset"]
+    dialog = of("from app.components import bring; bring.ask()")
+    assert "A folder of class folders" in dialog.get("file_uploader")[0].label
+    dialog.get("file_uploader")[0].set_value([(name, content, "image/png") for name, content in PETS]).run()
+    assert not dialog.exception
+    chosen = dialog.session_state["brought-now"]
     assert dropped.is_dropped(chosen, answered)
     assert Path(chosen).name == "My pets.zip"
+    assert len(open_dataset(chosen, 8).ids) == len(PETS)
+
+
+def test_a_folder_of_nothing_is_a_sentence(answered: Path) -> None:
+    dialog = of("from app.components import bring; bring.ask()")
+    dialog.get("file_uploader")[0].set_value([(".hidden/x.png", b"x", "image/png")]).run()
+    assert "The folder holds no file" in said(dialog)
+
+
+def test_downloads_are_listed_with_the_runs(standin: Standin, answered: Path) -> None:
+    jobs = Jobs(answered)
+    assert "Downloads" not in said(visit("runs"))
+    done = jobs.submit(DownloadRequest(repo_id=MODEL))
+    work(answered, NETWORK, idle=0.1, processes=1)
+    jobs.submit(DownloadRequest(repo_id="someone/else"))
+    work(answered, NETWORK, idle=0.1, processes=1)
+    waits = jobs.submit(DownloadRequest(repo_id=PETS_ID, repo_kind="dataset"))
+    page = visit("runs")
+    assert not page.exception
+    assert f"**{MODEL}** · finished" in said(page)
+    assert "does not have the model someone/else" in said(page)
+    assert any(one.proto.text.startswith(f"Fetching {PETS_ID}: Waiting") for one in page.get("progress"))
+    page.button(key=f"forget-{done.id}").click().run()
+    assert f"**{MODEL}**" not in said(page)
+    page.button(key=f"cancel-{waits.id}").click().run()
+    assert jobs.get(waits.id).state == "cancelled"
