@@ -229,6 +229,9 @@ def test_a_readme_reaches_no_file_outside_its_folder(tmp_path: Path, standin: St
         with pytest.raises(InvalidData, match="allowed: files of its own folder"):
             open_dataset(name, 8)
         assert len(standin.asked) == asked
+    made = {"unet/train.parquet": parquet(tmp_path, slice(0, 9)), "unet/README.md": configs(default={"train": str(secret)})}
+    with pytest.raises(InvalidData, match="allowed: files of its own folder"):
+        open_dataset(f"{served(standin, made)}?config=unet", 8)
 
 
 @pytest.mark.skipif(not TEST_DATA, reason="NOISESCOPE_TEST_DATA does not say where the test data are")

@@ -38,7 +38,7 @@ def in_readme(root: str) -> dict[str, bool]:
     configs = [config for config in given if isinstance(config, dict)] if isinstance(given, list) else []
     for text in _texts([[config.get("data_files"), config.get("data_dir")] for config in configs]):
         if ":" in text or os.path.isabs(text) or ".." in PurePosixPath(text).parts:
-            raise InvalidData(f"The README of {Path(root).name} names the files {text!r}; allowed: files of its own folder.")
+            raise InvalidData(f"The README of the data set names the files {text!r}; allowed: files of its own folder.")
     names = [str(config.get("config_name", "default")) for config in configs]
     return {name: bool(config.get("default")) or name == "default" for name, config in zip(names, configs, strict=True)}
 
@@ -69,7 +69,7 @@ def converted(root: str) -> dict[str, dict[str, list[str]]]:
 def one(names: Sequence[str], asked: str | None, place: str, default: str | None = None) -> str:
     """The configuration that is read. Raises InvalidData where it is not there, or none is chosen of several."""
     if asked is not None and asked not in names:
-        raise InvalidData(f"{place!r} has no configuration {asked!r}; its configurations are {', '.join(names)}.")
+        raise InvalidData(f"{place!r} has no configuration {asked!r}; its configurations are {', '.join(names) or 'none'}.")
     chosen = asked or default or (names[0] if len(names) == 1 else None)
     if chosen is None:
         raise InvalidData(f"{place!r} has the configurations {', '.join(names)}; choose one, as {place}?config={names[0]}.")

@@ -60,26 +60,29 @@ class Hub(Streamed):
         if path.is_dir() and (zips := _only_zips(root)):
             return open_zips(zips, self.chosen)
         try:
-            found = {"train": ParquetRows([root], schema(root))} if path.is_file() else self._folder(root)
+            found = (
+                {"train": ParquetRows([root], schema(root))} if path.is_file() else self._folder(root, self.chosen.options.get("config"))
+            )
         except Exception as error:  # the library and what it stands on raise a dozen unrelated types
             if isinstance(error, NoisescopeError):
                 raise
             raise refused(self.chosen.place, error) from error
         return opened(splits_of(found, self.chosen), self.chosen, [] if path.is_file() else [within])
 
-    def _folder(self, root: str) -> Mapping[str, Rows]:
+    def _folder(self, root: str, asked: str | None) -> Mapping[str, Rows]:
         """All splits of one configuration, as the library or, where files are of Parquet, pyarrow reads them row by row."""
         import datasets
         from datasets.packaged_modules.parquet.parquet import Parquet
 
-        asked, place = self.chosen.options.get("config"), self.chosen.place
+        place = self.chosen.place
         if layout := converted(root):
             return _parquet(layout[one(list(layout), asked, place, "default" if "default" in layout else None)])
         configs = in_readme(root)
         if configs:
             asked = one(list(configs), asked, place, next((name for name, default in configs.items() if default), None))
         elif asked not in (None, "default"):
-            root = os.path.join(root, one(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()), asked, place))
+            folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+            return self._folder(os.path.join(root, one(folders, asked, place)), None)
         builder = datasets.load_dataset_builder(root, *([asked] if configs else []))
         files = {str(name): [str(file) for file in part] for name, part in (builder.config.data_files or {}).items()}
         if isinstance(builder, Parquet) and all(os.path.exists(file) for part in files.values() for file in part):
