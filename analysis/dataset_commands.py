@@ -68,7 +68,7 @@ def _lines(card: DataCard) -> list[str]:
     labels = ", ".join(f"{name} ({'numbers' if count is None else f'{count} classes'})" for name, count in card.labels.items())
     return [
         f"{card.name}: {rows} images, the first of {card.edge} pixels; licence {card.licence or 'not said'}.",
-        f"Images: {', '.join(card.images)}. Labels: {labels or 'none'}.",
+        (f"Images: {', '.join(card.images)}. " if card.images else "") + f"Labels: {labels or 'none'}.",
         *([f"{in_units(card.bytes)}{f', at {card.revision}' if card.revision else ''}."] if card.bytes is not None else []),
     ]
 

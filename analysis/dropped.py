@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from . import datasets
 from .errors import InvalidData, InvalidRequest
 from .store import writing
 
@@ -65,6 +66,7 @@ def forget(root: Path, seconds: float = KEPT) -> None:
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - seconds:
                 shutil.rmtree(folder, ignore_errors=True)
+                datasets.forget(folder)
 
 
 def _inside(path: str) -> PurePosixPath | None:

@@ -7,13 +7,14 @@ ours. Nothing of a repository is executed or unpickled. Revisions are resolved t
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
 from .errors import InvalidData, InvalidRequest, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
-from .hub_choice import choose
+from .hub_choice import choose, needs_code
 from .hub_fetch import fetch
 from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named
 
@@ -36,16 +37,11 @@ def look_up(
     try:
         found = patiently(lambda: _ask(repo_id, revision, kind), named(repo_id, kind, revision), repo_id, between, cut=False)
         read, converted = found, False
-        try:
-            files = _files(read, kind, checkpoint, repo_id)
-        except InvalidRequest as error:
-            if kind != "dataset" or asked != MAIN:
-                raise
-            try:
+        if kind == "dataset" and asked == MAIN and needs_code([file.rfilename for file in found.siblings or ()], repo_id):
+            with suppress(InvalidRequest):  # not every data set is converted
                 read = patiently(lambda: _ask(repo_id, CONVERTED, kind), named(repo_id, kind, CONVERTED), repo_id, between, cut=False)
-            except InvalidRequest:
-                raise error from None
-            files, converted = _files(read, kind, checkpoint, repo_id), True
+                converted = True
+        files = _files(read, kind, checkpoint, repo_id)
     except Unreachable:
         before = find(repo_id, asked, kind)
         if before is None or (checkpoint and checkpoint not in {file.name for file in before.files}):

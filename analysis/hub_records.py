@@ -64,7 +64,7 @@ class Record(Frozen):
     files: tuple[HubFile, ...] = ()
     fetched: str | None = None  # when all of it was here and verified, ISO 8601, UTC
     before: str | None = None  # another commit that was fetched under this revision: it has moved since
-    converted: bool = False  # its files are of the hub's own conversion: at the revision asked for only code could read them
+    converted: bool = False  # its files are of the hub's own conversion: those of the repository are for code to read
     offline: bool = False  # the hub did not answer: this is what was fetched before
 
     @property
@@ -82,7 +82,7 @@ class Record(Frozen):
         said = []
         if self.converted:
             said.append(
-                f"{self.repo_id} itself needs code to be read, which is not run: this is the hub's conversion to Parquet, {CONVERTED}."
+                f"The files of {self.repo_id} are for code to read, which is not run: these are of the hub's own conversion to Parquet, {CONVERTED}."
             )
         if self.offline:
             said.append(

@@ -241,7 +241,7 @@ class DataCard(Frozen):
     """What a data set holds, told without decoding its images."""
 
     name: str
-    images: tuple[str, ...] = ()  # columns of images, first the one that is read
+    images: tuple[str, ...] = ()  # columns of images, first the one that is read; none where there is nothing to choose
     labels: dict[str, int | None] = {}  # columns of labels and how many classes each has, None for numbers
     rows: dict[str, int]  # by split, as its source has them
     edge: int  # the short edge of its first image, pixels

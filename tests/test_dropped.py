@@ -58,6 +58,15 @@ def test_two_sessions_get_two_places_and_what_nobody_chose_for_a_day_goes(tmp_pa
     dropped.choose(first)  # gone: nothing to note
 
 
+def test_what_was_decoded_of_a_folder_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
+    place = dropped.keep(PETS, tmp_path)
+    open_dataset(str(place), 8)
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    dropped.forget(tmp_path, -1.0)
+    assert not list((tmp_path / "images").iterdir())
+
+
 def test_what_cannot_be_kept_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidData, match="holds no file"):
         dropped.keep([("pets/.hidden", b"x")], tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,17 +68,20 @@ def opened(name: str, side: int = 8) -> Hub:
     return found
 
 
-def test_what_was_fetched_is_opened_without_a_network_and_without_a_second_copy(tmp_path: Path, standin: Standin, pets: str) -> None:
+def test_what_was_fetched_is_opened_without_a_network_and_without_a_second_copy(
+    tmp_path: Path, standin: Standin, pets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetch()
-    asked = len(standin.asked)
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *to, **_: asked.append(to))
+    monkeypatch.setattr(socket.socket, "connect", lambda _, to: asked.append(to))
     data = opened(f"{ID}?test=extra")
     assert (data.name, data.revision, len(data.ids), list(data.label_sets)) == (ID, pets, 40, ["kind"])
     tested = {image.tobytes() for image in data.images[data.split == "test"]}
     assert tested == {image.tobytes() for image in PIXELS[30:]}
     changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "store" / "images").iterdir()}
-    standin.close()
     same(opened(f"{ID}?test=extra"), data)
-    assert len(standin.asked) == asked
+    assert not asked
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store" / "images").iterdir()} == changed  # decoded once
     assert not list((tmp_path / "cache").rglob("*.parquet")) + list((tmp_path / "cache").rglob("*.arrow"))
 
@@ -225,6 +229,9 @@ def test_a_readme_reaches_no_file_outside_its_folder(tmp_path: Path, standin: St
         with pytest.raises(InvalidData, match="allowed: files of its own folder"):
             open_dataset(name, 8)
         assert len(standin.asked) == asked
+    made = {"unet/train.parquet": parquet(tmp_path, slice(0, 9)), "unet/README.md": configs(default={"train": str(secret)})}
+    with pytest.raises(InvalidData, match="allowed: files of its own folder"):
+        open_dataset(f"{served(standin, made)}?config=unet", 8)
 
 
 @pytest.mark.skipif(not TEST_DATA, reason="NOISESCOPE_TEST_DATA does not say where the test data are")
@@ -254,7 +261,7 @@ def test_of_a_repository_that_needs_code_the_hubs_own_conversion_is_taken_and_sa
     commit = by_code(tmp_path, standin, "default")
     record = hub.look_up(ID, kind="dataset")
     assert (record.commit, record.converted, record.license, len(record.files)) == (commit, True, "cc0-1.0", 2)
-    assert str(record.said) == f"{ID} itself needs code to be read, which is not run: this is the hub's conversion to Parquet, {CONVERTED}."
+    assert f"The files of {ID} are for code to read, which is not run: these are of the hub's own conversion" in str(record.said)
     hub.fetch(record)
     standin.close()
     assert str(hub.look_up(ID, kind="dataset").said).startswith(f"{record.said} The hub does not answer")
@@ -285,6 +292,15 @@ def test_where_the_hub_has_converted_nothing_it_says_what_the_repository_lacks(s
         hub.look_up(ID, standin.repos["dataset", ID].branches["main"], "dataset")
 
 
+def test_what_lies_beside_a_loading_script_is_read_only_where_nothing_was_converted(tmp_path: Path, standin: Standin) -> None:
+    repo = standin.repo(ID, class_folders() | {"pets.py": b"raise SystemExit"}, "dataset")
+    assert not hub.look_up(ID, kind="dataset").converted
+    commit = repo.push({"default/train/0000.parquet": parquet(tmp_path, slice(0, 9))}, CONVERTED)
+    assert hub.look_up(ID, kind="dataset").commit == commit
+    repo.push(repo.commits[repo.branches["main"]] | {"train.parquet": parquet(tmp_path, slice(0, 9))})
+    assert not hub.look_up(ID, kind="dataset").converted
+
+
 def class_folders() -> dict[str, bytes]:
     return {f"{'train' if i < 30 else 'test'}/{'ab'[i % 2]}/{i}.png": png(image) for i, image in enumerate(PIXELS)}
 
@@ -304,7 +320,7 @@ def zips(tmp_path: Path) -> dict[str, bytes]:
 def test_images_and_zips_of_a_repository_are_what_they_are_in_a_folder(
     tmp_path: Path, standin: Standin, layout: Callable[[Path], dict[str, bytes]], readme: dict[str, bytes]
 ) -> None:
-    files = layout(tmp_path) | readme
+    files = layout(tmp_path) | readme | {".cache/data/train.zip.metadata": b"of `hf download`"}
     from_hub, from_folder = opened(served(standin, files)), open_dataset(local(tmp_path / "d", files), 8)
     assert (from_hub.name, from_folder.name) == (ID, "d")
     from_hub.name = from_folder.name

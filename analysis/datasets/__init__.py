@@ -58,6 +58,13 @@ def describe(name: str) -> DataCard:
     return of_source(kind(argument, images=False), Path(place).expanduser(), licence)
 
 
+def forget(folder: Path) -> None:
+    """Remove what was kept of the images of every data set that lies, or lay, in a folder."""
+    from ._decoded import forget as run
+
+    run(folder)
+
+
 def _named(name: str) -> tuple[str, str]:
     """The plug-in that a name calls for, and its argument. Raises UnknownName."""
     plugin, _, argument = name.partition(":")

@@ -25,7 +25,7 @@ def of_source(source: Streamed, place: Path, licence: str | None) -> DataCard:
         name=source.name,
         images=opened.pictures,
         labels=only(labels, source.chosen.labels, source.chosen.place),
-        rows=dict(rows),
+        rows={name: rows[name] for name in SPLITS if name in rows},
         edge=edge(opened.slabs()),
         licence=licence,
         bytes=sum(size for _, size, *_ in files_of(place)),
@@ -37,7 +37,6 @@ def of_dataset(data: Dataset) -> DataCard:
     """Of a data set that a plug-in makes or brings: no files of it are known."""
     return DataCard(
         name=data.name,
-        images=("image",),
         labels={name: None if found.kind == "continuous" else len(found.classes) for name, found in data.label_sets.items()},
         rows={name: int((data.split == name).sum()) for name in SPLITS},
         edge=data.images.shape[1],

@@ -1,6 +1,6 @@
 """Folders of one class each, by their names alone: looking through 20,000 files as a repository takes the `datasets` library half a minute.
 
-What is not plainly that (a README, tables or metadata, names that may mean a split) is left to the library, so that both agree.
+What is not plainly that (a README that says how the files are read, tables or metadata, names that may mean a split) is left to the library, so that both agree.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from ._columns import Named
 from ._streamed import CALLED, SLAB, Encoded, Opened, Part, Slab
 
 MAYBE_SPLIT = re.compile("train|val|dev|test|eval", re.IGNORECASE)
+CARDS = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", ".gitattributes")
 
 
-def class_folders(root: str, within: str | None = None) -> Opened | None:
+def class_folders(root: str, within: str | None = None, cards: bool = False) -> Opened | None:
     """Images of `root/class/file` or `root/split/class/file` and no other files; None for anything else.
 
-    No link is followed that leads out of the folder `within`, which is `root` itself where no other is given.
+    No link is followed that leads out of the folder `within`, which is `root` itself where no other is given. With `cards`, what a
+    repository has beside its data is passed over.
     """
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
@@ -29,6 +31,8 @@ def class_folders(root: str, within: str | None = None) -> Opened | None:
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
+            if cards and folder == root and name in CARDS:
+                continue
             *above, _ = parts = Path(path).relative_to(root).parts
             split = CALLED.get(above[0]) if len(above) == 2 else "train"
             rest = parts[1:] if len(above) == 2 else parts

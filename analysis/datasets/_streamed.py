@@ -114,14 +114,14 @@ class Streamed(Dataset):
         path = _decoded.place(json.dumps([type(self).__name__, where, self.chosen.options, side], sort_keys=True))
         kept = _decoded.read(path, source)
         if kept is None:
-            self._decode(path, source)
+            self._decode(path, source, where)
             kept = _decoded.read(path, source)
             if kept is None:  # what was just written comes back another
                 raise InvalidData(f"The decoded images of {argument!r} in {path.parent} changed while they were read; open them again.")
         self._take(kept)
         self.label_sets = only(self.label_sets, self.chosen.labels, self.chosen.place)
 
-    def _decode(self, path: Path, source: Any) -> None:
+    def _decode(self, path: Path, source: Any, where: str) -> None:
         """Read every image once, and write what `_take` takes."""
         opened = self.open()
         side = self.side or edge(opened.slabs())
@@ -157,7 +157,14 @@ class Streamed(Dataset):
                 if labelled.numbers is not None:
                     arrays[f"numbers/{index}"] = labelled.numbers
             sets = [[labelled.name, list(labelled.classes), labelled.kind] for labelled in self.label_sets.values()]
-            facts = {"source": source, "skipped": skipped, "resized": resized, "duplicates": self.duplicates, "labels": sets}
+            facts = {
+                "source": source,
+                "place": where,
+                "skipped": skipped,
+                "resized": resized,
+                "duplicates": self.duplicates,
+                "labels": sets,
+            }
             writer.keep(rows[first], arrays, {**facts, "identity": self.identity, "given": self.given is not None})
 
     def _take(self, kept: _decoded.Decoded) -> None:

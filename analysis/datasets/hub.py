@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidData, NoisescopeError
-from ._configs import converted, in_readme, one
+from ._configs import converted, in_readme, is_told, one
 from ._folders import class_folders
 from ._streamed import Opened, Streamed, files_of
 from ._tables import ParquetRows, Rows, opened, refused, schema, splits_of
@@ -53,32 +53,36 @@ class Hub(Streamed):
         path = self._fetched or Path(self.chosen.place).expanduser()
         root = os.path.realpath(path)
         within = os.path.realpath(path.parent.parent) if self._fetched else root  # the hub's cache links to files beside the snapshots
-        if path.is_dir() and not self.chosen.options and (plain := class_folders(root, within)):
+        quiet()
+        as_they_lie = path.is_dir() and self.chosen.options in ({}, {"image": "image"})
+        if as_they_lie and (plain := class_folders(root, within, not is_told(root))):
             return plain
         if path.is_dir() and (zips := _only_zips(root)):
             return open_zips(zips, self.chosen)
         try:
-            found = {"train": ParquetRows([root], schema(root))} if path.is_file() else self._folder(root)
+            found = (
+                {"train": ParquetRows([root], schema(root))} if path.is_file() else self._folder(root, self.chosen.options.get("config"))
+            )
         except Exception as error:  # the library and what it stands on raise a dozen unrelated types
             if isinstance(error, NoisescopeError):
                 raise
             raise refused(self.chosen.place, error) from error
         return opened(splits_of(found, self.chosen), self.chosen, [] if path.is_file() else [within])
 
-    def _folder(self, root: str) -> Mapping[str, Rows]:
+    def _folder(self, root: str, asked: str | None) -> Mapping[str, Rows]:
         """All splits of one configuration, as the library or, where files are of Parquet, pyarrow reads them row by row."""
         import datasets
         from datasets.packaged_modules.parquet.parquet import Parquet
 
-        quiet()
-        asked, place = self.chosen.options.get("config"), self.chosen.place
+        place = self.chosen.place
         if layout := converted(root):
             return _parquet(layout[one(list(layout), asked, place, "default" if "default" in layout else None)])
         configs = in_readme(root)
         if configs:
             asked = one(list(configs), asked, place, next((name for name, default in configs.items() if default), None))
         elif asked not in (None, "default"):
-            root = os.path.join(root, one(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()), asked, place))
+            folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+            return self._folder(os.path.join(root, one(folders, asked, place)), None)
         builder = datasets.load_dataset_builder(root, *([asked] if configs else []))
         files = {str(name): [str(file) for file in part] for name, part in (builder.config.data_files or {}).items()}
         if isinstance(builder, Parquet) and all(os.path.exists(file) for part in files.values() for file in part):
@@ -91,6 +95,7 @@ class Hub(Streamed):
 def _only_zips(root: str) -> list[Path]:
     """The zips in a folder that has nothing else to read: images are kept so on the hub, and the library takes them for classes."""
     files = sorted(path for path in Path(root).rglob("*") if path.is_file() and path.suffix.lower() not in BESIDE)
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     return files if all(path.suffix.lower() == ".zip" for path in files) else []
 
 

@@ -166,7 +166,7 @@ def data_rows(card: DataCard) -> dict[str, str]:
 
 def _choose(name: str, card: DataCard) -> None:
     """Another column of images, or other columns of labels, where there are several."""
-    if len(card.images) < 2 and len(card.labels) < 2:
+    if not card.images or (len(card.images) < 2 and len(card.labels) < 2):
         return
     place, _, query = name.partition("?")
     options = dict(parse_qsl(query))
