@@ -13,7 +13,7 @@ from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, Unknow
 from analysis.specs import Precision, SweepRequest, variants
 from analysis.store import default_root
 from app.components import asking
-from app.components.bench import Bench
+from app.components.bench import Bench, short
 from app.components.runs import runs, submit_all, trying
 from app.components.words import duration, size
 
@@ -49,7 +49,7 @@ def panel(bench: Bench) -> list[SweepRequest]:
 
 
 def _form(bench: Bench) -> list[SweepRequest]:
-    st.markdown(f"**Measure** {bench.backend} on {bench.dataset}")
+    st.markdown(f"**Measure** {short(bench.backend)} on {short(bench.dataset)}")
     fields: dict[str, Any] = {}
     first, second, third = st.columns(3)
     labels = first.multiselect(
