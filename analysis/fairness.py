@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .matching import Side, question
-from .specs import SweepRequest, regime
+from .specs import SweepRequest, regime, said_condition
 
 NOT_RECORDED, UNKNOWN = "not recorded", "unknown"
 OF_ONE = ("run", "model", "block and pooling", "noise levels", "test images", "draws")  # rows that may differ in a fair comparison
@@ -39,7 +39,7 @@ def facts(side: Side) -> dict[str, str]:
         "labels told": ", ".join(regime(request)) or "right, as many of each class",
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise, seed {receipt['seed']}",
         "noise levels": f"{len(side.sigmas)}, σ = {side.sigmas[0]:.2g} to {side.sigmas[-1]:.2g}",
-        "input": f"{receipt['input']}, condition: {receipt['condition']}",
+        "input": f"{receipt['input']}, condition: {said_condition(receipt['condition'])}",
         "precision": str(receipt["precision"]),
         "block and pooling": f"{side.block}, {side.pooling}" + (f", {pca} principal components" if pca else ""),
         "probe": str(receipt["head"]),

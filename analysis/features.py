@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ from .errors import InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
 from .store import Kind, Store
+
+HELD = 1 << 22  # bytes of x_0 in memory at once, as float32 in colour; one batch, where that is more
 
 Reduce = Callable[[Tensor], Any]
 Found = TypeVar("Found")
@@ -150,7 +153,9 @@ def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "no
 def load_x0(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
     """x_0 of images by id, (n, c, h, w) float32 on the model's device."""
     pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
-    return backend.encode(pixels.to(backend.device).float() / 127.5 - 1)
+    if isinstance(mapped := dataset.images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # what was read is not wanted again soon: a process does not grow into the whole file
+    return backend.encode(pixels.to(backend.device).float().div_(127.5).sub_(1))
 
 
 def read_features(
@@ -174,7 +179,7 @@ def read_features(
                 x = add_noise(x, level.to(x.device), eps[start : start + batch].to(x.device))
             for name, value in read(x, level).items():
                 parts[name].append(value.float())
-    return {name: torch.cat(values).cpu() for name, values in parts.items()}
+    return {name: torch.cat(parts.pop(name)).cpu() for name in list(parts)}  # what is whole is not held in parts too
 
 
 def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> dict[str, float]:
@@ -218,20 +223,31 @@ def extract(
 ) -> int:
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
-    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ. `between` is
-    called before every batch; what it raises ends the work. Batches are halved as in `halving`. What is not finite is kept as it is.
+    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ, where the images of a unit
+    are few enough to be held at once. `between` is called before every batch; what it raises ends the work. Batches are halved as in
+    `halving`. What is not finite is kept as it is.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
-    if not lacking:
-        return 0
-    passes, key = 0, b""
+
+    @lru_cache(maxsize=1)
+    def drawn(some: bytes) -> tuple[Tensor, Tensor | None]:
+        x0 = load_x0(dataset, held := np.frombuffer(some, ids.dtype), backend)
+        return x0, noise_like(x0, held.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
+
+    def read(sigma: float, group: Sequence[str], part: np.ndarray, batch: int) -> dict[str, Tensor]:
+        step, found = batch * max(1, HELD // (batch * 4 * dataset.images[0].nbytes)), dict[str, Tensor]()
+        for start in range(0, len(part), step):
+            some = drawn(part[start : start + step].tobytes())
+            values = read_features(source, group, *some, sigma, batch, identity.condition, between)
+            if step >= len(part):
+                return values
+            for name, value in values.items():
+                found.setdefault(name, torch.empty(len(part), *value.shape[1:]))[start : start + step] = value
+        return found
+
+    passes = 0
     for sigma, group, part in sorted(lacking, key=lambda item: item[2].tobytes()):
-        if part.tobytes() != key:
-            key = part.tobytes()
-            x0 = load_x0(dataset, part, backend)
-            eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        read = partial(read_features, source, group, x0, eps, sigma, condition=identity.condition, between=between)
-        values = halving(store, "features", identity, settings, read)
+        values = halving(store, "features", identity, settings, partial(read, sigma, group, part))
         store.put("features", identity, sigma, part, {name: value.numpy() for name, value in values.items()})
         passes += len(part)
     return passes

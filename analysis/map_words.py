@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .specs import said_condition
+
 if TYPE_CHECKING:
     from .studies import Study
 
@@ -28,7 +30,7 @@ def facts(study: Study, images: str, block: str, level: int, cell: bool = True) 
         (f"noise level{there}", f"σ = {at['sigma']:.6g}, t = {at['timestep']:g}"),
         (
             "features",
-            f"global average, {receipt['input']} input, condition {receipt['condition']}, seed {receipt['seed']}, draw 0, {receipt['precision']}",
+            f"global average, {receipt['input']} input, condition {said_condition(receipt['condition'])}, seed {receipt['seed']}, draw 0, {receipt['precision']}",
         ),
     ]
 

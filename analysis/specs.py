@@ -207,6 +207,11 @@ def variants(request: SweepRequest, **values: Sequence[Any]) -> list[SweepReques
     return list(dict.fromkeys(found))
 
 
+def said_condition(condition: str) -> str:
+    """A condition in words: the mean of the class embeddings says what it is, and that no network was trained with it."""
+    return f"{condition} of the class embeddings, which was not trained" if condition == "mean" else condition
+
+
 def regime(request: Mapping[str, Any]) -> list[str]:
     """What was done to the labels of the labelled images, in words; [] where they are right and as many of each class."""
     noise, ratio = request.get("label_noise", 0.0), request.get("imbalance", 1.0)

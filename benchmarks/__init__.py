@@ -41,6 +41,16 @@ BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
         Benchmark("extraction", "extraction", "throughput of extracting every block, pooled, over bare forward passes", 0.95, True),
+        Benchmark(
+            "families", "families", "the same, from pixels to the file in the store, of the model family where it is least", 0.95, True
+        ),
+        Benchmark(
+            "cost-slope",
+            "cost_slope",
+            "distance from 1 of the log-log slope of extraction's CPU seconds over images or levels, the larger of the two",
+            0.05,
+            False,
+        ),
         Benchmark("stats-mode", "running_sums", "CPU seconds of extraction with running sums over those of extraction alone", 1.03, False),
         Benchmark("early-exit", "early_exit", "speed-up of stopping at the middle block over what the operation counts say", 0.9, True),
         Benchmark("training", "training", "CPU seconds of a training step over those of the plain loop", 1.03, False),

@@ -16,7 +16,8 @@ baseline once more, interleaved over several rounds, the order turned about in e
 control is the baseline over itself; an attempt whose control is outside {CONTROLS[0]}–{CONTROLS[1]} is rejected. The ratio is the
 median of the first {WANTED} accepted of at most {ATTEMPTS} attempts; all of them stand below. Where one process does the work,
 cost is its CPU time with one thread; for `memory` it is a fresh process's highest resident set; for `first-paint` it is the clock
-on the wall, from the request to what is visible. `verdicts` is simulated and has no clock.
+on the wall, from the request to what is visible. An attempt of `cost-slope` goes through the sizes upwards and back down; its control
+is the way back over the way up. `families` has attempts of every family's own. `verdicts` is simulated and has no clock.
 """
 
 

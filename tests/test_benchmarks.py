@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis import registry
+from analysis.backends import open_backend
+from analysis.datasets import open_dataset
+from analysis.planning import Bench
 from analysis.similarity import cka
+from analysis.store import Store
 from analysis.thumbnails import thumbnails
-from benchmarks import BENCHMARKS, __main__, alike, false_unimodal, maps, payload
+from benchmarks import BENCHMARKS, __main__, alike, cost_child, cost_slope, false_unimodal, families, maps, payload
 from benchmarks.__main__ import main
 from benchmarks.measure import Attempt, Measured, attempts, cpu, interleave, measure, summary
+from benchmarks.networks import flops
 from benchmarks.page import page, put
 
 FIELDS = ["name", "ratio", "target", "control", "runs", "hardware", "details"]
@@ -180,3 +187,69 @@ def test_a_maps_payload_is_that_of_its_pictures_and_little_more():
     for thumbs in (quiet, loud):
         assert 0 < payload.sent(thumbs) - thumbs.bytes < 200 * payload.POINT + 10 * 2000  # ten tables have a head each
     assert loud.bytes > quiet.bytes
+
+
+def test_every_model_family_is_measured() -> None:
+    assert {name.partition(",")[0] for name in families.FAMILIES} == set(registry.names("backends"))
+
+
+@pytest.mark.usefixtures("own_store")
+@pytest.mark.parametrize("name", ["unet2d, v", "adm, 10 classes"])
+def test_a_measured_network_is_of_the_promised_size_and_a_little_more(name: str, tmp_path: Path) -> None:
+    backend = open_backend(str(families.FAMILIES[name](tmp_path / "network")))
+    assert families.LEAST <= flops(backend) / 1e9 < 1.2 * families.LEAST
+    assert (backend.card.unconditional == "mean") == ("classes" in name)
+
+
+@pytest.mark.usefixtures("own_store")
+def test_both_sides_of_a_family_are_passes_of_as_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(families.UNET, "block_out_channels", (32, 32, 32))
+    backend = open_backend(str(families.unet2d(num_class_embeds=4)(tmp_path / "network")))
+    bare, ours = families.sides(backend, Store(tmp_path / "features"), images=6, batch=2)
+    passed: list[int] = []
+    backend.net.conv_in.register_forward_hook(lambda m, i, o: passed.append(len(o)))
+    bare()
+    assert passed == [2, 2, 2]
+    ours()
+    assert passed == [2] * 6
+    assert len(list((tmp_path / "features").glob("features/*/*/*.safetensors"))) == 2  # each time anew
+
+
+def test_the_number_is_that_of_the_worst_family() -> None:
+    found = families.worst({"a": Measured(0.99, 1.0), "b": Measured(0.96, 1.01), "c": Measured(0.97)})
+    assert (found.ratio, found.control, found.details["worst"], found.details["a"]["ratio"]) == (0.96, 1.01, "b", 0.99)
+    assert families.worst({"a": Measured(0.99), "b": Measured(None)}).ratio is None
+
+
+def test_a_slope_is_the_power_of_the_size() -> None:
+    sizes = (1, 4, 16)
+    assert cost_slope.slope(sizes, [3 * n**1.2 for n in sizes]) == pytest.approx(1.2)
+    attempt = cost_slope.climb(sizes, lambda n: 2.0 * n)
+    assert (attempt.cost, attempt.control, attempt.accepted) == (pytest.approx(1.0), 1.0, True)
+
+
+def test_a_machine_that_slows_down_on_the_way_is_seen() -> None:
+    times = iter([1.0, 4.0, 16.0, 32.0, 8.0, 2.0])
+    attempt = cost_slope.climb((1, 4, 16), lambda n: next(times))
+    assert (attempt.control, attempt.accepted) == (2.0, False)
+    assert attempt.cost == pytest.approx(1.0)  # all sizes alike
+
+
+def test_the_larger_distance_from_one_counts_and_the_rest_has_to_hold() -> None:
+    slopes = {"images": Measured(0.97, 1.0), "levels": Measured(1.01, 0.99)}
+    found = cost_slope.both(slopes, Measured(1.02), {"ratio": 1.08})
+    assert (found.ratio, found.control, found.holds) == (0.03, 1.0, True)
+    assert not cost_slope.both(slopes, Measured(1.04), {"ratio": 1.08}).holds
+    assert not cost_slope.both(slopes, Measured(1.02), {"ratio": 1.12}).holds
+    assert cost_slope.both(slopes | {"levels": Measured(None)}, Measured(1.02), {"ratio": 1.08}).ratio is None
+
+
+@pytest.mark.usefixtures("own_store")
+def test_the_images_whose_memory_is_measured_are_all_extracted(tmp_path: Path) -> None:
+    table = cost_child.write(tmp_path / "images.parquet", 120)
+    assert len(open_dataset(str(table), cost_child.SIDE).ids) == 120
+    passed: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "extract", lambda bench, *given: passed.append(sum(len(ids) for _, ids in bench.wanted(*given).values())))
+        assert cost_child.main(str(table)) > 1e8
+    assert passed == [120]

@@ -14,7 +14,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, ScoreSdeVeScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from analysis import registry
+from analysis import hub, registry
 from analysis.backends import describe, open_backend
 from analysis.backends.base import Backend, Excerpt
 from analysis.backends.unet2d import UNet2D
@@ -27,6 +27,7 @@ from analysis.store import Store
 from analysis.sweeping import sweep
 
 from .families import MADE, epsilon, folder, pipeline
+from .standin import pretending, read_folder
 
 pytestmark = pytest.mark.usefixtures("own_store")
 each = pytest.mark.parametrize("name", MADE)
@@ -143,6 +144,25 @@ def test_a_copy_elsewhere_is_the_same_model(name: str, places: dict[str, str], t
     assert torch.equal(ours.denoise(x, sigma), theirs.denoise(x, sigma))
 
 
+@each
+def test_a_model_of_the_hub_is_the_one_in_its_folder(
+    name: str, places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, ours = Path(places[name]), opened(places, name)
+    files = read_folder(given) if given.is_dir() else {given.name: given.read_bytes()}
+    with pretending(tmp_path, monkeypatch) as server:
+        commit = server.repo("someone/model", files).branches["main"]
+        hub.fetch(hub.look_up("someone/model", checkpoint=given.name if given.is_file() else None))
+        theirs = open_backend("someone/model")
+    facts = {"repo_id": "someone/model", "revision": commit, "name": theirs.card.name}
+    assert theirs.card == ours.card.model_copy(update=facts)
+    x0, eps = images(ours, 2), images(ours, 2).flip(0)
+    names, sigma = [f"{block.name}/1" for block in ours.card.blocks], ours.card.sigmas[300]
+    read = [read_features(backend, names, x0, eps, sigma, 2, backend.card.conditions[0]) for backend in (ours, theirs)]
+    assert all(torch.equal(read[0][block], read[1][block]) for block in names)
+    assert torch.equal(ours.denoise(x0, torch.tensor([0.5, 1.0])), theirs.denoise(x0, torch.tensor([0.5, 1.0])))
+
+
 def scheduler_of(name: str, place: str) -> DDPMScheduler:
     """The schedule that the model was made with, which samples without clipping."""
     if name.startswith("adm"):
@@ -166,15 +186,16 @@ def test_the_denoiser_is_what_the_scheduler_makes_of_the_network(name: str, t: i
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def learnt(backend: Backend, scheduler: DDPMScheduler, steps: int) -> None:
-    """Train the network in diffusers' own words, on white noise of variance 1.
+def learnt(backend: Backend, scheduler: DDPMScheduler, steps: int, std: float) -> None:
+    """Train the network in diffusers' own words, on white noise.
 
-    That looks the same at every level, once scaled, so that the timestep alone tells how much of it is ε.
+    Of a standard deviation of 1 that looks the same at every level, once scaled, so that the timestep alone tells how much of it is ε.
+    But then the mean of v is 0 at every level: of another one it is not.
     """
     net, generator = backend.net.requires_grad_(True), torch.Generator().manual_seed(0)
     optimizer, count = torch.optim.AdamW(net.parameters(), 3e-3), len(scheduler.alphas_cumprod)
     for _ in range(steps):
-        x0, eps = torch.randn(2, 16, backend.card.image_channels, 8, 8, generator=generator)
+        x0, eps = white(16, backend, std, generator)
         t = torch.randint(0, count, (len(x0),), generator=generator)
         kind = scheduler.config["prediction_type"]
         target = {"epsilon": eps, "sample": x0, "v_prediction": scheduler.get_velocity(x0, eps, t)}[kind]
@@ -186,29 +207,45 @@ def learnt(backend: Backend, scheduler: DDPMScheduler, steps: int) -> None:
     net.requires_grad_(False)
 
 
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("unet2d:epsilon", "unet2d:x0", "unet2d:classes", "adm:plain")]
+def white(count: int, backend: Backend, std: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """x_0 and ε (B, c, 8, 8) without any structure."""
+    x0, eps = torch.randn(2, count, backend.card.image_channels, 8, 8, generator=generator)
+    return std * x0, eps
 
 
-@pytest.mark.parametrize("name", ["unet2d:v", *LONG])
-def test_a_little_training_makes_a_denoiser_at_every_noise_level(name: str, places: dict[str, str]) -> None:
-    backend = opened(places, name, "random:0")
-    x0, eps = torch.randn(2, 32, backend.card.image_channels, 8, 8, generator=torch.Generator().manual_seed(1))
+SHORT = ("unet2d:epsilon", "adm:plain")  # one of each family
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in MADE if name not in SHORT]
+
+
+@pytest.mark.parametrize("name", [*SHORT, *LONG])
+def test_a_little_training_makes_a_denoiser_at_every_noise_level(
+    name: str, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, std = opened(places, name, "random:0"), 0.5 if name.endswith(":v") else 1.0
+    x0, eps = white(32, backend, std, torch.Generator().manual_seed(1))
     told = "class:0" if "class:0" in backend.card.conditions else None
-
-    def at(sigma: float) -> tuple[float, float]:
-        """Squared error in parts of the least there can be, σ²/(1+σ²), and the slope of D on x_σ."""
-        x = x0 + sigma * eps
-        with torch.no_grad():
-            made = backend.denoise(x, torch.full((32,), sigma), told)
-        return float((made - x0).square().mean()) * (1 + sigma**2) / sigma**2, float((made * x).sum() / x.square().sum())
-
     levels = (0.3, 1.0, 2.0)
-    before = [at(sigma)[0] for sigma in levels]
-    learnt(backend, scheduler_of(name, places[name]), 60 if name.startswith("adm") else 250)
-    after = [at(sigma) for sigma in levels]
-    assert all(error < was for (error, _), was in zip(after, before, strict=True))
-    assert max(error for error, _ in after) < 1.3
-    assert [slope for _, slope in after] == pytest.approx([1 / (1 + sigma**2) for sigma in levels], abs=0.08)
+
+    def seen() -> tuple[list[float], list[float]]:
+        """By level: squared error in parts of the least there can be, s²σ²/(s²+σ²), and how far the slope of D on x_σ is from s²/(s²+σ²)."""
+        errors, slopes = [], []
+        for sigma in levels:
+            x, whole = x0 + sigma * eps, std**2 + sigma**2
+            with torch.no_grad():
+                made = backend.denoise(x, torch.full((32,), sigma), told)
+            errors.append(float((made - x0).square().mean()) * whole / (std * sigma) ** 2)
+            slopes.append(abs(float((made * x).sum() / x.square().sum()) - std**2 / whole))
+        return errors, slopes
+
+    before, _ = seen()
+    learnt(backend, scheduler_of(name, places[name]), 120 if name.startswith("adm") else 250, std)
+    errors, slopes = seen()
+    assert all(error < was for error, was in zip(errors, before, strict=True))
+    assert max(errors) < 1.3
+    assert max(slopes) < 0.06
+    real = backend.schedule.timestep
+    monkeypatch.setattr(backend.schedule, "timestep", lambda sigma: (real(sigma) + 100).clamp(max=backend.schedule.timesteps[-1]))
+    assert max(seen()[1]) > 0.06  # a wrong step is seen
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from analysis import features
 from analysis.backends.base import Backend
 from analysis.datasets.base import Dataset
 from analysis.errors import InvalidRequest, NoisescopeError, UnknownName
@@ -126,6 +128,40 @@ def test_the_batch_size_of_the_first_unit_is_used_again(store: Store, tiny: Back
     tiny.net.conv_in.register_forward_hook(lambda m, i, o: sizes.append(len(o)))
     fill(store, tiny, digits, ["mid.res0/1"], SIGMAS[1:], batch=64)
     assert sizes == [5, 5, 5, 5]
+
+
+def test_images_are_loaded_some_batches_at_a_time_and_give_the_same_features(
+    store: Store, tiny: Backend, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, held, real = ["mid.res0/1", "up0.res0/2"], [], features.load_x0
+    monkeypatch.setattr(features, "load_x0", lambda dataset, ids, backend: held.append(len(ids)) or real(dataset, ids, backend))
+    fill(store, tiny, digits, names, n=50)
+    assert held == [50]  # once for both levels
+    monkeypatch.setattr(features, "HELD", 4 * 17 * digits.images[0].nbytes)
+    few = Store(store.root / "few")
+    fill(few, tiny, digits, names, n=50)
+    assert held[1:] == [16, 16, 16, 2] * 2  # whole batches of 8, so that no image's batch is another
+    files = [sorted(path.read_bytes() for path in place.root.glob("features/*/*/*.safetensors")) for place in (store, few)]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2
+
+
+def test_a_mapped_file_does_not_stay_in_memory(tiny: Backend, tmp_path: Path) -> None:
+    pixels = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(100_000, 8, 8, 3))
+    pixels[:] = 7
+    pixels.flush()
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "r", shape=pixels.shape)
+
+    def resident() -> int:
+        parts = Path("/proc/self/smaps").read_text().split(str(tmp_path / "pixels") + "\n")[1:]
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in parts)
+
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("only Linux tells what is resident")
+    del pixels
+    data = SimpleNamespace(images=mapped, rows=lambda ids: ids)
+    assert float(load_x0(data, np.arange(100_000), tiny).mean()) == pytest.approx(7 / 127.5 - 1)
+    assert resident() == 0
 
 
 def test_features_that_are_not_finite_are_kept_as_they_are(store: Store, tiny: Backend, digits: Dataset) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from analysis.errors import NoisescopeError
+from analysis.specs import said_condition
 from analysis.studies import Study
 from app.components import asking, decided, forks, link, opening, way
 from app.components import bench as lab
@@ -97,6 +98,8 @@ def _receipt(members: Mapping[str, Study], found: Mapping[str, decided.Found], s
                 f"{one['seconds']:.0f} s on {one['device']}; block {one['block']}, which validation images chose, averaged to "
                 f"{one['pooling']}×{one['pooling']}; probes of {one['labels_per_class']} labels a class of study {members[name].key}"
             )
+        if (condition := next(iter(members.values())).facts["receipt"]["condition"]) != "none":
+            lines.append(f"**condition**: {said_condition(condition)}")
         lines.append(
             "**intervals**: 95 %; shares by Wilson's, the level by a bootstrap over samples, up to the level above, where no step has seen"
         )

@@ -9,6 +9,7 @@ import streamlit as st
 from safetensors.numpy import save
 
 from analysis.looking import READ_WITH, table
+from analysis.specs import said_condition
 from analysis.uploads import encode
 from app.components import files
 from app.components.album import UPLOADED, Shot
@@ -31,7 +32,10 @@ def facts(looked: Looked, shot: Shot) -> list[tuple[str, str]]:
         ("image", ", ".join([f"{shot.name} ({shot.origin})", *shot.notes])),
         ("model", f"{receipt['model']}, {receipt['revision']}"),
         ("probes", read_by),
-        ("features", f"the map averaged to {READ_WITH}×{READ_WITH}, condition: {receipt['condition']}, precision: {receipt['precision']}"),
+        (
+            "features",
+            f"the map averaged to {READ_WITH}×{READ_WITH}, condition: {said_condition(receipt['condition'])}, precision: {receipt['precision']}",
+        ),
         (
             "noise",
             f"{len(looked.levels)} levels, the image's own ε of 8 draws, seed 0; pictures and maps without draws of their own are of draw 0",
@@ -58,7 +62,7 @@ def methods(looked: Looked) -> str:
     )
     return (
         f"An image was read with {receipt['model']} ({receipt['revision']}) at {len(looked.levels)} noise levels (x_sigma = x_0 + sigma eps, {draws} of "
-        f"eps, condition: {receipt['condition']}). The map of block {looked.block} was averaged over space and read by {probes}; probabilities are means "
+        f"eps, condition: {said_condition(receipt['condition'])}). The map of block {looked.block} was averaged over space and read by {probes}; probabilities are means "
         f"over the draws. The posterior mean is the network's output D(x_sigma; sigma). Noisescope, protocol {receipt['protocol']}."
     )
 

@@ -63,7 +63,6 @@ def rows(study: Study, labels: str) -> dict[str, str]:
     """The receipt, in words."""
     receipt, result = study.facts["receipt"], study.result(labels)
     sigmas = [level["sigma"] for level in study.facts["levels"]]
-    untrained = " of the class embeddings, which was not trained" if receipt["condition"] == "mean" else ""
     return {
         "model": f"{receipt['model']}, {receipt['revision']}",
         "data": f"{receipt['dataset']} ({receipt['dataset_identity']}), labels: {receipt['label_set']}",
@@ -80,7 +79,7 @@ def rows(study: Study, labels: str) -> dict[str, str]:
         **averaged(study, labels),
         "measure": "share of right answers" if study.measure == "accuracy" else "R² on test images: numbers, not classes, are read",
         **encoders(receipt),
-        "input": f"{receipt['input']}, condition: {receipt['condition']}{untrained}, precision: {receipt['precision']}",
+        "input": f"{receipt['input']}, condition: {specs.said_condition(receipt['condition'])}, precision: {receipt['precision']}",
         "made": f"{study.facts['created'][:10]} on {receipt['device']}, {receipt['passes']:,} passes of an image, {receipt['seconds']:.0f} s",
         "software": ", ".join(f"{name} {version}" for name, version in receipt["packages"].items()),
         "protocol": f"number {receipt['protocol']}; intervals are 95 %: test images, label draws and ε draws vary, "
@@ -162,10 +161,11 @@ def methods(study: Study, result: Mapping[str, Any]) -> str:
     intervals = "are from a bootstrap over test images and draws"
     if receipt.get("intervals") == specs.INTERVALS:
         intervals = "(Wilson's, for shares) are by two-way clustered standard errors over test images and draws, with Satterthwaite's degrees of freedom"
+    condition = "" if receipt["condition"] == "none" else f"condition: {specs.said_condition(receipt['condition'])}; "
     regime_of = "".join(f"{said[0].upper()}{said[1:]}. " for said in regime(study).values())
     return (
         f"Features of {receipt['model']} ({receipt['revision']}) on {receipt['dataset']} ({receipt['dataset_identity']}) were extracted at "
-        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}{prepared(study)}) and read by "
+        f"{len(study.facts['levels'])} noise levels ({receipt['input']} input, {condition}x_sigma = x_0 + sigma eps), pooled over space ({pooling(result['headline'].split('/')[2])}{prepared(study)}) and read by "
         f"{receipt['head']} probes fitted on {result['labelled_images']} labelled images per draw ({result['draws']} draws, "
         f"{receipt['eps_draws']} noise draws). Penalty and block were chosen on {receipt['n_validation']} validation images; {MEASURES[study.measure]} is on "
         f"{receipt['n_test']} test images. {regime_of}{beside}The gain over the lowest level was measured on half of the draws and images with the peak chosen on "
