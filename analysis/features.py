@@ -86,10 +86,11 @@ def capture(backend: Backend, blocks: Sequence[str], reduce: Reduce | None = Non
 
 
 def pool(feature_map: Tensor, side: int) -> Tensor:
-    """Adaptive average to side × side, flattened: (B, C, h, w) -> (B, C·side²)."""
+    """Adaptive average to side × side, flattened: (B, C, h, w) -> (B, C·side²), summed and given in float32 or finer."""
+    dtype = torch.promote_types(feature_map.dtype, torch.float32)
     if side == 1:
-        return feature_map.mean((-2, -1))
-    return functional.adaptive_avg_pool2d(feature_map, side).flatten(1)
+        return feature_map.mean((-2, -1), dtype=dtype)
+    return functional.adaptive_avg_pool2d(feature_map.to(dtype), side).flatten(1)
 
 
 def pooled(feature_map: Tensor, pooling: str) -> Tensor:
@@ -100,7 +101,7 @@ def pooled(feature_map: Tensor, pooling: str) -> Tensor:
     if pooling == "max":
         return feature_map.amax((-2, -1))
     if pooling == "gem":
-        return feature_map.clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)
+        return feature_map.to(torch.promote_types(feature_map.dtype, torch.float32)).clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)
     return pool(feature_map, pooling_side(pooling))
 
 

@@ -131,7 +131,10 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        return self._like.sources if self._like else open_sources(self.request, self.device)
+        if self._like is None:
+            return open_sources(self.request, self.device)
+        precision = self.request.precision  # which may be another
+        return {name: found.at(precision) if isinstance(found, Backend) else found for name, found in self._like.sources.items()}
 
     @property
     def model(self) -> Backend:
