@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .backends.base import Backend, in_order
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
-from .devices import lowered
+from .devices import lowered, too_little
 from .encoders.base import Encoder
 from .errors import InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
@@ -149,9 +149,13 @@ def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "no
 
 
 def load_x0(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
-    """x_0 of images by id, (n, c, h, w) float32 on the model's device."""
+    """x_0 of images by id, (n, c, h, w) float32 on the model's device. Raises NoisescopeError where that cannot hold them."""
     pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
-    return backend.encode(pixels.to(backend.device).float() / 127.5 - 1)
+    try:
+        return backend.encode(pixels.to(backend.device).float() / 127.5 - 1)
+    except torch.OutOfMemoryError as error:
+        size = f"{len(ids)} images of {pixels.shape[-1]}×{pixels.shape[-2]} pixels"
+        raise NoisescopeError(f"{backend.device} has too little memory to hold {size}; choose another device.") from error
 
 
 def read_features(
@@ -201,8 +205,8 @@ def halving(store: Store, kind: Kind, identity: FeatureIdentity, settings: Mappi
             return attempt(batch)
         except torch.OutOfMemoryError as error:
             if batch == 1:
-                raise NoisescopeError("The device has too little memory for one image; choose another device.") from error
-            batch = store.halve_batch(kind, identity)
+                raise NoisescopeError(too_little(str(settings.get("device", "cpu")), identity.precision)) from error
+            batch = store.halve_batch(kind, identity, batch)
 
 
 def extract(

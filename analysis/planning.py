@@ -40,7 +40,7 @@ class Bench:
         self.card: Card = catalog.card(request.backend)
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
-        self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
+        self.settings = {"batch_size": batch_size, "device": device.partition(":")[0], "threads": 1, "memory_format": "channels_last"}
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
         alike = like is not None and all(
