@@ -37,6 +37,12 @@ def choose_device(name: str) -> str:
     return name
 
 
+def settle(device: str) -> None:
+    """Make one of several GPUs what this process means by a GPU, so that it takes no memory of another."""
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+
+
 def describe_device(device: str) -> str:
     """What a receipt says of a device."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{platform.machine()} {device.upper()}"

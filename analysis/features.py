@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from .backends.base import Backend, in_order
+from .compiling import pays, quickly
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
 from .devices import lowered, too_little
@@ -167,10 +168,16 @@ def read_features(
     batch: int,
     condition: str = "none",
     between: Between = still_wanted,
+    compiled: bool = False,
 ) -> dict[str, Tensor]:
-    """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images."""
+    """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images.
+
+    `compiled` may read a model through compiled layers (compiling.quickly).
+    """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.inference_mode(), reader(source, names, condition) as read:
+        if compiled and isinstance(source, Backend):
+            read = quickly(read, source, batch)
         for start in range(0, len(x0), batch):
             between()
             x = x0[start : start + batch]
@@ -235,8 +242,9 @@ def extract(
             key = part.tobytes()
             x0 = load_x0(dataset, part, backend)
             eps = noise_like(x0, part.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
-        read = partial(read_features, source, group, x0, eps, sigma, condition=identity.condition, between=between)
-        values = halving(store, "features", identity, settings, read)
+        compiled = pays(backend.device.type, len(part))
+        read = partial(read_features, source, group, x0, eps, sigma, condition=identity.condition, between=between, compiled=compiled)
+        values = halving(store, "features", identity, {**settings, "compiled": True} if compiled else settings, read)
         store.put("features", identity, sigma, part, {name: value.numpy() for name, value in values.items()})
         passes += len(part)
     return passes

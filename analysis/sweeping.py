@@ -14,6 +14,7 @@ import torch
 from . import ensembles, ensembling, gauge, joint
 from .combining import combine
 from .crew import Between, Crew, own_device, still_wanted
+from .devices import settle
 from .engines import open_crew
 from .errors import InvalidData
 from .planning import Bench
@@ -55,6 +56,7 @@ def _bench(request: str, place: str, device: str, batch_size: int, of: tuple[str
     Raises InvalidData where those of this machine are others.
     """
     torch.set_num_threads(1)
+    settle(device)
     bench = Bench(SweepRequest.model_validate_json(request), open_store(place), device, batch_size)
     if (bench.card.identity, bench.dataset.identity) != of[:2]:
         raise InvalidData(

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import devices, sweeping
+from analysis import devices, streaming, sweeping
 from analysis.crew import Between, Crew, Dropped, Holders, own_device, still_wanted
 from analysis.engines import open_crew
 from analysis.errors import InvalidRequest, NoisescopeError
 from analysis.planning import Bench
 from analysis.specs import SweepRequest
 from analysis.store import Store
+from analysis.streamed import Cell
 from analysis.studies import Study
 from analysis.worker import Worker
 
@@ -178,6 +179,21 @@ def test_the_worker_shares_units_between_its_devices(
     assert {device for device, *_ in units(tmp_path)} == set(TWO)
 
 
+def test_without_a_store_devices_share_the_levels_too(crew: Crew, request_few: SweepRequest) -> None:
+    asked = request_few.model_copy(update={"head": "ridge", "label_draws": None})
+    bench = streaming.prepare(asked)
+    units = [(sigma, 0) for sigma in bench.sigmas]
+    alone = dict(streaming.work(bench, units, Crew(0), streaming.BUDGET, None))
+    assert crew.devices is not None
+    shared = dict(streaming.work(bench, units, crew.devices, streaming.BUDGET, None))
+    assert shared.keys() == alone.keys() == set(bench.sigmas)
+    for sigma, cells in alone.items():
+        for one, other in zip(cells, shared[sigma], strict=True):
+            assert isinstance(one, Cell)
+            assert isinstance(other, Cell)
+            assert one.tested.tolist() == other.tested.tolist()
+
+
 def test_what_is_wrong_on_one_device_is_said_and_ends_the_others_work(
     crew: Crew, instead: Instead, request_few: SweepRequest, tmp_path: Path
 ) -> None:
@@ -253,6 +269,11 @@ def test_of_several_gpus_cuda_is_all_and_one_can_be_chosen(monkeypatch: pytest.M
     for device, processes in (("cuda:1", 2), ("cpu", 2), ("cuda", 0)):  # one chosen, none, and no processes at all
         with open_crew(processes=processes, device=device) as crew:
             assert crew.devices is None
+    settled: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", settled.append)
+    for device in ("cpu", "cpu:1", "cuda", "cuda:1"):
+        devices.settle(device)
+    assert settled == ["cuda:1"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices.devices() == ["cuda", "cpu"]
     with open_crew(processes=2, device="cuda") as crew:
