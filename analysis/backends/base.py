@@ -31,6 +31,7 @@ class Excerpt:
     draws: int = 1
     clean: bool = False  # the network is shown x_0, scaled as at σ
     condition: str = "none"
+    precision: Precision = "float32"
 
     def pooled(self, map_: str) -> str:
         """Code that pools the map (B, C, h, w) which the code `map_` gives, as `features.pooled` does."""
