@@ -131,5 +131,5 @@ def _gigabytes(count: int) -> str:
 
 
 def quick_to_compile(device: str) -> bool:
-    """Whether compiling a network pays: on a GPU; on a CPU it takes minutes for a few percent."""
+    """Whether compiling a network can pay: on a GPU; on a CPU it takes minutes for a few percent."""
     return device.startswith("cuda")

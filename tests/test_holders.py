@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import devices, streaming, sweeping
+from analysis import costs, devices, streaming, sweeping
 from analysis.crew import Between, Crew, Dropped, Holders, own_device, still_wanted
 from analysis.engines import open_crew
 from analysis.errors import InvalidRequest, NoisescopeError
@@ -23,6 +23,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.streamed import Cell
 from analysis.studies import Study
+from analysis.timing import Timed
 from analysis.worker import Worker
 
 from .conftest import SMALL
@@ -278,6 +279,28 @@ def test_of_several_gpus_cuda_is_all_and_one_can_be_chosen(monkeypatch: pytest.M
     assert devices.devices() == ["cuda", "cpu"]
     with open_crew(processes=2, device="cuda") as crew:
         assert crew.devices is None
+
+
+def test_gpus_share_the_passes_that_are_foreseen(request_few: SweepRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(request_few, Store(tmp_path))
+    assert bench.sources
+    bench.device = "cuda"
+    monkeypatch.setattr(costs, "timed_parts", lambda _: Timed(passing=1.0, probe=0.0, other=0.0, memory=0))
+    seconds = {}
+    for count in (0, 2):
+        monkeypatch.setattr(costs, "several", lambda _, count=count: TWO[:count])
+        seconds[count] = costs.estimate(bench, 1).seconds
+    assert seconds[0] == costs.count(bench).passes == 2 * seconds[2] > 0
+    assert costs.estimate(bench, 0).seconds == seconds[0]  # without processes one works alone
+
+
+@pytest.mark.gpu
+def test_two_processes_on_one_gpu_give_the_cpus_features(request_few: SweepRequest, plain: tuple[Study, Path], tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    with Crew(1, devices=("cuda:0", "cuda:0")) as crew:
+        sweeping.carry_out(Bench(request_few, Store(tmp_path), "cuda"), crew)
+    same(features(plain[1]), features(tmp_path))
 
 
 def test_processes_of_devices_end_with_the_crew() -> None:
