@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -301,6 +303,30 @@ def test_two_processes_on_one_gpu_give_the_cpus_features(request_few: SweepReque
     with Crew(1, devices=("cuda:0", "cuda:0")) as crew:
         sweeping.carry_out(Bench(request_few, Store(tmp_path), "cuda"), crew)
     same(features(plain[1]), features(tmp_path))
+
+
+LEADER = """
+import sys
+from analysis.crew import Crew
+from tests.test_holders import TWO, waiting_until_dropped
+
+if __name__ == "__main__":
+    with Crew(1, devices=TWO) as crew:
+        list(crew.devices.run(waiting_until_dropped, [(sys.argv[1], 0), (sys.argv[1], 1)]))
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_devices_end_with_a_leader_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "leader.py").write_text(LEADER)
+    given = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    leader = psutil.Popen([sys.executable, str(tmp_path / "leader.py"), str(tmp_path)], env=given)
+    assert all(comes(tmp_path, f"at-work-{device}") for device in TWO)
+    children = leader.children(recursive=True)
+    leader.kill()
+    _, alive = psutil.wait_procs([leader, *children], timeout=60)
+    assert len(children) >= 2
+    assert not alive
 
 
 def test_processes_of_devices_end_with_the_crew() -> None:
