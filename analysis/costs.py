@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from . import ensembling, gauge, joint, probing
+from .devices import several
 from .encoders.base import Encoder
 from .ensemble_words import OWN
 from .planning import Bench
@@ -203,7 +204,8 @@ def estimate(bench: Bench, processes: int) -> Cost:
     each, held = timed_fusion(bench) if found.fusions else (0.0, 0)
     fusing = found.fusions * each
     fitting = (found.fits - found.others) * timed.probe + found.others * timed.other + fusing
-    seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
+    gpus = len(several(bench.device)) if processes else 0  # that share the passes
+    seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing / max(1, gpus), fitting / workers)
     # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
     images = bench.dataset.images.nbytes
     rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)

@@ -39,7 +39,7 @@ class Bench:
         self.card: Card = catalog.card(request.backend)
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
-        self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
+        self.settings = {"batch_size": batch_size, "device": device.partition(":")[0], "threads": 1, "memory_format": "channels_last"}
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
         alike = like is not None and all(
@@ -94,7 +94,10 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        return self._like.sources if self._like else open_sources(self.request, self.device)
+        if self._like is None:
+            return open_sources(self.request, self.device)
+        precision = self.request.precision  # which may be another
+        return {name: found.at(precision) if isinstance(found, Backend) else found for name, found in self._like.sources.items()}
 
     @property
     def model(self) -> Backend:

@@ -35,7 +35,7 @@ class Worker:
     def __init__(self, root: Path, device: str, processes: int, engine: str = "processes", address: str | None = None) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
-        self.crew = open_crew(engine, processes, address, niceness=10)
+        self.crew = open_crew(engine, processes, address, niceness=10, device=self.device)
         write_json(root / "workers" / DEVICES, {name: fast_precisions(name) for name in devices()})
         self.lane = Lane(root, device)
         self.answers = Answers(Store(root), self.device, processes, self.crew if engine == "ray" else None)  # layouts are Ray tasks, too
