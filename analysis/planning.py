@@ -43,7 +43,7 @@ class Bench:
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
         alike = like is not None and all(
-            getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input", "precision")
+            getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input")
         )
         self._like = like if same and alike and like and like.device == device else None
         self.labels = self.dataset.label_set(request.label_set)

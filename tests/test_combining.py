@@ -130,7 +130,7 @@ def test_a_bench_that_lends_its_model_lends_it_to_requests_of_the_same_precision
     whole, lower = found.benches
     assert [one.features("model", 0).precision for one in (whole, lower)] == ["float32", "bfloat16"]
     same = bench(store, SHAPES.model_copy(update={"head": "knn"}), whole)
-    assert same.sources is whole.sources
+    assert same.sources["model"] is whole.sources["model"]
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
