@@ -249,6 +249,7 @@ def peak(place: Path, store: Path) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+@pytest.mark.slow
 def test_twenty_times_the_images_need_no_more_memory(tmp_path: Path) -> None:
     rng, kilobytes = np.random.default_rng(1), []
     for count in (1_000, 20_000):

@@ -136,6 +136,7 @@ def two_classes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_classes")
+@pytest.mark.slow
 def test_what_two_levels_tell_together_fusion_finds_and_averaging_does_not(
     wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

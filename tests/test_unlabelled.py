@@ -197,6 +197,7 @@ def test_the_worker_says_what_it_costs_first(copied: Study, tmp_path: Path) -> N
     assert UNLABELLED not in find_study(copied.key, tmp_path / "store").facts["files"]
 
 
+@pytest.mark.slow
 def test_what_ships_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unlabelled, "keep", None)  # would fail if it were called
     (_, data), _ = ask(Answers(Store(tmp_path), "cpu", 0, AtOnce()), ask="unlabelled", study="digits", count=20)

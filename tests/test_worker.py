@@ -168,6 +168,7 @@ def test_a_crew_drops_what_is_not_wanted(root: Path, longer: SweepRequest) -> No
     assert not list(root.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_killed_workers_job_is_finished_by_the_next_one_bit_for_bit(root: Path, longer: SweepRequest, tmp_path: Path) -> None:
     from analysis.sweeping import sweep
 

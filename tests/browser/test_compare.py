@@ -33,6 +33,7 @@ def legend(page: Page) -> set[str]:
     return {text.split(":")[0] for text in page.locator(".st-key-figure-compare .legendtext").all_text_contents()}
 
 
+@pytest.mark.slow
 def test_two_runs_stand_side_by_side_and_a_worker_makes_them_equal(page: Page, served: Served, three: tuple[Study, ...]) -> None:
     errors = said(page)
     page.goto(f"{served.address}/curve?run={three[0].key}&with={three[2].key}")
