@@ -30,10 +30,11 @@ from .console import (
     skipped,
     summary,
 )
+from .dataset_commands import dataset_app
 from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
-from .options import CORES, AddressOption, EngineName, EngineOption
+from .options import CORES, AddressOption, ConditionOption, DeviceOption, EngineName, EngineOption, PrecisionName, PrecisionOption
 from .preset_commands import preset_app
 from .study_commands import study_app
 from .worker_command import worker
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(study_app, name="study")
 app.add_typer(models_app, name="models")
+app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
 
@@ -75,6 +77,9 @@ def sweep(
     ] = None,
     eps_draws: Annotated[int, typer.Option(min=1, help="Draws of the noise ε.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ε and of the label draws.")] = 0,
+    condition: ConditionOption = "none",
+    precision: PrecisionOption = PrecisionName.float32,
+    device: DeviceOption = "cpu",
     n_train: Annotated[int | None, typer.Option(min=1, help="Training images to draw labels from; default: all.")] = None,
     n_validation: Annotated[int | None, typer.Option(min=1, help="Validation images; default: all, or in proportion to --n-train.")] = None,
     n_test: Annotated[int | None, typer.Option(min=1, help="Test images; default: all.")] = None,
@@ -139,6 +144,8 @@ def sweep(
         label_draws=label_draws,
         eps_draws=eps_draws,
         seed=seed,
+        condition=condition,
+        precision=precision.value,
         n_train=n_train,
         n_validation=n_validation,
         n_test=n_test,
@@ -162,7 +169,9 @@ def sweep(
     requests = [request_of(**one.model_dump()) for one in variants(request, **several)]
     check_moments(moments, store, len(requests))
     most = (0 if address else CORES) if processes is None else processes  # of a cluster as many as it has room for
-    settings = {"processes": most, "engine": engine.value, "address": address, "batch_size": batch_size}
+    from .devices import choose_device
+
+    settings = {"device": choose_device(device), "processes": most, "engine": engine.value, "address": address, "batch_size": batch_size}
     for line in fusing(requests, store, batch_size=batch_size) if fuse and keeps(store) and leads(engine) else ():
         typer.echo(line, err=True)
     with progress_bar("Sweep", as_json or not leads(engine)) as progress:

@@ -41,6 +41,7 @@ def snippet(study: Study, block: str, pooling: str, level: int) -> str | None:
         draws=request.get("average_draws", 1),
         clean=request["input"] == "clean",
         condition=request["condition"],
+        precision=study.precision,
     )
     found: str | None = registry.get("backends", study.card.family).snippet(excerpt)
     return found

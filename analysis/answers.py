@@ -13,6 +13,8 @@ from .advising import Advising
 from .combining import combine
 from .costs import estimate
 from .crew import Crew
+from .datasets import describe
+from .devices import room
 from .dreams import Dreams
 from .errors import InvalidRequest
 from .explanations import Explanations
@@ -40,7 +42,7 @@ class Answers:
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
         self.known: dict[str, Teller] = {
-            **{"cost": self.cost, "combine": self.combine, "strip": self.strip},
+            **{"cost": self.cost, "combine": self.combine, "strip": self.strip, "room": self.room, "data": self.data},
             **self.own.answers,
             **Explanations(self.own).answers,
             **Dreams(self.own).answers,
@@ -85,6 +87,14 @@ class Answers:
         """Seconds, memory, disk, and how much is there already."""
         bench = self._bench(question["request"])
         return estimate(bench, self.processes).to_dict(), b""
+
+    def room(self, question: Question, data: bytes) -> Answer:
+        """Bytes that are free on the device, None where that cannot be told."""
+        return {"free": room(self.device)}, b""
+
+    def data(self, question: Question, data: bytes) -> Answer:
+        """The card of a data set."""
+        return describe(question["dataset"]).model_dump(mode="json"), b""
 
     def combine(self, question: Question, data: bytes) -> Answer:
         """Of several requests those that can be carried out, each another run, and what is said of the others."""

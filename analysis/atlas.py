@@ -162,6 +162,7 @@ class Atlas:
         if self.bench is None:
             request = self.study.facts["request"]
             known = {"condition": request["condition"], "input": request["input"], "seed": self.study.facts["receipt"]["seed"]}
+            known["precision"] = self.study.precision
             return FeatureIdentity(backend=self.model.card.identity, dataset=f"generated:{self.study.version}", **known)
         return self.bench.features("model", 0).model_copy(update={"backend": self.model.card.identity})
 

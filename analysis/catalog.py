@@ -61,6 +61,14 @@ def model_folder(name: str) -> Path:
     raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
 
 
+def lacks(name: str) -> tuple[str, str | None] | None:
+    """Repository and revision of a name that may be a model of the hub and is none that is here."""
+    given = HUB_ID.fullmatch(name)
+    if given is None or name in models() or Path(name).expanduser().exists() or hub.folder(given["repo"], given["revision"]):
+        return None
+    return given["repo"], given["revision"]
+
+
 def _inside(folder: Path) -> Path | None:
     """The model in a folder: the folder, or the only `.pt` file in it; None where there is none."""
     if any((folder / sign).is_file() for sign in SIGNS):

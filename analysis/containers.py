@@ -232,6 +232,16 @@ def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes 
     return content if len(content) <= most else None
 
 
+def begins(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The first 16 bytes of a file of the zip, by which its kind is told; none of a damaged one. Raises InvalidData as `member`."""
+    readable(info)
+    try:
+        with archive.open(info) as stream:
+            return stream.read(16)
+    except Exception:  # zipfile and zlib raise what they like over damaged data
+        return b""
+
+
 def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], most: int) -> None:
     """Write what a file of the zip unpacks to, a little at a time. Raises InvalidRequest for more than `most` bytes, and as `member`."""
     left = most
@@ -245,8 +255,13 @@ def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, out: IO[bytes], mo
 
 
 def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    readable(info)
+    return archive.open(info)
+
+
+def readable(info: zipfile.ZipInfo) -> None:
+    """Raises InvalidData for a file of a zip that is encrypted or compressed in a rare way."""
     if info.flag_bits & 1:
         raise InvalidData("The zip is encrypted; allowed: one without a password. Pack the folder anew.")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack gigabytes before one can stop them
         raise InvalidData("The zip is compressed in a rare way; allowed: deflate, as by default. Pack the folder anew.")
-    return archive.open(info)

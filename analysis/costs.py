@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from . import ensembling, gauge, joint, probing
+from .devices import several
 from .encoders.base import Encoder
 from .ensemble_words import OWN
 from .features import HELD
@@ -207,7 +208,8 @@ def estimate(bench: Bench, processes: int) -> Cost:
     each, held = timed_fusion(bench) if found.fusions else (0.0, 0)
     fusing = found.fusions * each
     fitting = (found.fits - found.others) * timed.probe + found.others * timed.other + fusing
-    seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing, fitting / workers)
+    gpus = len(several(bench.device)) if processes else 0  # that share the passes
+    seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing / max(1, gpus), fitting / workers)
     encoded = found.encoded.total()
     done = found.passes_done + found.fits_done + found.encoded_done + found.fusions_done
     total = found.passes + found.fits + encoded + found.fusions + done

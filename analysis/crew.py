@@ -1,9 +1,12 @@
-"""Single-threaded processes for work on the CPU, beside the process that holds the model; kept warm between requests."""
+"""Single-threaded processes for work on the CPU, beside the process that holds the model, or that hold it on a device each.
+
+They are kept warm between requests.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,12 +27,20 @@ class Dropped(Exception):
 
 _turn: Any = None  # in a crew's process: the number of the work that is wanted
 _mine = 0
+_device: str | None = None
 
 
-def _begin(turn: Any, niceness: int) -> None:
+def own_device() -> str | None:
+    """The device that is this process's own among those of `Holders`; None in any other process."""
+    return _device
+
+
+def _begin(turn: Any, niceness: int, left: Any) -> None:
     """What a process of the crew does first: it ends when the process that started it has, however that came about."""
-    global _turn
+    global _turn, _device
     _turn = turn
+    if left is not None:
+        _device = left.get()
     if niceness and hasattr(os, "nice"):
         os.nice(niceness)
     parent = parent_process()
@@ -58,7 +69,8 @@ def _do(turn: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> 
 class Crew:
     """`count` processes with one thread each, started when there is first something to do.
 
-    `niceness` above 0 leaves the processor to others first, such as to the process that answers people.
+    `niceness` above 0 leaves the processor to others first, such as to the process that answers people. With `devices` there are
+    processes beside these that hold the model on one of them each.
     """
 
     device: str | None = None  # that a sweep's model is opened on; None is the caller's choice
@@ -66,8 +78,9 @@ class Crew:
     facts: Mapping[str, Any] = {}  # what a receipt says of who did the work
     devices: Crew | None = None  # processes that hold the model on a device each, beside these on the CPU
 
-    def __init__(self, count: int, niceness: int = 0) -> None:
+    def __init__(self, count: int, niceness: int = 0, devices: Sequence[str] = ()) -> None:
         self.count, self.niceness = count, niceness
+        self.devices = Holders(devices) if devices else None
         self._context = get_context("spawn")
         self._turn = self._context.Value("i", 0, lock=False)
         self._pool: ProcessPoolExecutor | None = None
@@ -80,6 +93,8 @@ class Crew:
 
     def close(self) -> None:
         """End the processes; what they are at is dropped between two batches."""
+        if self.devices is not None:
+            self.devices.close()
         self._turn.value += 1
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -132,13 +147,30 @@ class Crew:
 
     def _submit(self, function: Callable[..., Any], call: tuple[Any, ...]) -> Future[Any]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness))
+            self._pool = self._open()
         with _one_thread():  # the pool starts its processes when work comes
             try:
                 return self._pool.submit(_do, self._turn.value, function, call)
             except BrokenProcessPool:  # a process ended while it had nothing to do
-                self._pool = ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness))
+                self._pool = self._open()
                 return self._pool.submit(_do, self._turn.value, function, call)
+
+    def _open(self, left: Any = None) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.count, self._context, _begin, (self._turn, self.niceness, left))
+
+
+class Holders(Crew):
+    """A process for each of some devices, such as `cuda:0` and `cuda:1`, which it knows as `own_device`."""
+
+    def __init__(self, held: Sequence[str]) -> None:
+        super().__init__(len(held))
+        self.held = tuple(held)
+
+    def _open(self, left: Any = None) -> ProcessPoolExecutor:
+        left = self._context.SimpleQueue()  # each process takes one
+        for device in self.held:
+            left.put(device)
+        return super()._open(left)
 
 
 @contextmanager

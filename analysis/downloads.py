@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from contextlib import suppress
@@ -13,6 +14,7 @@ from .errors import NoisescopeError, StoreUnavailable
 from .hub import fetch, look_up
 from .jobs import NETWORK, Job, Jobs, place
 from .specs import DownloadRequest
+from .store import write_json
 
 log = logging.getLogger(__name__)
 LOOK = 0.2  # seconds between two looks at the job table
@@ -22,14 +24,19 @@ WINDOW = 50  # the time left is told from the pace between so many looks
 def work(root: Path, idle: float) -> None:
     """Carry out downloads, one after another, until nobody has asked for one in `idle` seconds; the caller holds the lock."""
     jobs = Jobs(root)
+    told = place(root, NETWORK).with_suffix(".json")
+    write_json(told, {"pid": os.getpid()})
     jobs.begun(NETWORK)
     last = time.monotonic()
-    while time.monotonic() - last < idle:
-        if job := jobs.take(NETWORK):
-            carry_out(jobs, job)
-            last = time.monotonic()
-        else:
-            time.sleep(LOOK)
+    try:
+        while time.monotonic() - last < idle:
+            if job := jobs.take(NETWORK):
+                carry_out(jobs, job)
+                last = time.monotonic()
+            else:
+                time.sleep(LOOK)
+    finally:
+        told.unlink(missing_ok=True)
 
 
 def carry_out(jobs: Jobs, job: Job) -> None:

@@ -14,8 +14,10 @@ Engine = Literal["processes", "ray", "torchrun"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-def open_crew(engine: str = "processes", processes: int = 0, address: str | None = None, niceness: int = 0) -> Crew:
+def open_crew(engine: str = "processes", processes: int = 0, address: str | None = None, niceness: int = 0, device: str = "cpu") -> Crew:
     """The crew of an engine; what it needs is imported here. With Ray, 0 processes are as many as the cluster has devices.
+
+    Processes of this machine have further ones beside them, one a GPU, where `device` means several (`devices.several`).
 
     Raises UnknownName, or InvalidRequest for an engine that is not installed or not started.
     """
@@ -32,8 +34,13 @@ def open_crew(engine: str = "processes", processes: int = 0, address: str | None
 
         return Ranks()
     from .crew import Crew
+    from .devices import describe_device, several
 
-    return Crew(processes, niceness)
+    held = several(device) if processes else ()
+    crew = Crew(processes, niceness, held)
+    if held:
+        crew.facts = {"device": f"{len(held)} × {describe_device(held[0])}"}
+    return crew
 
 
 def leads(engine: str) -> bool:

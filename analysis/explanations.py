@@ -87,7 +87,7 @@ class Explanations:
         with torch.no_grad():
             x0 = probed.backend.encode(image.to(probed.backend.device))
         probed = probed.changed(eps=noise_like(x0, [image_id], int(question.get("seed", 0)), 0))
-        untrained: Backend = self._untrained(self.own.study(question).facts["request"]["backend"])
+        untrained: Backend = self._untrained(self.own.study(question).facts["request"]["backend"]).at(probed.backend.precision)
         steps = trust.checks(probed, image, str(question["method"]), _settings(question), untrained)
         found = yield from relay(steps, lambda done: ({"done": done, "of": trust.CHECKS}, b""))
         return {"trust": found.to_dict()}, b""

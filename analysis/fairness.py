@@ -40,6 +40,7 @@ def facts(side: Side) -> dict[str, str]:
         "draws": f"{result['draws']} of labels, {receipt['eps_draws']} of noise, seed {receipt['seed']}",
         "noise levels": f"{len(side.sigmas)}, σ = {side.sigmas[0]:.2g} to {side.sigmas[-1]:.2g}",
         "input": f"{receipt['input']}, condition: {said_condition(receipt['condition'])}",
+        "precision": str(receipt["precision"]),
         "block and pooling": f"{side.block}, {side.pooling}" + (f", {pca} principal components" if pca else ""),
         "probe": str(receipt["head"]),
         "feature dimension": NOT_RECORDED if (width := dimension(side)) is None else f"{width:,}",

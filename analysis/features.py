@@ -15,9 +15,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from .backends.base import Backend, in_order
+from .compiling import pays, quickly
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
-from .devices import lowered
+from .devices import lowered, too_little
 from .encoders.base import Encoder
 from .errors import InvalidRequest, NoisescopeError
 from .noise import add_noise, noise_like
@@ -89,10 +90,11 @@ def capture(backend: Backend, blocks: Sequence[str], reduce: Reduce | None = Non
 
 
 def pool(feature_map: Tensor, side: int) -> Tensor:
-    """Adaptive average to side × side, flattened: (B, C, h, w) -> (B, C·side²)."""
+    """Adaptive average to side × side, flattened: (B, C, h, w) -> (B, C·side²), summed and given in float32 or finer."""
+    dtype = torch.promote_types(feature_map.dtype, torch.float32)
     if side == 1:
-        return feature_map.mean((-2, -1))
-    return functional.adaptive_avg_pool2d(feature_map, side).flatten(1)
+        return feature_map.mean((-2, -1), dtype=dtype)
+    return functional.adaptive_avg_pool2d(feature_map.to(dtype), side).flatten(1)
 
 
 def pooled(feature_map: Tensor, pooling: str) -> Tensor:
@@ -103,7 +105,7 @@ def pooled(feature_map: Tensor, pooling: str) -> Tensor:
     if pooling == "max":
         return feature_map.amax((-2, -1))
     if pooling == "gem":
-        return feature_map.clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)
+        return feature_map.to(torch.promote_types(feature_map.dtype, torch.float32)).clamp_min(1e-6).pow(3).mean((-2, -1)).pow(1 / 3)
     return pool(feature_map, pooling_side(pooling))
 
 
@@ -151,11 +153,15 @@ def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "no
 
 
 def load_x0(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
-    """x_0 of images by id, (n, c, h, w) float32 on the model's device."""
+    """x_0 of images by id, (n, c, h, w) float32 on the model's device. Raises NoisescopeError where that cannot hold them."""
     pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
     if isinstance(mapped := dataset.images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)  # what was read is not wanted again soon: a process does not grow into the whole file
-    return backend.encode(pixels.to(backend.device).float().div_(127.5).sub_(1))
+    try:
+        return backend.encode(pixels.to(backend.device).float().div_(127.5).sub_(1))
+    except torch.OutOfMemoryError as error:
+        size = f"{len(ids)} images of {pixels.shape[-1]}×{pixels.shape[-2]} pixels"
+        raise NoisescopeError(f"{backend.device} has too little memory to hold {size}; choose another device.") from error
 
 
 def read_features(
@@ -167,10 +173,16 @@ def read_features(
     batch: int,
     condition: str = "none",
     between: Between = still_wanted,
+    compiled: bool = False,
 ) -> dict[str, Tensor]:
-    """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images."""
+    """Features of images at one σ: {`block/pooling`: (n, D) float32 on the CPU}; without ε, of the clean images.
+
+    `compiled` may read a model through compiled layers (compiling.quickly).
+    """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.inference_mode(), reader(source, names, condition) as read:
+        if compiled and isinstance(source, Backend):
+            read = quickly(read, source, batch)
         for start in range(0, len(x0), batch):
             between()
             x = x0[start : start + batch]
@@ -205,8 +217,8 @@ def halving(store: Store, kind: Kind, identity: FeatureIdentity, settings: Mappi
             return attempt(batch)
         except torch.OutOfMemoryError as error:
             if batch == 1:
-                raise NoisescopeError("The device has too little memory for one image; choose another device.") from error
-            batch = store.halve_batch(kind, identity)
+                raise NoisescopeError(too_little(str(settings.get("device", "cpu")), identity.precision)) from error
+            batch = store.halve_batch(kind, identity, batch)
 
 
 def extract(
@@ -234,11 +246,11 @@ def extract(
         x0 = load_x0(dataset, held := np.frombuffer(some, ids.dtype), backend)
         return x0, noise_like(x0, held.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
 
-    def read(sigma: float, group: Sequence[str], part: np.ndarray, batch: int) -> dict[str, Tensor]:
+    def read(sigma: float, group: Sequence[str], part: np.ndarray, compiled: bool, batch: int) -> dict[str, Tensor]:
         step, found = batch * max(1, HELD // (batch * 4 * dataset.images[0].nbytes)), dict[str, Tensor]()
         for start in range(0, len(part), step):
             some = drawn(part[start : start + step].tobytes())
-            values = read_features(source, group, *some, sigma, batch, identity.condition, between)
+            values = read_features(source, group, *some, sigma, batch, identity.condition, between, compiled)
             if step >= len(part):
                 return values
             for name, value in values.items():
@@ -247,7 +259,9 @@ def extract(
 
     passes = 0
     for sigma, group, part in sorted(lacking, key=lambda item: item[2].tobytes()):
-        values = halving(store, "features", identity, settings, partial(read, sigma, group, part))
+        compiled = pays(backend.device.type, len(part))
+        told = {**settings, "compiled": True} if compiled else settings
+        values = halving(store, "features", identity, told, partial(read, sigma, group, part, compiled))
         store.put("features", identity, sigma, part, {name: value.numpy() for name, value in values.items()})
         passes += len(part)
     return passes

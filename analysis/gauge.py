@@ -20,6 +20,7 @@ from torch import Tensor
 from .backends.base import Backend
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
+from .devices import lowered
 from .features import halving, load_x0
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
@@ -82,14 +83,14 @@ def errors_of(
 ) -> np.ndarray:
     """(n,) mean squared errors of x̂_0 at one σ, with each image's own ε of draw 0; `between` is called before each batch."""
     found = []
-    with torch.inference_mode():
+    with torch.inference_mode(), lowered(model.device.type, model.precision):
         for start in range(0, len(x0), batch):
             between()
             part = x0[start : start + batch]
             level = torch.full((len(part),), sigma, dtype=torch.float64)
             eps = noise_like(part, ids[start : start + batch].tolist(), seed, 0).to(part.device)
             made = model.denoise(add_noise(part, level.to(part.device), eps), level, condition)
-            found.append(((made - part) ** 2).mean((1, 2, 3)).cpu().numpy())
+            found.append(((made.float() - part) ** 2).mean((1, 2, 3)).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -27,13 +27,17 @@ Progress = Callable[[int, int, str], None]
 
 
 def model_of(backend: str, studies: Sequence[Study]) -> Backend:
-    """The model that studies are of, by name or folder. Raises InvalidRequest where one is of another."""
+    """The model that studies are of, by name or folder, in their precision. Raises InvalidRequest where one is of another."""
     model = open_backend(backend)
     for study in studies:
         wanted = study.facts["receipt"]["revision"]
         if model.card.identity != wanted:
             raise InvalidRequest(f"{backend!r} is {model.card.identity}; the study {study.key} is of {wanted}: give that model.")
-    return model
+    if len(precisions := {study.precision for study in studies}) > 1:
+        raise InvalidRequest(
+            f"The studies were measured in {' and '.join(sorted(precisions))}; allowed: studies of one precision at a time."
+        )
+    return model.at(precisions.pop())
 
 
 def generate(

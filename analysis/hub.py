@@ -7,17 +7,18 @@ ours. Nothing of a repository is executed or unpickled. Revisions are resolved t
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import InvalidData, Unreachable
+from .errors import InvalidData, InvalidRequest, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
-from .hub_choice import choose
+from .hub_choice import choose, needs_code
 from .hub_fetch import fetch
-from .hub_records import ID, MAIN, HubFile, Kind, Record, day, fetched, find, folder, in_units, is_there, named
+from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named
 
-__all__ = ["HubFile", "Record", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
+__all__ = ["HubFile", "Record", "cache", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
 ANSWER = 15.0  # seconds that the hub has for its answer
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -27,6 +28,7 @@ def look_up(
 ) -> Record:
     """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it.
 
+    Of a data set that only code could read, it is the hub's own conversion to Parquet, where there is one, and says so.
     `checkpoint` names one `.pt` or `.safetensors` file that is wanted for weights; `between` is called while it waits,
     and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
     """
@@ -34,31 +36,50 @@ def look_up(
     asked = revision or MAIN
     try:
         found = patiently(lambda: _ask(repo_id, revision, kind), named(repo_id, kind, revision), repo_id, between, cut=False)
+        read, converted = found, False
+        if kind == "dataset" and asked == MAIN and needs_code([file.rfilename for file in found.siblings or ()], repo_id):
+            with suppress(InvalidRequest):  # not every data set is converted
+                read = patiently(lambda: _ask(repo_id, CONVERTED, kind), named(repo_id, kind, CONVERTED), repo_id, between, cut=False)
+                converted = True
+        files = _files(read, kind, checkpoint, repo_id)
     except Unreachable:
         before = find(repo_id, asked, kind)
         if before is None or (checkpoint and checkpoint not in {file.name for file in before.files}):
             raise
         return before.model_copy(update={"offline": True})
     try:
-        files = [
-            HubFile(name=file.rfilename, size=file.size, blob=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
-            for file in found.siblings or ()
-        ]
         record = Record(
             repo_id=repo_id,
             kind=kind,
             revision=asked,
-            commit=found.sha,
+            commit=read.sha,
             license=_license(found),
             gated=bool(found.gated),
-            files=choose(files, kind, checkpoint, repo_id),
+            files=files,
+            converted=converted,
         )
     except ValidationError as error:
-        raise InvalidData(f"{hub_name()} describes {repo_id} in a way that is not understood ({error.errors()[0]['msg']}).") from error
+        raise _strange(repo_id, error) from error
     before = find(repo_id, asked, kind)
     here = tuple(file.model_copy(update={"there": is_there(record, file)}) for file in record.files)
     moved = before.commit if before and before.commit != record.commit and not COMMIT.match(asked) else None
     return record.model_copy(update={"files": here, "before": moved})
+
+
+def _files(found: Any, kind: Kind, checkpoint: str | None, repo_id: str) -> tuple[HubFile, ...]:
+    """Of what the hub lists, the files that are wanted. Raises InvalidRequest where there are none, and InvalidData."""
+    try:
+        files = [
+            HubFile(name=file.rfilename, size=file.size, blob=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
+            for file in found.siblings or ()
+        ]
+    except ValidationError as error:
+        raise _strange(repo_id, error) from error
+    return choose(files, kind, checkpoint, repo_id)
+
+
+def _strange(repo_id: str, error: ValidationError) -> InvalidData:
+    return InvalidData(f"{hub_name()} describes {repo_id} in a way that is not understood ({error.errors()[0]['msg']}).")
 
 
 def _ask(repo_id: str, revision: str | None, kind: Kind) -> Any:

@@ -83,6 +83,13 @@ def _data(files: Sequence[HubFile]) -> list[HubFile]:
     return tables or [file for file in files if file.name.lower().endswith(IMAGES)]
 
 
+def needs_code(names: Sequence[str], repo_id: str) -> bool:
+    """Whether a data set's own files are for code to read: there are no tables, and a loading script or no images."""
+    if any(name.lower().endswith(TABLES) for name in names):
+        return False
+    return f"{repo_id.rpartition('/')[2]}.py" in names or not any(name.lower().endswith(IMAGES) for name in names)
+
+
 def _nothing(files: Sequence[HubFile], kind: Kind, repo_id: str) -> str:
     if kind == "dataset":
         return f"{repo_id} has no Parquet files, images or archives of them: nothing that can be read without running code."

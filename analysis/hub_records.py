@@ -24,6 +24,7 @@ from .specs import Frozen
 
 Kind = Literal["model", "dataset"]
 MAIN = "main"  # the branch that a repository is read at where nobody says another
+CONVERTED = "refs/convert/parquet"  # the branch of a data set that the hub itself writes, for those that only code could read
 SHORT = 7  # from so many digits on, the beginning of a commit hash names it
 ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -63,6 +64,7 @@ class Record(Frozen):
     files: tuple[HubFile, ...] = ()
     fetched: str | None = None  # when all of it was here and verified, ISO 8601, UTC
     before: str | None = None  # another commit that was fetched under this revision: it has moved since
+    converted: bool = False  # its files are of the hub's own conversion: those of the repository are for code to read
     offline: bool = False  # the hub did not answer: this is what was fetched before
 
     @property
@@ -77,14 +79,21 @@ class Record(Frozen):
     @property
     def said(self) -> str | None:
         """What a person should know about this record; None where all is as usual."""
+        said = []
+        if self.converted:
+            said.append(
+                f"The files of {self.repo_id} are for code to read, which is not run: these are of the hub's own conversion to Parquet, {CONVERTED}."
+            )
         if self.offline:
-            return f"The hub does not answer: {self.repo_id} is as it was fetched on {day(self)}, {self.revision} at {self.commit[:SHORT]}."
-        if self.before:
-            return (
+            said.append(
+                f"The hub does not answer: {self.repo_id} is as it was fetched on {day(self)}, {self.revision} at {self.commit[:SHORT]}."
+            )
+        elif self.before:
+            said.append(
                 f"{self.revision} of {self.repo_id} has moved from {self.before[:SHORT]} to {self.commit}; "
                 f"what was fetched stays usable as {self.repo_id}@{self.before[:SHORT]}."
             )
-        return None
+        return " ".join(said) or None
 
 
 def day(record: Record) -> str:
@@ -106,11 +115,16 @@ def named(repo_id: str, kind: Kind, revision: str | None = None) -> str:
     return f"the {'data set' if kind == 'dataset' else kind} {repo_id}" + (f" at {revision!r}" if revision else "")
 
 
-def home(repo_id: str, kind: Kind = "model") -> Path:
-    """The folder of a repository in the hub's cache, whether it is there or not."""
+def cache() -> Path:
+    """The folder in which all that is fetched lies, whether it is there or not."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE) / "--".join([f"{kind}s", *repo_id.split("/")])
+    return Path(constants.HF_HUB_CACHE)
+
+
+def home(repo_id: str, kind: Kind = "model") -> Path:
+    """The folder of a repository in the hub's cache, whether it is there or not."""
+    return cache() / "--".join([f"{kind}s", *repo_id.split("/")])
 
 
 def blob(record: Record, file: HubFile) -> Path:
@@ -172,7 +186,8 @@ def find(repo_id: str, revision: str | None = None, kind: Kind = "model") -> Rec
     if not ID.fullmatch(repo_id):
         return None
     for record in sorted(_noted(own(repo_id, kind)), key=lambda record: record.fetched or "", reverse=True):
-        named = record.revision == wanted or (len(wanted) >= SHORT and record.commit.startswith(wanted.lower()))
+        names = {record.revision, CONVERTED} if record.converted else {record.revision}
+        named = wanted in names or (len(wanted) >= SHORT and record.commit.startswith(wanted.lower()))
         if named and _whole(record):
             return record
     return None
@@ -186,9 +201,7 @@ def folder(repo_id: str, revision: str | None = None, kind: Kind = "model") -> P
 
 def fetched() -> list[Record]:
     """All that was fetched and still is whole, models before data sets, by name, the latest first."""
-    from huggingface_hub import constants
-
-    folders = sorted(Path(constants.HF_HUB_CACHE).glob("*--*/noisescope"), key=lambda path: (path.parent.name[0] != "m", path))
+    folders = sorted(cache().glob("*--*/noisescope"), key=lambda path: (path.parent.name[0] != "m", path))
     found = []
     for folder_ in folders:
         found += sorted(filter(_whole, _noted(folder_)), key=lambda record: record.fetched or "", reverse=True)

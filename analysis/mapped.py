@@ -226,7 +226,7 @@ class Mapped:
         if beside == RANDOM and atlas.bench is None:
             raise InvalidRequest(f"The data of {atlas.study.name} are not on this machine, so nothing is known of them untrained.")
         if beside == RANDOM:
-            return self.atlas(question, self._random(atlas.study.facts["request"]["backend"]))
+            return self.atlas(question, self._random(atlas.study.facts["request"]["backend"]).at(atlas.model.precision))
         return self.atlas({**question, "study": beside}) if beside else atlas
 
     def diagnose(self, question: Question, data: bytes) -> Steps:
@@ -237,7 +237,7 @@ class Mapped:
         passes, most = 2 * min(DIAGNOSED, len(atlas.shown.ids)), question.get("most")
         if most is not None and passes * self.laying.pace(atlas) > most:
             return {"seconds": passes * self.laying.pace(atlas), "passes": passes, "layouts": 0}, b""
-        untrained = self._random(atlas.study.facts["request"]["backend"])
+        untrained = self._random(atlas.study.facts["request"]["backend"]).at(atlas.model.precision)
         for place, (name, model) in enumerate((("model", atlas.model), ("random", untrained))):
             steps = diagnosis.diagnose(
                 model,

@@ -62,12 +62,12 @@ class Own:
         return find_study(str(question.get("study", "")), self.store.root)
 
     def model(self, study: Study) -> Backend:
-        """The study's model. Raises InvalidRequest where it is another now."""
+        """The study's model, in the study's precision. Raises InvalidRequest where it is another now."""
         name, like = study.facts["request"]["backend"], self.like
         found = like.model if like and like.request.backend == name and "sources" in vars(like) else self._models(name)
         if found.card.identity != study.facts["receipt"]["revision"]:
             raise InvalidRequest(f"The model {name} has other weights than {study.name} was measured with: measure it again.")
-        return found
+        return found.at(study.precision)
 
     def readout(self, study: Study, question: Question, arrays: Mapping[str, np.ndarray]) -> Readout:
         """The probes that came with the question, else the study's."""

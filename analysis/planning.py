@@ -9,20 +9,19 @@ from functools import cached_property
 
 import numpy as np
 
-from . import catalog, gauge, probing, registry
+from . import catalog, compatible, gauge, probing, registry
 from .backends.base import Backend
 from .crew import Between, still_wanted
 from .datasets import open_dataset
 from .datasets.base import Dataset
 from .encoders.base import Encoder
-from .errors import Incompatible, InvalidRequest
 from .features import extract
 from .heads.base import Scaling
 from .noise import Schedule
 from .resolving import resolve
 from .series import Point, Series
 from .sources import LINES, kind, open_sources
-from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest, regime
+from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
 from .store import Store
 from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
 
@@ -40,11 +39,11 @@ class Bench:
         self.card: Card = catalog.card(request.backend)
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
-        self.settings = {"batch_size": batch_size, "device": device, "threads": 1, "memory_format": "channels_last"}
+        self.settings = {"batch_size": batch_size, "device": device.partition(":")[0], "threads": 1, "memory_format": "channels_last"}
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
         alike = like is not None and all(
-            getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input")
+            getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input", "precision")
         )
         self._like = like if same and alike and like and like.device == device else None
         self.labels = self.dataset.label_set(request.label_set)
@@ -52,51 +51,15 @@ class Bench:
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
         self.test = self.dataset.members("test", request.n_test, self.labels)
         self._tasks: dict[tuple[int | str, int], Task] = {}
-        self._check()
+        compatible.check(self.request, self.card, self.labels, self.head)
+        compatible.check_images(self.labels, {"validation": self._values(self.validation), "test": self._values(self.test)})
         for per_class in request.labels_per_class:
-            labelled = len(self.task(per_class, 0).train)
-            if request.pca and request.pca >= labelled:
-                raise InvalidRequest(f"pca is {request.pca}; allowed: fewer than the {labelled} labelled images at {per_class} a class.")
-            if request.draws(per_class) < 2:
-                raise InvalidRequest(f"eps_draws is {request.eps_draws} and there is one draw; allowed: at least 2 draws, for an interval.")
-        if len(self.test) < 2:
-            raise InvalidRequest(f"n_test is {len(self.test)}; allowed: at least 2 test images.")
+            compatible.check_draws(request, per_class, len(self.task(per_class, 0).train))
 
-    def _check(self) -> None:
-        """Raises UnknownName or InvalidRequest for a head or settings that do not go together."""
-        request, head = self.request, registry.get("heads", self.head)
-        if self.continuous and self.head != "ridge":
-            raise Incompatible(
-                f"head {self.head} tells classes apart and {self.labels.name} is a number; allowed: ridge.",
-                self.head,
-                "numbers are read by ridge regression alone",
-            )
-        if self.continuous and (request.label_noise or request.imbalance > 1):
-            raise Incompatible(
-                f"label_noise and imbalance are of classes, and {self.labels.name} is a number; leave them out.",
-                " and ".join(regime(request.model_dump())),
-                "these are of classes, not of numbers",
-            )
-        if request.encoders and self.card.space == "latent":
-            raise InvalidRequest(f"encoders read pixels, and {self.card.name} works on latents; leave them out.")
-        if request.average_draws > 1 and request.input == "clean":
-            raise InvalidRequest(f"average_draws is {request.average_draws}, and clean input has no ε to draw again; allowed: 1.")
-        if request.pca and head.needs == "map":
-            raise Incompatible(
-                f"head {self.head} reads maps, which principal components do not leave; leave pca out.",
-                self.head,
-                "principal components leave no map to read",
-            )
-        if request.fuse and request.pca:
-            raise InvalidRequest(
-                f"fuse is {request.fuse}: it reads maps, which principal components do not leave; leave pca out, or fuse 0."
-            )
-        if request.fuse and self.continuous:
-            raise Incompatible(
-                f"fuse is {request.fuse}: it tells classes apart, and {self.labels.name} is a number; allowed: 0.",
-                "learned fusion",
-                "it tells classes apart and says no number",
-            )
+    def _values(self, ids: np.ndarray) -> np.ndarray:
+        """What a probe is to say of images (n,): their numbers, or the indices of their classes."""
+        told = self.labels.values if self.labels.numbers is None else self.labels.numbers
+        return told[self.dataset.rows(ids)]
 
     def _n_validation(self) -> int | None:
         """As asked; else all, or where training images are limited, the same share of the validation images."""
@@ -131,7 +94,10 @@ class Bench:
 
     @cached_property
     def sources(self) -> dict[str, Backend | Encoder]:
-        return self._like.sources if self._like else open_sources(self.request, self.device)
+        if self._like is None:
+            return open_sources(self.request, self.device)
+        precision = self.request.precision  # which may be another
+        return {name: found.at(precision) if isinstance(found, Backend) else found for name, found in self._like.sources.items()}
 
     @property
     def model(self) -> Backend:

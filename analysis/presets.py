@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .datasets._presets import PRESETS, Preset
-from .errors import DamagedFile, InvalidData, UnknownName
+from .errors import DamagedFile, NoisescopeError, UnknownName, Unreachable
+from .hub import Record, look_up
 from .store import default_root, read_json, write_json
 
 FILE = "presets.json"
-COMMIT = 40  # letters of a commit's hash
-SECONDS = 30.0  # that the hub may take to answer
 
 
 def checked(root: Path | None = None) -> dict[str, dict[str, str]]:
@@ -40,45 +39,39 @@ def verify(names: Sequence[str] = (), root: Path | None = None) -> Iterator[Veri
     """Open each preset on the hub, all if none is named, and keep the date and revision of each that is as it is described.
 
     Splits, columns, the number of classes and the first image are compared with what the preset says; data are streamed, not
-    downloaded. Raises UnknownName, InvalidData where the hub cannot be reached, and StoreUnavailable.
+    downloaded. Raises UnknownName, Unreachable where the hub cannot be reached, and StoreUnavailable.
     """
     for name in names:
         if name not in PRESETS:
             raise UnknownName("preset", name, PRESETS)
     for name in names or list(PRESETS):
-        revision = _revision(PRESETS[name])
-        reason = _differs(PRESETS[name], revision) if len(revision) == COMMIT else revision
+        revision, reason = _compared(PRESETS[name])
         if not reason:
             said = {"date": datetime.now(UTC).date().isoformat(), "revision": revision, "of": PRESETS[name].argument()}
             write_json((root or default_root()) / FILE, checked(root) | {name: said})
         yield Verified(name, "" if reason else revision, reason)
 
 
-def _revision(preset: Preset) -> str:
-    """The commit that the hub has now, or why it gives none. Raises InvalidData where it cannot be reached."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
+def _compared(preset: Preset) -> tuple[str, str]:
+    """The commit that the hub has now, and how its data differ from what the preset says. Raises Unreachable."""
     try:
-        return str(HfApi().dataset_info(preset.repo_id, timeout=SECONDS).sha)
-    except HfHubHTTPError as error:
-        return _sentence(error)
-    except Exception as error:  # the hub's library hands through what its own connections raise
-        raise InvalidData(
-            f"The hub cannot be reached ({_sentence(error)}), so no preset was checked; run this again where there is a network."
-        ) from error
+        record = look_up(preset.repo_id, kind="dataset")
+    except Unreachable:
+        raise
+    except NoisescopeError as error:
+        return "", _sentence(error)
+    if record.offline:
+        raise Unreachable(f"The hub does not answer, so {preset.name} was not checked; run this again where there is a network.")
+    return record.commit, _differs(preset, record)
 
 
-def _differs(preset: Preset, revision: str) -> str:
+def _differs(preset: Preset, record: Record) -> str:
     """How the data differ from what the preset says; empty where they do not."""
-    import datasets
-
     from .datasets.hub import quiet
 
     quiet()
-    config = [preset.config] if preset.config else []
     try:
-        found = datasets.load_dataset(preset.repo_id, *config, revision=revision, streaming=True)
+        found = _streamed(preset, record)
         lacking = [name for name in preset.splits.values() if name not in found]
         if lacking:
             return f"it has the splits {', '.join(found)}, not {', '.join(lacking)}"
@@ -95,6 +88,20 @@ def _differs(preset: Preset, revision: str) -> str:
     except Exception as error:  # the library and what it stands on raise a dozen unrelated types
         return f"it cannot be opened ({_sentence(error)})"
     return ""
+
+
+def _streamed(preset: Preset, record: Record) -> Any:
+    """The splits on the hub, at the commit that was found; of the hub's own conversion, files of the preset's configuration."""
+    import datasets
+
+    if not record.converted:
+        return datasets.load_dataset(preset.repo_id, *([preset.config] if preset.config else []), revision=record.commit, streaming=True)
+    files: dict[str, list[str]] = {}
+    for file in record.files:
+        config, split, _ = [*file.name.split("/"), "", ""][:3]
+        if config == (preset.config or "default"):
+            files.setdefault(split, []).append(f"hf://datasets/{preset.repo_id}@{record.commit}/{file.name}")
+    return datasets.load_dataset("parquet", data_files=files, streaming=True)
 
 
 def _sentence(error: Exception) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from .backends.base import Backend
+from .devices import lowered
 from .errors import InvalidRequest
 from .features import capture, pool
 from .noise import add_noise
@@ -102,7 +103,8 @@ class ProbedModel(nn.Module):
         if self.target.kind == "loss":
             hook = self.net.get_submodule(self.block.module).register_forward_hook(self._through)
             try:
-                made = self.backend.denoise(x, level, self.condition)
+                with lowered(self.backend.device.type, self.backend.precision):
+                    made = self.backend.denoise(x, level, self.condition)
             finally:
                 hook.remove()
             return -(made - x0).square().flatten(1).mean(1, keepdim=True)

@@ -67,8 +67,8 @@ class RemoteStore(Store):
             self._fetch(path.parent, "identity.json", "settings.json")
         return super().settings(kind, identity, proposed)
 
-    def halve_batch(self, kind: Kind, identity: Frozen) -> int:
-        half = super().halve_batch(kind, identity)
+    def halve_batch(self, kind: Kind, identity: Frozen, tried: int) -> int:
+        half = super().halve_batch(kind, identity, tried)
         self._put(self.folder(kind, identity) / "settings.json")
         return half
 

@@ -27,13 +27,11 @@ def open_sources(request: SweepRequest, device: str) -> dict[str, Backend | Enco
 
     Raises UnknownName, InvalidRequest or DamagedFile.
     """
-    found: dict[str, Backend | Encoder] = {"model": open_backend(request.backend, device=device)}
+    found: dict[str, Backend | Encoder] = {"model": open_backend(request.backend, device=device).at(request.precision)}
     if request.baselines:
         pixels = registry.get("encoders", "pixels")()
-        found |= {"random": open_backend(request.backend, "random:0", device), "baseline": pixels, "clean": pixels}
-    for source in found.values():
-        if isinstance(source, Backend):
-            source.precision = request.precision
+        random = open_backend(request.backend, "random:0", device).at(request.precision)
+        found |= {"random": random, "baseline": pixels, "clean": pixels}
     for given in request.encoders:
         encoder = open_encoder(given, device)
         if f"encoder-clean:{encoder.name}" in found:

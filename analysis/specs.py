@@ -240,3 +240,16 @@ class DownloadRequest(Frozen):
     revision: str | None = None  # None: the main branch
     repo_kind: Literal["model", "dataset"] = "model"
     checkpoint: str | None = None  # one file of weights that is wanted by its name
+
+
+class DataCard(Frozen):
+    """What a data set holds, told without decoding its images."""
+
+    name: str
+    images: tuple[str, ...] = ()  # columns of images, first the one that is read; none where there is nothing to choose
+    labels: dict[str, int | None] = {}  # columns of labels and how many classes each has, None for numbers
+    rows: dict[str, int]  # by split, as its source has them
+    edge: int  # the short edge of its first image, pixels
+    licence: str | None = None
+    bytes: int | None = None  # on disk
+    revision: str | None = None  # of the hub: the commit

@@ -163,10 +163,15 @@ class Store:
                     temporary.write_text(path.read_text())
         return dict(read_json(path))
 
-    def halve_batch(self, kind: Kind, identity: Frozen) -> int:
-        """Half of the batch size in the settings, which is used from now on; `halved` counts how often that was."""
+    def halve_batch(self, kind: Kind, identity: Frozen, tried: int) -> int:
+        """Half of the batch size in the settings, which is used from now on; `halved` counts how often that was.
+
+        Where another process has gone below `tried` already, its batch size.
+        """
         path = self.folder(kind, identity) / "settings.json"
         known = dict(read_json(path))
+        if known["batch_size"] < tried:
+            return int(known["batch_size"])
         known |= {"batch_size": max(1, int(known["batch_size"]) // 2), "halved": known.get("halved", 0) + 1}
         write_json(path, known)
         return int(known["batch_size"])

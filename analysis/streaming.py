@@ -25,7 +25,8 @@ import torch
 
 from . import registry
 from .combining import combine
-from .crew import Crew, still_wanted
+from .crew import Crew, Holders, own_device, still_wanted
+from .devices import settle, several
 from .errors import InvalidData, InvalidRequest
 from .heads.base import FittedHead, Scaler
 from .heads.ridge import Ridge
@@ -59,8 +60,9 @@ def stream(
 
     Draw d of the labelled images is seen with draw d of ε. There are no baselines. Labels may be numbers, whose R² stands where
     accuracy does. On the CPU `processes` single-threaded workers share the work, each with a budget of its own; 0 works in this
-    process, and so does any other device. Of the first draw's cells the class means and `components` principal components are given
-    as `moments`, (1 + K + components) D numbers of 4 bytes a cell; None gives none.
+    process, and so does any other device; where that is several GPUs and `processes` is not 0, a process each. Of the first draw's
+    cells the class means and `components` principal components are given as `moments`, (1 + K + components) D numbers of 4 bytes a
+    cell; None gives none.
     Raises InvalidRequest for what needs features that are kept, where one cell's sums alone pass the budget, and where all moments do;
     InvalidData where no block can be probed.
     """
@@ -88,7 +90,8 @@ def stream_all(
         _check_moments(bench, components, budget)
     if combined.said:
         notice(combined.said)
-    with Crew(processes if device == "cpu" else 0) as crew:
+    held = several(device) if processes else ()
+    with Holders(held) if held else Crew(processes if device == "cpu" else 0) as crew:
         return [_carry_out(bench, crew, budget, components, progress) for bench in combined.benches]
 
 
@@ -172,15 +175,21 @@ Who = tuple[str, str, int, tuple[str, str]]  # request, device, batch size, iden
 def _bench(request: str, device: str, batch_size: int, _of: tuple[str, str]) -> Bench:
     """The crew's own bench, kept between the units of a request."""
     torch.set_num_threads(1)
+    settle(device)
     return prepare(SweepRequest.model_validate_json(request), device, batch_size)
 
 
+def _here(who: Who) -> Bench:
+    request, device, batch_size, of = who
+    return _bench(request, own_device() or device, batch_size, of)
+
+
 def _unit(who: Who, budget: int, components: int | None, sigma: float, draw: int) -> list[Cell | LeftOut]:
-    return probe(_bench(*who), sigma, draw, budget, components)
+    return probe(_here(who), sigma, draw, budget, components)
 
 
 def _part(who: Who, function: Callable[..., Any], given: tuple[Any, ...], share: Share) -> Any:
-    return function(_bench(*who), *given, share)
+    return function(_here(who), *given, share)
 
 
 def _shared(crew: Crew, who: Who) -> Each:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import catalog
 from .errors import DamagedFile, InvalidRequest, StoreUnavailable, UnknownName
-from .specs import Card
+from .specs import Card, Precision
 from .store import default_root, read_json, writing
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ class Study:
     def measure(self) -> str:
         """What its curves are of: accuracy, or R² where labels are numbers."""
         return str(self.facts["receipt"].get("measure", "accuracy"))
+
+    @property
+    def precision(self) -> Precision:
+        """In which the features were read that its probes are fitted on."""
+        found: Precision = self.facts["request"].get("precision", "float32")
+        return found
 
     @property
     def chance(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
 from platform import node
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ import torch
 
 from . import ensembles, ensembling, gauge, joint
 from .combining import combine
-from .crew import Between, Crew, still_wanted
+from .crew import Between, Crew, own_device, still_wanted
+from .devices import settle
 from .engines import open_crew
 from .errors import InvalidData
 from .planning import Bench
@@ -55,6 +56,7 @@ def _bench(request: str, place: str, device: str, batch_size: int, of: tuple[str
     Raises InvalidData where those of this machine are others.
     """
     torch.set_num_threads(1)
+    settle(device)
     bench = Bench(SweepRequest.model_validate_json(request), open_store(place), device, batch_size)
     if (bench.card.identity, bench.dataset.identity) != of[:2]:
         raise InvalidData(
@@ -65,7 +67,7 @@ def _bench(request: str, place: str, device: str, batch_size: int, of: tuple[str
 
 
 def _extract(request: str, place: str, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> int:
-    return unit.extract(_bench(request, place, device, batch_size, of))
+    return unit.extract(_bench(request, place, own_device() or device, batch_size, of))
 
 
 def _fill(request: str, place: str, device: str, batch_size: int, of: tuple[str, ...], unit: Unit) -> tuple[int, list[Point]]:
@@ -87,9 +89,10 @@ def sweep(
 
     What the store already has is not computed again. Noise levels come coarse first. `processes` single-threaded
     workers share the units; 0 works in this process, and needs no guard around a script's main part. `engine` and `address` are as in
-    `engines.open_crew`: Ray's actors and torchrun's ranks each have the device that is theirs.
+    `engines.open_crew`: Ray's actors and torchrun's ranks each have the device that is theirs. With processes, and `cuda` on a
+    machine with several GPUs, one more process a GPU extracts.
     """
-    with open_crew(engine, processes, address) as crew:
+    with open_crew(engine, processes, address, device=device) as crew:
         return carry_out(Bench(request, store or Store(), crew.device or device, batch_size), crew, progress=progress)
 
 
@@ -111,7 +114,7 @@ def sweep_all(
     in a sentence. What one computes the next finds stored: heads, label sets and regimes of the same images take no pass twice.
     """
     there = store or Store()
-    with open_crew(engine, processes, address) as crew:
+    with open_crew(engine, processes, address, device=device) as crew:
         combined = combine(requests, lambda request, like: Bench(request, there, crew.device or device, batch_size, like))
         if combined.said:
             notice(combined.said)
@@ -182,7 +185,7 @@ def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> 
     def call(unit: Unit, device: str = "cpu") -> tuple[Any, ...]:
         return bench.request.canonical(), bench.store.place, device, bench.settings["batch_size"], of, unit
 
-    def calls() -> Iterator[tuple[Any, ...]]:
+    def calls() -> Generator[tuple[Any, ...]]:
         if devices:
             for (*_, unit), count in devices.run(_extract, (call(unit, devices.device or "cpu") for unit in units), between):
                 passes[unit] = count
@@ -193,6 +196,10 @@ def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> 
                 passes[unit] = unit.extract(bench, between)
             yield call(unit)
 
-    for (*_, unit), (count, points) in crew.run(_fill, calls(), between):
-        yield unit.sigma, passes.get(unit, 0) + count, points
+    given = calls()
+    try:
+        for (*_, unit), (count, points) in crew.run(_fill, given, between):
+            yield unit.sigma, passes.get(unit, 0) + count, points
+    finally:
+        given.close()  # what the devices are at is dropped with the rest
     bench.store.refresh()

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from . import ensembling, probing, registry, trained
+from .devices import too_little
 from .encoders.base import Encoder
+from .errors import NoisescopeError
 from .features import load_x0, pooling_side, read_features
 from .fusing import Fusion
 from .heads.base import Foreseen, ProbeHead, Scaler
@@ -55,7 +57,10 @@ def timed_parts(bench: Bench) -> Timed:
     x0 = load_x0(bench.dataset, ids, bench.model)
     eps = noise_like(x0, ids.tolist(), bench.request.seed, 0)
     batch = int(bench.settings["batch_size"])  # type: ignore[call-overload]
-    batch = _fitting(lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch)  # and warms caches up
+    said = too_little(bench.device, bench.request.precision)
+    batch = _fitting(
+        lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch, said
+    )  # and warms caches up
     started = time.perf_counter()
     values = read_features(bench.model, tensors, x0, eps, sigma, batch)
     passing = (time.perf_counter() - started) / len(ids)
@@ -98,13 +103,13 @@ def _seconds(bench: Bench, foreseen: Foreseen, penalties: int) -> float:
     return float(fits) + foreseen.score * ((penalties + 1) * len(bench.validation) + len(bench.test))
 
 
-def _fitting(attempt: Callable[[int], Any], batch: int) -> int:
-    """The batch size, halved until the device has room for it."""
+def _fitting(attempt: Callable[[int], Any], batch: int, said: str) -> int:
+    """The batch size, halved until the device has room for it. Raises NoisescopeError with what is said where one image is too many."""
     while True:
         try:
             attempt(batch)
             return batch
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             if batch == 1:
-                raise
+                raise NoisescopeError(said) from error
             batch //= 2

@@ -12,7 +12,7 @@ import torch
 
 from .answers import Answers
 from .crew import Dropped
-from .devices import choose_device, devices
+from .devices import choose_device, devices, fast_precisions
 from .engines import open_crew
 from .errors import NoisescopeError, StoreUnavailable
 from .jobs import Job, Jobs, place
@@ -35,8 +35,8 @@ class Worker:
     def __init__(self, root: Path, device: str, processes: int, engine: str = "processes", address: str | None = None) -> None:
         self.root, self.device = root, choose_device(device)
         self.jobs = Jobs(root)
-        self.crew = open_crew(engine, processes, address, niceness=10)
-        write_json(root / "workers" / DEVICES, devices())
+        self.crew = open_crew(engine, processes, address, niceness=10, device=self.device)
+        write_json(root / "workers" / DEVICES, {name: fast_precisions(name) for name in devices()})
         self.lane = Lane(root, device)
         self.answers = Answers(Store(root), self.device, processes, self.crew if engine == "ray" else None)  # layouts are Ray tasks, too
         self.jobs.begun(device)  # last of all: what fails before counts as a start that came to nothing

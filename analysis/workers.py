@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from .errors import StoreUnavailable
 from .jobs import NETWORK, Jobs, place
 
-DEVICES = "devices.list.json"
+DEVICES = "devices.found.json"  # what there is to compute on, each with the precisions below float32 that it is fast in
 
 
 @contextmanager
@@ -94,7 +94,16 @@ def facts(root: Path, device: str) -> dict[str, Any]:
 
 def known_devices(root: Path) -> list[str]:
     """What a worker once found to compute on here, the fastest first; until then the CPU."""
+    return list(_found(root)) or ["cpu"]
+
+
+def fast_precisions(root: Path, device: str) -> list[str]:
+    """Precisions below float32 in which a worker found a device to be faster; until one looked, none."""
+    return list(_found(root).get(device, ()))
+
+
+def _found(root: Path) -> dict[str, list[str]]:
     try:
-        return list(json.loads((root / "workers" / DEVICES).read_text()))
-    except (OSError, ValueError):
-        return ["cpu"]
+        return dict(json.loads((root / "workers" / DEVICES).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}

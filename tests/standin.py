@@ -164,7 +164,7 @@ class Standin:
         kind = kinds.removesuffix("s")
         what = next((what for what in ("revision", "tree", "paths-info") if f"/{what}/" in rest), "revision")
         repo_id, _, asked = rest.partition(f"/{what}/")
-        revision, _, below = (asked or "main").partition("/")
+        revision, _, below = (asked or "main", "", "") if what == "revision" else asked.partition("/")
         repo, commit = self._find(repo_id, kind, revision)
         if repo is None or commit is None:
             return self._missing(to, repo)
@@ -229,13 +229,14 @@ class Standin:
     def _send(self, to: BaseHTTPRequestHandler, content: bytes, fault: Fault, headers: dict[str, str] | None = None) -> None:
         """A file, from where it is asked for."""
         asked = to.headers.get("Range") if not fault.no_range else None
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        body = bytearray(content[start:])
+        start, _, last = asked.removeprefix("bytes=").partition("-") if asked else ("0", "", "")
+        start, end = int(start), min(int(last or len(content)) + 1, len(content))
+        body = bytearray(content[start:end])
         if fault.flip:
             body[-1] ^= 1
         to.send_response(206 if asked else 200)
         if asked:
-            to.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            to.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
         for name, value in ({"Content-Length": str(len(body)), "Accept-Ranges": "bytes"} | (headers or {})).items():
             to.send_header(name, value)
         to.end_headers()

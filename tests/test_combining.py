@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.answers import Answers
 from analysis.combining import Combined, combine
-from analysis.errors import Incompatible, InvalidRequest, UnknownName
+from analysis.datasets.base import Dataset, LabelSet
+from analysis.errors import Incompatible, InvalidData, InvalidRequest, UnknownName
 from analysis.planning import Bench
 from analysis.specs import SweepRequest, variants
 from analysis.store import Store
-from analysis.streaming import stream_all
+from analysis.streaming import prepare, stream_all
 from analysis.sweeping import sweep, sweep_all
 
 SHAPES = SweepRequest(
     backend="shapes-ddpm", dataset="shapes:300", levels=3, blocks=("mid.res0",), labels_per_class=(4,), label_draws=2, eps_draws=2
 ).model_copy(update={"baselines": False})
+
+
+def bench(store: Store, request: SweepRequest, like: Bench | None = None) -> Bench:
+    return Bench(request, store, like=like)
 
 
 def combined(store: Store, **values: list[Any]) -> Combined:
@@ -115,3 +123,28 @@ def test_without_a_store_what_does_not_go_together_is_left_out_too(caplog: pytes
         found = stream_all(variants(asked, label_set=["hue", "size"], label_noise=[0.0, 0.4]), components=None)
     assert [one.curve.label_set[0] for one in found] == ["hue", "hue", "size"]
     assert caplog.messages == ["Left out: size with 40 % wrong labels, because these are of classes, not of numbers."]
+
+
+def test_a_bench_that_lends_its_model_lends_it_to_requests_of_the_same_precision_alone(store: Store) -> None:
+    found = combine([SHAPES.model_copy(update={"precision": name}) for name in ("float32", "bfloat16")], partial(bench, store))
+    whole, lower = found.benches
+    assert [one.features("model", 0).precision for one in (whole, lower)] == ["float32", "bfloat16"]
+    same = bench(store, SHAPES.model_copy(update={"head": "knn"}), whole)
+    assert same.sources is whole.sources
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_numbers_that_are_all_the_same_are_refused(part: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Dataset.label_set
+
+    def flat(dataset: Dataset, name: str | None = None) -> LabelSet:
+        found = real(dataset, name)
+        assert found.numbers is not None
+        return replace(found, numbers=np.where(dataset.split == part, 0.5, found.numbers))
+
+    monkeypatch.setattr(Dataset, "label_set", flat)
+    asked = SHAPES.model_copy(update={"label_set": "size", "head": "ridge"})
+    with pytest.raises(InvalidData, match=f"{part} images have the size 0.5, so nothing can be told"):
+        bench(store, asked)
+    with pytest.raises(InvalidData, match=f"{part} images have the size 0.5"):
+        prepare(asked.model_copy(update={"label_draws": None}))

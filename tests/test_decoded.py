@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import _streamed, open_dataset
+from analysis.datasets import _streamed, forget, open_dataset
 from analysis.datasets.base import Dataset, image_ids
 from analysis.errors import InvalidData, StoreUnavailable
 
@@ -259,3 +259,18 @@ def test_twenty_times_the_images_need_no_more_memory(tmp_path: Path) -> None:
     assert large <= 1.2 * small
     pixels = 20_000 * 32 * 32 * 3 / 1024
     assert large - small < pixels / 2  # most of the first bound is imports: neither the pixels nor the file were there at once
+
+
+def test_what_lay_in_a_folder_is_forgotten_and_the_rest_stays(place: Path, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    other = tmp_path / "gone" / "d.parquet"
+    other.write_bytes(place.read_bytes())
+    open_dataset(str(place), 8)
+    kept = set(store.iterdir())
+    open_dataset(str(other), 8)
+    open_dataset(str(other), 4)
+    (store / "damaged.safetensors").write_bytes(b"x")
+    other.unlink()
+    assert len(set(store.iterdir())) == 7
+    forget(tmp_path / "gone")
+    assert set(store.iterdir()) == kept | {store / "damaged.safetensors"}

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.datasets import hub, open_dataset
+from analysis.datasets._configs import is_told
 from analysis.datasets._folders import class_folders
+from analysis.errors import InvalidData
 from tests.test_decoded import PIXELS, png, same
 
 NAMES = {
@@ -42,13 +44,19 @@ def write(folder: Path, layout: object) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("card", ["", "Pets.", "---\nlicense: cc0-1.0\n---\nPets."], ids=["bare", "words", "a licence"])
 @pytest.mark.parametrize("layout", NAMES.values(), ids=NAMES)
-def test_it_is_what_the_library_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: object) -> None:
+def test_it_is_what_the_library_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: object, card: str) -> None:
     place = write(tmp_path / "d", layout)
-    assert class_folders(str(place)) is not None
+    if card:
+        (place / "README.md").write_text(card)
+    assert class_folders(str(place), None, True) is not None
+    monkeypatch.setattr(datasets, "load_dataset_builder", None)
     ours = open_dataset(str(place), 8)
+    monkeypatch.undo()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "other"))
-    monkeypatch.setattr(hub, "class_folders", lambda root: None)
+    monkeypatch.setattr(hub, "class_folders", lambda *_: None)
     same(open_dataset(str(place), 8), ours)
     assert ours.label_set().name == "label"
 
@@ -67,6 +75,20 @@ def test_another_file_leaves_the_folder_to_the_library(tmp_path: Path, name: str
     (place / name).parent.mkdir(exist_ok=True)
     (place / name).write_bytes(b"x")
     assert class_folders(str(place)) is None
+
+
+@pytest.mark.parametrize(
+    "header", ["configs:\n- {config_name: default, data_files: a/*}", "dataset_info: {features: [{name: image, dtype: image}]}", "x: [y"]
+)
+def test_a_readme_that_says_how_it_is_read_leaves_the_folder_to_the_library(tmp_path: Path, header: str) -> None:
+    place = write(tmp_path / "d", lambda i: f"{'ab'[i % 2]}/{i}.png")
+    (place / "README.md").write_text(f"---\n{header}\n---\n")
+    assert is_told(str(place))
+    if header.startswith("configs"):
+        assert len(open_dataset(str(place), 8).ids) == 20
+    elif header.startswith("x"):
+        with pytest.raises(InvalidData, match="cannot be opened"):
+            open_dataset(str(place), 8)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ LIGHT = {
     "view_figures",
     "errors",
     "hub",
+    "datasets",
+    "dropped",
     "registry",
     "specs",
     "catalog",

@@ -1,4 +1,4 @@
-"""Presets: names, what they ask the hub for, and whether they were checked; nothing here goes to the network."""
+"""Presets: names, what they ask the hub for, and whether they were checked; against a stand-in of the hub."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
-import huggingface_hub
-import numpy as np
 import pytest
 
-from analysis import presets
-from analysis.datasets import PRESETS, choices, open_dataset
+from analysis import hub, hub_calls, presets
+from analysis.datasets import PRESETS, choices
 from analysis.datasets._columns import choose
-from analysis.errors import InvalidData, UnknownName
-from tests.test_decoded import PIXELS, png
+from analysis.errors import UnknownName, Unreachable
+from analysis.hub_records import CONVERTED
+
+from .standin import Standin, pretending, surroundings
+from .test_decoded import PIXELS, png
 
 ROOT = Path(__file__).parent.parent
-SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
@@ -47,18 +47,27 @@ def table(classes: int = 100, count: int = 40) -> datasets.Dataset:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A hub with CIFAR-100 in two splits; what is asked of it."""
-    asked: list[Any] = []
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
+    """A hub whose repositories have a file each, so that they are there."""
+    monkeypatch.setattr(hub_calls, "PAUSE", 0.01)
+    with pretending(tmp_path, monkeypatch) as server:
+        for preset in PRESETS.values():
+            server.repo(preset.repo_id, {"train.parquet": b"x"}, "dataset")
+        yield server
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is asked of the `datasets` library, which has CIFAR-100 in two splits, whatever it is asked for."""
+    calls: list[Any] = []
     whole = table()
 
     def load(*place: str, **options: Any) -> datasets.DatasetDict:
-        asked.append((place, options))
+        calls.append((place, options))
         return datasets.DatasetDict(train=whole.select(range(30)), test=whole.select(range(30, 40)))
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda self, name, timeout: SimpleNamespace(sha=SHA))
-    return asked
+    return calls
 
 
 def test_every_preset_says_what_is_known_of_it() -> None:
@@ -75,33 +84,13 @@ def test_every_preset_says_what_is_known_of_it() -> None:
     assert set(PRESETS) < set(choices())
 
 
-def test_a_preset_is_opened_by_its_name_with_its_columns(hub: list[Any]) -> None:
-    data = open_dataset("cifar100", 8)
-    assert hub == [(("uoft-cs/cifar100", "cifar100"), {})]
-    assert (data.name, list(data.label_sets), int((data.split == "test").sum())) == ("uoft-cs/cifar100", ["fine_label", "coarse_label"], 10)
-    assert list(open_dataset("cifar100?label=coarse_label", 8).label_sets) == ["coarse_label"]
-    np.testing.assert_array_equal(np.sort(data.label_set().values), np.arange(40))
-
-
-def test_a_revision_goes_to_the_hub(hub: list[Any]) -> None:
-    open_dataset(f"somebody/things@{SHA}", 8)
-    assert hub == [(("somebody/things",), {"revision": SHA})]
-
-
-def test_the_commit_that_was_read_is_known(hub: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = datasets.load_dataset("x")
-    for part in found.values():
-        part.info.download_checksums = {f"hf://datasets/somebody/things@{SHA}/train.parquet": {}}
-    monkeypatch.setattr(datasets, "load_dataset", lambda place: found)
-    assert open_dataset("somebody/things", 8).revision == SHA  # type: ignore[attr-defined]
-
-
-def test_verifying_keeps_date_and_revision_of_what_is_as_described(hub: list[Any], tmp_path: Path) -> None:
+def test_verifying_keeps_date_and_revision_of_what_is_as_described(standin: Standin, asked: list[Any], tmp_path: Path) -> None:
+    commit = standin.repos["dataset", "uoft-cs/cifar100"].branches["main"]
     assert presets.checked() == {}
     (found,) = presets.verify(["cifar100"])
-    assert (found.name, found.revision, found.reason) == ("cifar100", SHA, "")
-    assert hub == [(("uoft-cs/cifar100", "cifar100"), {"revision": SHA, "streaming": True})]
-    assert presets.checked()["cifar100"]["revision"] == SHA
+    assert (found.name, found.revision, found.reason) == ("cifar100", commit, "")
+    assert asked == [(("uoft-cs/cifar100", "cifar100"), {"revision": commit, "streaming": True})]
+    assert presets.checked()["cifar100"]["revision"] == commit
     (other,) = presets.verify(["cub"])
     assert other.reason == "it has the columns img, fine_label, coarse_label, not image, label"
     assert set(presets.checked()) == {"cifar100"}
@@ -110,25 +99,41 @@ def test_verifying_keeps_date_and_revision_of_what_is_as_described(hub: list[Any
     assert presets.checked() == {}  # what was verified is not what the preset says now
 
 
-def test_another_number_of_classes_or_a_lacking_split_is_told(hub: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_number_of_classes_or_a_lacking_split_is_told(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *place, **options: datasets.DatasetDict(train=table(99), test=table(99)))
     assert next(iter(presets.verify(["cifar100"]))).reason == "its column fine_label has 99 classes, not 100"
     monkeypatch.setattr(datasets, "load_dataset", lambda *place, **options: datasets.DatasetDict(train=table()))
     assert next(iter(presets.verify(["cifar100"]))).reason == "it has the splits train, not test"
 
 
-def test_a_repository_that_is_gone_is_a_reason_and_no_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: object, name: str, timeout: float) -> None:
-        response = SimpleNamespace(headers={}, request=None, status_code=404)
-        raise huggingface_hub.errors.RepositoryNotFoundError("404 Client Error.", response=response)
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", gone)
-    assert next(iter(presets.verify(["cifar100"]))).reason.startswith("404 Client Error")
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: (_ for _ in ()).throw(OSError("no route")))
-    with pytest.raises(InvalidData, match=r"cannot be reached \(no route\), so no preset was checked"):
-        list(presets.verify())
+def test_a_repository_that_is_gone_or_needs_code_is_a_reason_and_no_network_is_an_error(standin: Standin, asked: list[Any]) -> None:
+    del standin.repos["dataset", "uoft-cs/cifar100"]
+    assert "does not have the data set uoft-cs/cifar100" in next(iter(presets.verify(["cifar100"]))).reason
+    standin.repo("uoft-cs/cifar100", {"cifar100.py": b"x"}, "dataset")
+    assert "without running code" in next(iter(presets.verify(["cifar100"]))).reason
     with pytest.raises(UnknownName, match="Unknown preset 'cifar'"):
         list(presets.verify(["cifar"]))
+    hub.fetch(hub.look_up("tanganke/dtd", kind="dataset"))
+    standin.close()
+    with pytest.raises(Unreachable, match="does not answer"):
+        list(presets.verify())
+    with pytest.raises(Unreachable, match="does not answer, so dtd was not checked"):  # what was fetched before is no check
+        list(presets.verify(["dtd"]))
+    assert asked == []
+
+
+@pytest.mark.slow
+def test_a_preset_that_the_hub_converted_is_verified_on_the_conversion(tmp_path: Path, standin: Standin) -> None:
+    rows = {"image": [{"bytes": png(image), "path": None} for image in PIXELS], "label": [i % 10 for i in range(40)]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "made.parquet"))
+    content = (tmp_path / "made.parquet").read_bytes()
+    repo = standin.repo("frgfm/imagenette", {"imagenette.py": b"raise SystemExit"}, "dataset")
+    commit = repo.push(
+        {f"{config}/{split}/0000.parquet": content for config in ("160px", "320px") for split in ("train", "validation")}, CONVERTED
+    )
+    done = call("verify", "imagenette", **surroundings(standin, tmp_path / "hf"))
+    assert (done.stdout, done.returncode) == (f"imagenette\t{commit}\n", 0), done.stderr
 
 
 def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -148,5 +153,5 @@ def test_without_a_network_verifying_is_one_sentence_and_code_two() -> None:
     done = call("verify", HF_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("Error: The hub cannot be reached")
+    assert line.startswith("Error: 127.0.0.1 does not answer (ConnectError)")
     assert done.stdout == ""

@@ -14,6 +14,7 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend, Excerpt
 from analysis.features import read_features
 from analysis.noise import noise_like
+from analysis.specs import Precision
 
 from .toys import Toy
 
@@ -65,6 +66,18 @@ def test_clean_input_is_scaled_as_ours() -> None:
     what = excerpt("mid.res1", clean=True)
     ours = read_features(DIGITS, ["mid.res1/1"], X0, None, what.sigma, 5)["mid.res1/1"]
     same(run(what)["feature"](X0), ours)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("pooling", ["1", "2"])
+def test_a_study_of_lower_precision_is_read_in_it(precision: Precision, pooling: str) -> None:
+    what, name = excerpt("mid.res1", pooling, precision=precision), f"mid.res1/{pooling}"
+    model = open_backend("digits-ddpm")
+    model.net.to(memory_format=torch.contiguous_format)  # as diffusers has it: another one rounds other sums up
+    whole, ours = (read_features(model.at(one), [name], X0, EPS, what.sigma, 5)[name] for one in ("float32", precision))
+    found = run(what)["feature"](X0, EPS)
+    assert found.dtype == torch.float32
+    assert float((found - ours).norm()) < 0.1 * float((whole - ours).norm())
 
 
 def test_several_draws_are_averaged() -> None:

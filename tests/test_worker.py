@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from analysis import worker
 from analysis.__main__ import app
 from analysis.datasets.base import Dataset
+from analysis.devices import devices
+from analysis.devices import fast_precisions as devices_fast
 from analysis.errors import InvalidRequest, StoreUnavailable
 from analysis.jobs import Job, Jobs, place
 from analysis.lane import ask
@@ -29,7 +31,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import UNFINISHED, Study, find_study
 from analysis.training import Run
-from analysis.workers import facts, only_worker, start_worker, tend, worker_runs
+from analysis.workers import facts, fast_precisions, known_devices, only_worker, start_worker, tend, worker_runs
 
 from .conftest import TINY
 
@@ -76,6 +78,9 @@ def test_a_job_makes_the_study_that_sweep_makes(root: Path, request_small: Sweep
     done = jobs.get(job.id)
     assert (done.state, done.study) == ("done", small_study.key)
     assert done.done == done.total == 3 * 3 + 3
+    assert known_devices(root) == devices()
+    assert fast_precisions(root, "cpu") == list(devices_fast("cpu"))
+    assert known_devices(root / "another") == ["cpu"]
     assert find_study(small_study.key, root).facts["results"] == small_study.facts["results"]
 
 
@@ -318,3 +323,9 @@ def test_a_worker_computes_with_one_thread_beside_its_crew(monkeypatch: pytest.M
     done = CliRunner().invoke(app, ["worker", "--store", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert seen == ["1"]
+
+
+def test_a_worker_is_no_rank_of_torchrun() -> None:
+    result = CliRunner().invoke(app, ["worker", "--engine", "torchrun"])
+    assert isinstance(result.exception, InvalidRequest)
+    assert "allowed for a worker: processes, ray" in str(result.exception)

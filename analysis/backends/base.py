@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ class Excerpt:
     draws: int = 1
     clean: bool = False  # the network is shown x_0, scaled as at σ
     condition: str = "none"
+    precision: Precision = "float32"
 
     def pooled(self, map_: str) -> str:
         """Code that pools the map (B, C, h, w) which the code `map_` gives, as `features.pooled` does."""
@@ -86,6 +89,16 @@ class Backend(ABC):
         They define `feature(x0, eps)`, (B, c, h, w) each -> (B, D); `feature(x0)` of clean input; and `averaged(x0)` of several draws.
         """
         return None
+
+    def at(self, precision: Precision) -> Self:
+        """The same network, read in a precision; the same object again as long as somebody holds it."""
+        known: WeakValueDictionary[Precision, Self] = vars(self).setdefault("_at", WeakValueDictionary())
+        known[self.precision] = self
+        if (found := known.get(precision)) is None:
+            found = copy(self)  # shares the weights, and what is known here
+            found.precision = precision
+            known[precision] = found
+        return found
 
     def block(self, name: str) -> Block:
         """A block by name. Raises UnknownName."""

@@ -83,6 +83,9 @@ class UNet2D(PixelUNet):
         grey = ", grey" if card.image_channels == 1 else ""
         eps, noise = ("", "torch.zeros_like(x0)") if excerpt.clean else (", eps", "eps")
         also = "" if excerpt.clean else ", eps ~ N(0, 1)"
+        lowered = (
+            [] if excerpt.precision == "float32" else [f'@torch.autocast("cpu", torch.{excerpt.precision})  # or where the network is']
+        )
         told = {
             "mean": ["told = net.class_embedding.weight.mean(0, keepdim=True)", "net.class_embedding = torch.nn.Identity()"],
             "null": ["told = torch.tensor([net.class_embedding.num_embeddings - 1])"],
@@ -103,9 +106,10 @@ class UNet2D(PixelUNet):
             "",
             f"# x0 {shape} in [-1, 1]{grey}{also} -> (B, {excerpt.block.width(excerpt.pooling)})",
             "@torch.no_grad()",
+            *lowered,
             f"def feature(x0{eps}):",
             f"    net(scheduler.add_noise(x0, {noise}, torch.tensor([t])), t{', told.expand(len(x0), *told.shape[1:])' if told else ''})",
-            f"    return {excerpt.pooled('taken.pop()')}",
+            f"    return {excerpt.pooled('taken.pop()' + ('.float()' if lowered else ''))}",
         ]
         if excerpt.draws > 1 and not excerpt.clean:
             mean = f"sum(feature(x0, torch.randn_like(x0)) for _ in range({excerpt.draws})) / {excerpt.draws}"

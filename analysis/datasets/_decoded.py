@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
@@ -61,6 +61,18 @@ def read(path: Path, source: Any) -> Decoded | None:
         return Decoded(np.memmap(pixels, np.uint8, "r", shape=shape), arrays, facts)
     except (OSError, ValueError, KeyError, SafetensorError):
         return None
+
+
+def forget(folder: Path) -> None:
+    """Remove the decoded images of every source that lies, or lay, in a folder."""
+    inside = folder.resolve()
+    for path in (default_root() / "images").glob("*.safetensors"):
+        with suppress(OSError, ValueError, KeyError, SafetensorError):  # a damaged one says nothing of its source, and is made again
+            with safe_open(path, framework="numpy") as file:
+                facts = json.loads((file.metadata() or {})["facts"])
+            if Path(facts["place"]).is_relative_to(inside):
+                path.unlink()
+                path.with_suffix(".pixels").unlink(missing_ok=True)
 
 
 def _checksum(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Folders of one class each, by their names alone: looking through 20,000 files as a repository takes the `datasets` library half a minute.
 
-What is not plainly that (a README, tables or metadata, names that may mean a split) is left to the library, so that both agree.
+What is not plainly that (a README that says how the files are read, tables or metadata, names that may mean a split) is left to the library, so that both agree.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ._columns import Named
-from ._streamed import CALLED, SLAB, Encoded, Opened, Slab
+from ._streamed import CALLED, SLAB, Encoded, Opened, Part, Slab
 
 MAYBE_SPLIT = re.compile("train|val|dev|test|eval", re.IGNORECASE)
+CARDS = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", ".gitattributes")
 
 
-def class_folders(root: str) -> Opened | None:
-    """Images of `root/class/file` or `root/split/class/file` and no other files; None for anything else."""
+def class_folders(root: str, within: str | None = None, cards: bool = False) -> Opened | None:
+    """Images of `root/class/file` or `root/split/class/file` and no other files; None for anything else.
+
+    No link is followed that leads out of the folder `within`, which is `root` itself where no other is given. With `cards`, what a
+    repository has beside its data is passed over.
+    """
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
     kinds = set(ImageFolder.EXTENSIONS)
@@ -26,6 +31,8 @@ def class_folders(root: str) -> Opened | None:
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
+            if cards and folder == root and name in CARDS:
+                continue
             *above, _ = parts = Path(path).relative_to(root).parts
             split = CALLED.get(above[0]) if len(above) == 2 else "train"
             rest = parts[1:] if len(above) == 2 else parts
@@ -37,7 +44,9 @@ def class_folders(root: str) -> Opened | None:
     classes = tuple(sorted({name for part in found.values() for name, _ in part}))
     if len(depths) != 1 or len(classes) < 2:
         return None
-    return Opened({"label": Named(classes)}, lambda: _slabs(root, found, classes))
+    which = {name: index for index, name in enumerate(classes)}
+    told = [Part(split, len(rows), {"label": [which[name] for name, _ in rows]}) for split, rows in found.items()]
+    return Opened({"label": Named(classes)}, lambda: _slabs(within or root, found, classes), lambda names: iter(told))
 
 
 def _slabs(root: str, found: dict[str, list[tuple[str, str]]], classes: Sequence[str]) -> Iterator[Slab]:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InvalidData
+from ..uploads import frame, read
 from . import _decoded
 from ._columns import Chosen, Gathered, choose, only
 from .base import Dataset, Labels, LabelSet, fit_square
@@ -25,14 +26,17 @@ CALLED = {"train": "train", "training": "train", "validation": "validation", "va
     "test": "test",
     "testing": "test",
 }
-VERSION = 1  # of the decoding: another one reads every source again
+VERSION = 2  # of the decoding: another one reads every source again
 
 
 class Encoded(NamedTuple):
-    """One image: its name for messages, and its bytes or the path of its file; a ValueError's sentence where there is neither."""
+    """One image: its name for messages, and its bytes or the path of its file; a ValueError's sentence where there is neither.
+
+    What gives the bytes of a stranger's file is asked for them when the image is wanted; they are checked before they are decoded.
+    """
 
     name: str
-    content: bytes | str | ValueError
+    content: bytes | str | ValueError | Callable[[], bytes]
 
 
 class Slab(NamedTuple):
@@ -43,11 +47,24 @@ class Slab(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
 
 
+class Part(NamedTuple):
+    """Some rows of one split without their images: how many, and columns of as many values by name."""
+
+    split: str
+    rows: int
+    columns: Mapping[str, Sequence[Any]]
+
+
 class Opened(NamedTuple):
-    """A source that was opened: types of its columns of labels, and its slabs from the first, as often as they are asked for."""
+    """A source that was opened: types of its columns of labels, and its slabs from the first, as often as they are asked for.
+
+    `rows` are all its rows with the columns of these names, and no image is read for it; `pictures` are the columns of images.
+    """
 
     kinds: Mapping[str, Any]
     slabs: Callable[[], Iterator[Slab]]
+    rows: Callable[[Sequence[str]], Iterator[Part]]
+    pictures: tuple[str, ...] = ("image",)
 
 
 def decode(given: Encoded, side: int) -> tuple[np.ndarray | None, bool, str]:
@@ -55,6 +72,9 @@ def decode(given: Encoded, side: int) -> tuple[np.ndarray | None, bool, str]:
     try:
         if isinstance(given.content, ValueError):
             raise given.content
+        if callable(given.content):
+            pixels = read(given.content()).pixels
+            return frame(pixels, side), pixels.shape[:2] != (side, side), ""
         with Image.open(io.BytesIO(given.content) if isinstance(given.content, bytes) else given.content) as image:
             return fit_square(image, side), image.size != (side, side), ""
     except Exception as error:  # each of Pillow's formats raises what it likes
@@ -83,25 +103,28 @@ class Streamed(Dataset):
         """Never asked for: the whole would be in memory."""
         raise NotImplementedError
 
-    def __init__(self, argument: str = "", side: int | None = None) -> None:
+    def __init__(self, argument: str = "", side: int | None = None, images: bool = True) -> None:
+        """Without `images` none is read: `open` can be asked, for what the source holds."""
         self.argument, self.side, self.chosen = argument, side, choose(argument)
         source = [VERSION, json.loads(json.dumps(self.state()))]
+        if not images:
+            return
         place = Path(self.chosen.place).expanduser()
         where = str(place.resolve()) if place.exists() else self.chosen.place
         path = _decoded.place(json.dumps([type(self).__name__, where, self.chosen.options, side], sort_keys=True))
         kept = _decoded.read(path, source)
         if kept is None:
-            self._decode(path, source)
+            self._decode(path, source, where)
             kept = _decoded.read(path, source)
             if kept is None:  # what was just written comes back another
                 raise InvalidData(f"The decoded images of {argument!r} in {path.parent} changed while they were read; open them again.")
         self._take(kept)
         self.label_sets = only(self.label_sets, self.chosen.labels, self.chosen.place)
 
-    def _decode(self, path: Path, source: Any) -> None:
+    def _decode(self, path: Path, source: Any, where: str) -> None:
         """Read every image once, and write what `_take` takes."""
         opened = self.open()
-        side = self.side or _edge(opened.slabs())
+        side = self.side or edge(opened.slabs())
         gathered, skipped, splits, resized = Gathered(opened.kinds), [], [], 0
         with _decoded.writer(path, side) as writer:
             for slab in opened.slabs():
@@ -134,7 +157,14 @@ class Streamed(Dataset):
                 if labelled.numbers is not None:
                     arrays[f"numbers/{index}"] = labelled.numbers
             sets = [[labelled.name, list(labelled.classes), labelled.kind] for labelled in self.label_sets.values()]
-            facts = {"source": source, "skipped": skipped, "resized": resized, "duplicates": self.duplicates, "labels": sets}
+            facts = {
+                "source": source,
+                "place": where,
+                "skipped": skipped,
+                "resized": resized,
+                "duplicates": self.duplicates,
+                "labels": sets,
+            }
             writer.keep(rows[first], arrays, {**facts, "identity": self.identity, "given": self.given is not None})
 
     def _take(self, kept: _decoded.Decoded) -> None:
@@ -184,7 +214,7 @@ def stamp(path: Path, below: Path | None = None) -> list[Any]:
     return [name, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _edge(slabs: Iterator[Slab]) -> int:
+def edge(slabs: Iterator[Slab]) -> int:
     """The short edge of the first image that can be read."""
     seen = 0
     for slab in slabs:
@@ -192,6 +222,8 @@ def _edge(slabs: Iterator[Slab]) -> int:
             if isinstance(given.content, ValueError):
                 continue
             try:
+                if callable(given.content):
+                    return min(read(given.content()).pixels.shape[:2])
                 with Image.open(io.BytesIO(given.content) if isinstance(given.content, bytes) else given.content) as image:
                     return min(image.size)
             except Exception:  # each of Pillow's formats raises what it likes

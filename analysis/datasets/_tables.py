@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from ..errors import InvalidData
 from ._columns import Chosen
-from ._streamed import SLAB, SPLITS, Encoded, Opened, Slab
+from ._streamed import SLAB, SPLITS, Encoded, Opened, Part, Slab
 
 BUFFER = 1 << 20  # bytes of a column that are read ahead
-Rows = Any  # of the `datasets` library, or ParquetRows: both have `features`, `cast_column` and `iter`
+LABELS = 10_000  # rows without images that are read at once
+Rows = Any  # of the `datasets` library, or ParquetRows: both have `features`, `cast_column`, `select_columns` and `iter`
 
 
 def schema(file: Any) -> Any:
@@ -33,6 +34,10 @@ class ParquetRows:
     def cast_column(self, name: str, kind: Any) -> ParquetRows:
         """The same rows: images are bytes as they lie in the file."""
         return self
+
+    def select_columns(self, names: Sequence[str]) -> ParquetRows:
+        """The same rows with these columns alone."""
+        return ParquetRows(self.files, {name: self.features[name] for name in names})
 
     def iter(self, batch_size: int) -> Iterator[dict[str, list[Any]]]:
         """Slabs of at most `batch_size` rows, each column a list; None where a file lacks it."""
@@ -72,21 +77,40 @@ def opened(splits: Mapping[str, Rows], chosen: Chosen, roots: Sequence[str] = ()
             f"library's Image{there}."
         )
     others = {name: kind for name, kind in kinds.items() if name != column}
-    return Opened(others, lambda: _slabs(splits, column, chosen.place, roots))
+    first = (column, *(name for name in pictures if name != column))
+    return Opened(
+        others, lambda: _slabs(splits, column, chosen.place, roots), lambda names: _rows(splits, column, chosen.place, names), first
+    )
+
+
+def _rows(splits: Mapping[str, Rows], column: str, place: str, names: Sequence[str]) -> Iterator[Part]:
+    from datasets import Image
+
+    for split, part in splits.items():
+        counted = list(names) or [column]  # of images alone there is nothing else to count
+        rows = (part if names else part.cast_column(column, Image(decode=False))).select_columns(counted)
+        for table in _tables(rows, LABELS if names else SLAB, place):
+            yield Part(split, len(table[counted[0]]), {name: table[name] for name in names})
+
+
+def _tables(rows: Rows, count: int, place: str) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """So many rows at a time. Raises InvalidData."""
+    tables = rows.iter(count)
+    while True:
+        try:
+            table = next(tables, None)
+        except Exception as error:  # the libraries raise a dozen unrelated types
+            raise refused(place, error) from error
+        if table is None:
+            return
+        yield table
 
 
 def _slabs(splits: Mapping[str, Rows], column: str, place: str, roots: Sequence[str]) -> Iterator[Slab]:
     from datasets import Image
 
     for split, part in splits.items():
-        rows = part.cast_column(column, Image(decode=False)).iter(SLAB)
-        while True:
-            try:
-                table = next(rows, None)
-            except Exception as error:  # the libraries raise a dozen unrelated types
-                raise refused(place, error) from error
-            if table is None:
-                break
+        for table in _tables(part.cast_column(column, Image(decode=False)), SLAB, place):
             yield Slab(split, [_encoded(given, roots) for given in table[column]], table)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import InvalidData, InvalidRequest, UnknownName
+from ..uploads import GREY
 
 Split = Literal["train", "validation", "test"]
 SHARES: dict[Split, float] = {"train": 0.5, "validation": 0.1, "test": 0.4}
@@ -63,6 +64,10 @@ def fit_square(image: Image.Image, side: int) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ValueError(f"images of mode {image.mode} have no known range of values")
     colour = image.convert("RGB")
+    if image.has_transparency_data:  # as of a picture that a browser sends: transparent parts are mid-grey, not what lies beneath
+        mask, upper = image.convert("RGBA").getchannel("A"), colour
+        colour = Image.new("RGB", upper.size, (GREY, GREY, GREY))
+        colour.paste(upper, mask=mask)
     if colour.size != (side, side):
         edge = min(colour.size)
         left, top = (colour.width - edge) // 2, (colour.height - edge) // 2
@@ -78,6 +83,7 @@ class Dataset(ABC):
     """
 
     name: str
+    licence: str | None = None
     skipped: tuple[str, ...] = ()  # images that could not be read, and why
     resized: int = 0  # images that were cropped or resized
 

@@ -17,6 +17,7 @@ class Digits(Dataset):
     """Shades 0…16 become 0…255, the same in red, green and blue."""
 
     name = "digits"
+    licence = "CC BY 4.0"
 
     def load(self) -> tuple[np.ndarray, dict[str, tuple[tuple[str, ...], np.ndarray]]]:
         if self.argument:

@@ -1,87 +1,107 @@
-"""Images in a folder, in Parquet files or on the Hugging Face hub, by the `datasets` library.
+"""Images in a folder, in Parquet files or of the Hugging Face hub, by the `datasets` library.
 
-A place is a hub id (`uoft-cs/cifar10`, of one commit with `@` and its hash), a local folder in the hub's own layout or of one folder a
-class, or a Parquet file. After a question mark columns and splits may be chosen, where they are not the first or not so named:
-`me/pets?image=photo&label=breed,sex&config=small&test=valid`. Licence and source are each data set's own. Nothing of a repository is
-executed: the library reads files of data only.
+A place is the hub id of a data set that was fetched (`uoft-cs/cifar10`, of one commit with `@` and its hash), a local folder in the hub's
+own layout or of one folder a class, or a Parquet file. After a question mark columns and splits may be chosen, where they are not the
+first or not so named: `me/pets?image=photo&label=breed,sex&config=small&test=valid`. Licence and source are each data set's own. Nothing
+is downloaded, and nothing of a repository is executed: the library reads files of data only.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidData, NoisescopeError
+from ._configs import converted, in_readme, is_told, one
 from ._folders import class_folders
-from ._streamed import Opened, Streamed, files_of, stamp
+from ._streamed import Opened, Streamed, files_of
 from ._tables import ParquetRows, Rows, opened, refused, schema, splits_of
+from ._zipped import open_zips
 
-COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+BESIDE = (".md", ".txt", "")  # endings of files that say something of the data
 
 
 class Hub(Streamed):
-    """`argument` is the place; the first column of images is read, and every column that names classes is a label set."""
+    """`argument` is the place; the first column of images is read, and every column that names classes is a label set.
+
+    Of a hub id, `fetched` is the folder of the commit that is here.
+    """
 
     name = "hub"
-    _opened: tuple[dict[str, Rows], list[str]] | None = None  # of the hub, where the state is known once it is open
+
+    def __init__(self, argument: str = "", side: int | None = None, images: bool = True, fetched: Path | None = None) -> None:
+        self._fetched = fetched
+        super().__init__(argument, side, images)
 
     def state(self) -> Any:
         place = self.chosen.place
         if not place:
             raise InvalidData("No place is given; give a hub id, a folder of class folders or Parquet files, or a Parquet file.")
+        if self._fetched:
+            self.name, self.revision = place.partition("@")[0], self._fetched.name
+            return [self.revision, [[name, size] for name, size, *_ in files_of(self._fetched)]]  # its content is in the hash
         path = Path(place).expanduser()
-        self.name = path.resolve().name if path.exists() else place
-        if path.exists():
-            return files_of(path)
-        self._opened = self._splits()
-        splits = self._opened[0].values()
-        kept = [file["filename"] for part in splits for file in part.cache_files]
-        told = [str(key) for part in splits for key in part.info.download_checksums or ()]
-        self.revision = next(iter(COMMIT.findall(" ".join([*told, *kept]))), "")
-        return [self.revision, [[part._fingerprint, part.num_rows] for part in splits], [stamp(Path(name)) for name in kept]]
+        if not path.exists():
+            raise InvalidData(f"There is no folder or Parquet file {place!r}; give the path of one, or the id of a data set of the hub.")
+        self.name = path.resolve().name
+        return files_of(path)
 
     def open(self) -> Opened:
-        path = Path(self.chosen.place).expanduser()
-        if path.is_dir() and not self.chosen.options and (plain := class_folders(os.path.realpath(path))):
+        path = self._fetched or Path(self.chosen.place).expanduser()
+        root = os.path.realpath(path)
+        within = os.path.realpath(path.parent.parent) if self._fetched else root  # the hub's cache links to files beside the snapshots
+        quiet()
+        as_they_lie = path.is_dir() and self.chosen.options in ({}, {"image": "image"})
+        if as_they_lie and (plain := class_folders(root, within, not is_told(root))):
             return plain
-        splits, roots = self._opened or self._splits()
-        return opened(splits, self.chosen, roots)
-
-    def _splits(self) -> tuple[dict[str, Rows], list[str]]:
-        """The splits that are used, and where their files may be. Raises InvalidData."""
+        if path.is_dir() and (zips := _only_zips(root)):
+            return open_zips(zips, self.chosen)
         try:
-            found, roots = self._library()
+            found = (
+                {"train": ParquetRows([root], schema(root))} if path.is_file() else self._folder(root, self.chosen.options.get("config"))
+            )
         except Exception as error:  # the library and what it stands on raise a dozen unrelated types
             if isinstance(error, NoisescopeError):
                 raise
             raise refused(self.chosen.place, error) from error
-        return splits_of(found, self.chosen), roots
+        return opened(splits_of(found, self.chosen), self.chosen, [] if path.is_file() else [within])
 
-    def _library(self) -> tuple[Mapping[str, Rows], list[str]]:
-        """All splits, as the library or, where files are local and of Parquet, pyarrow reads them row by row."""
+    def _folder(self, root: str, asked: str | None) -> Mapping[str, Rows]:
+        """All splits of one configuration, as the library or, where files are of Parquet, pyarrow reads them row by row."""
         import datasets
         from datasets.packaged_modules.parquet.parquet import Parquet
 
-        quiet()
-        path, config = Path(self.chosen.place).expanduser(), [self.chosen.options["config"]] if "config" in self.chosen.options else []
-        if path.is_file():
-            return {"train": ParquetRows([str(path)], schema(str(path)))}, []
-        if path.is_dir():
-            root = os.path.realpath(path)
-            builder = datasets.load_dataset_builder(root, *config)
-            files = {str(name): [str(file) for file in part] for name, part in (builder.config.data_files or {}).items()}
-            if isinstance(builder, Parquet) and all(os.path.exists(file) for part in files.values() for file in part):
-                columns = schema(next(iter(files.values()))[0])
-                if builder.info.features in (None, columns):  # else the library casts them
-                    return {name: ParquetRows(part, columns) for name, part in files.items()}, [root]
-            return builder.as_streaming_dataset(), [root]
-        roots = [os.path.realpath(folder) for folder in (datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE)]
-        place, _, revision = self.chosen.place.partition("@")
-        return datasets.load_dataset(place, *config, **({"revision": revision} if revision else {})), roots
+        place = self.chosen.place
+        if layout := converted(root):
+            return _parquet(layout[one(list(layout), asked, place, "default" if "default" in layout else None)])
+        configs = in_readme(root)
+        if configs:
+            asked = one(list(configs), asked, place, next((name for name, default in configs.items() if default), None))
+        elif asked not in (None, "default"):
+            folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+            return self._folder(os.path.join(root, one(folders, asked, place)), None)
+        builder = datasets.load_dataset_builder(root, *([asked] if configs else []))
+        files = {str(name): [str(file) for file in part] for name, part in (builder.config.data_files or {}).items()}
+        if isinstance(builder, Parquet) and all(os.path.exists(file) for part in files.values() for file in part):
+            found = _parquet(files)
+            if builder.info.features in (None, next(iter(found.values())).features):  # else the library casts them
+                return found
+        return builder.as_streaming_dataset()
+
+
+def _only_zips(root: str) -> list[Path]:
+    """The zips in a folder that has nothing else to read: images are kept so on the hub, and the library takes them for classes."""
+    files = sorted(path for path in Path(root).rglob("*") if path.is_file() and path.suffix.lower() not in BESIDE)
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    return files if all(path.suffix.lower() == ".zip" for path in files) else []
+
+
+def _parquet(files: Mapping[str, list[str]]) -> Mapping[str, Rows]:
+    columns = schema(next(iter(files.values()))[0])
+    return {name: ParquetRows(part, columns) for name, part in files.items()}
 
 
 def quiet() -> None:

@@ -14,6 +14,7 @@ from app.components import (
     controls,
     curve,
     ensemble,
+    fetching,
     inputs,
     link,
     measure,
@@ -59,12 +60,16 @@ def _run_bar(here: list[Run], bench: lab.Bench, found: list[Run]) -> None:
         others = beside.choose(found, st.session_state["run"]) if known else []
         if not known and bench.card:
             st.session_state["measuring"] = True
-        measuring = st.toggle("Measure something new", key="measuring")
+        measuring = bench.card is not None and st.toggle("Measure something new", key="measuring")
     if known and (shown := known[st.session_state["run"]].study):
         beside.presets(found, shown)
     opening.notes()
-    requests = measure.panel(bench) if measuring and bench.card else []
-    if not known and bench.card:
+    requests = []
+    if measuring and bench.lacking:
+        fetching.panel("dataset", *bench.lacking)
+    elif measuring:
+        requests = measure.panel(bench)
+    if not known and bench.card and not bench.lacking:
         st.info(
             "Nothing has been measured for this model and data. Press Run above: points appear as they come.", icon=":material/science:"
         )

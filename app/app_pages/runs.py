@@ -12,7 +12,7 @@ from analysis.errors import NoisescopeError
 from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
-from app.components import files, receipt, watch
+from app.components import fetched, files, receipt, watch
 from app.components.runs import SAID, Run, jobs, progress, runs, trying
 from app.components.words import ago, size
 
@@ -46,6 +46,7 @@ def page() -> None:
             _list(found)
         else:
             st.info("Nothing is here yet. Ask for a run on the Curve page, or bring one along below.", icon=":material/science:")
+        fetched.show()
         _bring()
     except NoisescopeError as error:
         st.error(str(error), icon=":material/broken_image:")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
-from analysis import catalog, workers
+from analysis import catalog, dropped, hub, workers
+from analysis.datasets import PRESETS, lacks
 from analysis.errors import NoisescopeError
 from analysis.specs import Block, Card
 from analysis.store import default_root
-from app.components import link
+from app.components import about, bring, fetching, link
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
 STAGES = {"down": "Blocks on the way down", "mid": "Blocks in the middle", "up": "Blocks on the way up", "layer": "Blocks, first to last"}
@@ -26,6 +29,7 @@ class Bench:
     block: str | None  # None: the one that validation images chose
     device: str
     card: Card | None  # None: `backend` is not there (any more)
+    lacking: tuple[str, str | None] | None = None  # the repository and revision that the data are fetched from, where they are not here
 
 
 def axis() -> str:
@@ -40,39 +44,98 @@ def axis_switch() -> None:
 
 
 def models() -> list[str]:
-    """Bundled models, then those that `train` wrote into the store."""
+    """Bundled models, those that `train` wrote into the store, and those that were fetched from the hub."""
     own = sorted(str(path.parent) for path in (default_root() / "models").glob("*/card.json"))
-    return [*catalog.models(), *own]
+    return list(dict.fromkeys([*catalog.models(), *own, *_fetched("model")]))
+
+
+def data() -> list[str]:
+    """Data sets that ship, those that were fetched and this session's, then well-known ones of the hub."""
+    return list(dict.fromkeys(["digits", "shapes", *bring.mine(), *_fetched("dataset"), *PRESETS]))
+
+
+def _fetched(kind: fetching.Kind) -> list[str]:
+    return [
+        record.repo_id if record.revision == "main" else f"{record.repo_id}@{record.commit[:7]}"
+        for record in hub.fetched()
+        if record.kind == kind
+    ]
 
 
 def short(name: str) -> str:
-    """A model or data set as a list shows it: the last part of a path."""
+    """A model or data set as a list shows it: a hub id as it is, of a path the last part."""
+    if catalog.HUB_ID.fullmatch(name) and not Path(name).exists():
+        return name
+    if dropped.is_dropped(name, default_root()):
+        return Path(name).stem
     return name.rstrip("/").rpartition("/")[2]
 
 
 def choose(backends: list[str], datasets: list[str]) -> Bench:
-    """Draw the bench into the sidebar; `backends` and `datasets` are offered, the first of each at first."""
+    """Draw the bench into the sidebar; `backends` and `datasets` are offered, the first of each at first.
+
+    A model that is not here can be looked up on the hub and fetched: that stands on the page itself; of data, where they are measured.
+    """
+    bring.put()
+    card, wrong = None, None
     with st.sidebar:
-        for name, values in (("backend", backends), ("dataset", datasets)):
-            if st.session_state.get(name) is None:
-                st.session_state[name] = values[0]
-            offered = values if st.session_state[name] in values else [*values, st.session_state[name]]
-            label, help_ = {
-                "backend": ("Model", "A bundled model, a model's folder or .pt file, or the id of one fetched from the hub: type it."),
-                "dataset": ("Data", "A data set's name, a folder, a Parquet file or a hub id: type it."),
-            }[name]
-            st.selectbox(label, offered, key=name, accept_new_options=True, format_func=short, help=help_, persist_state="session")
-        backend, dataset = str(st.session_state["backend"]), str(st.session_state["dataset"])
-        card = None
+        _select(
+            "backend", "Model", backends, "A bundled model, a model's folder or .pt file, or an id of the Hugging Face hub: type it.", short
+        )
+        backend = str(st.session_state["backend"])
         try:
-            card = catalog.card(backend)
+            with st.spinner("Reading the model …"):
+                card = catalog.card(backend)
         except NoisescopeError as error:
-            st.error(str(error), icon=":material/broken_image:")
+            wrong = str(error)
+        about_model = card and _about(about.line(card), "About this model", "about-model")
         for note in card.notes if card else ():
             st.caption(note)
+        _select(
+            "dataset",
+            "Data",
+            datasets,
+            "A bundled or well-known data set, a folder of class folders, a Parquet file, a zip, or an id of the Hugging Face hub: type it.",
+            lambda name: PRESETS[name].title if name in PRESETS else short(name),
+        )
+        dataset = str(st.session_state["dataset"])
+        lacking = lacks(dataset)
+        if lacking and st.button(
+            "Not on this machine: fetch it", key="lacking", type="tertiary", icon=":material/cloud_download:", on_click=_measure
+        ):
+            st.switch_page("app_pages/curve.py")
+        with st.container(horizontal=True):
+            about_data = st.button("About this data", key="about-data", type="tertiary", icon=":material/info:")
+            bringing = st.button("Bring a folder", key="bring", type="tertiary", icon=":material/drive_folder_upload:")
         block = _strip(card) if card else None
         device = _device()
-    return Bench(backend, dataset, block, device, card)
+    if wrong and (given := catalog.lacks(backend)):
+        fetching.panel("model", *given)
+    elif wrong:
+        st.error(wrong, icon=":material/broken_image:")
+    if about_model and card:
+        about.model(card, backend, dataset, device)
+    elif about_data:
+        about.data(dataset, device)
+    elif bringing:
+        bring.ask()
+    return Bench(backend, dataset, block, device, card, lacking)
+
+
+def _select(name: str, label: str, values: list[str], help_: str, said: Callable[[str], str]) -> None:
+    if st.session_state.get(name) is None:
+        st.session_state[name] = values[0]
+    offered = values if st.session_state[name] in values else [*values, st.session_state[name]]
+    st.selectbox(label, offered, key=name, accept_new_options=True, format_func=said, help=help_, persist_state="session")
+
+
+def _about(line: str, label: str, key: str) -> bool:
+    st.caption(line)
+    return st.button(label, key=key, type="tertiary", icon=":material/info:")
+
+
+def _measure() -> None:
+    st.session_state["measuring"] = True
 
 
 def _strip(card: Card) -> str | None:

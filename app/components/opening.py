@@ -17,7 +17,7 @@ def places(found: list[Run]) -> tuple[list[str], list[str]]:
     """Models and data sets to offer: those of the runs first."""
     used = [run.place for run in found if run.request]
     backends = list(dict.fromkeys([*(place[0] for place in used), *lab.models()]))
-    datasets = list(dict.fromkeys([*(place[1] for place in used), "digits", "shapes"]))
+    datasets = list(dict.fromkeys([*(place[1] for place in used), *lab.data()]))
     return backends, datasets
 
 

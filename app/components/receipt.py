@@ -37,9 +37,19 @@ def command(study: Study, axis: str = "timestep") -> str:
     for option, value in (("label-draws", request["label_draws"]), *((name.replace("_", "-"), request[name]) for name in OPTIONAL)):
         if value is not None:
             words += [f"--{option}", str(value)]
-    for option, even in (("label_noise", 0), ("imbalance", 1), ("pca", None), ("average_draws", 1), ("ensemble", 0), ("fuse", 0)):
+    for option, even in (
+        ("label_noise", 0),
+        ("imbalance", 1),
+        ("pca", None),
+        ("average_draws", 1),
+        ("ensemble", 0),
+        ("fuse", 0),
+        ("precision", "float32"),
+    ):
         if request.get(option, even) != even:
             words += [f"--{option.replace('_', '-')}", str(request[option])]
+    if request["condition"] != study.card.unconditional:
+        words += ["--condition", request["condition"]]
     for encoder in request.get("encoders", ()):
         words += ["--encoder", encoder]
     if not request["baselines"]:

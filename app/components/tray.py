@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.errors import NoisescopeError
-from app.components import keeper
+from analysis.jobs import Job
+from analysis.specs import DownloadRequest
+from app.components import fetching, keeper
 from app.components.bench import short
 from app.components.runs import jobs, progress, table
 
@@ -21,21 +23,31 @@ def show() -> None:
         st.error(refused, icon=":material/block:")
     if said := keeper.keep().get("error"):
         st.error(said, icon=":material/build_circle:")
-    if active := {job.id for job in listed if job.active}:
+    if active := {job.id for job in [*listed, *_downloads()] if job.active}:
         _follow(active)
+
+
+def _downloads() -> list[Job]:
+    try:
+        return jobs().downloads()
+    except NoisescopeError:  # it is said already
+        return []
 
 
 @st.fragment(run_every=EVERY)
 def _follow(known: set[str]) -> None:
     try:
-        active = [job for job in jobs().list() if job.active]
+        active = [job for job in [*jobs().list(), *jobs().downloads()] if job.active]
     except NoisescopeError:  # locked for a moment
         return
     st.caption("At work")
     for job in active:
-        st.progress(
-            job.done / job.total if job.total else 0.0,
-            text=f"{short(job.request.backend)} on {short(job.request.dataset)}: {progress(job).lower()}",
-        )
+        st.progress(job.done / job.total if job.total else 0.0, text=_said(job))
     if {job.id for job in active} != known:
         st.rerun()
+
+
+def _said(job: Job) -> str:
+    if isinstance(job.request, DownloadRequest):
+        return f"Fetching {fetching.title(job)}: {fetching.progress(job)}"
+    return f"{short(job.request.backend)} on {short(job.request.dataset)}: {progress(job).lower()}"

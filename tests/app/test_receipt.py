@@ -51,6 +51,7 @@ def test_so_it_does_where_every_setting_is_another_one(request_small: SweepReque
         "seed": 4,
         "baseline_labels": 3,
         "head": "knn",
+        "precision": "bfloat16",
     }
     study = sweep(request_small.model_copy(update=changes), store)
     assert run_again(study, tmp_path / "again").facts["results"] == study.facts["results"]
@@ -64,6 +65,14 @@ def test_wrong_labels_and_uneven_classes_are_said(small_study: Study) -> None:
     assert rows(study, labels)["labels"].startswith("40 % wrong labels; first class 10 times the last, among the labelled images")
     assert "40 % wrong labels; first class 10 times the last, among the labelled images" in methods(study, study.result(labels))
     assert "--label-noise 0.4 --imbalance 10.0" in command(study)
+
+
+def test_a_condition_and_a_precision_of_ones_own_are_in_the_command(small_study: Study) -> None:
+    assert not {"--condition", "--precision"} & set(command(small_study).split())
+    request = {**small_study.facts["request"], "condition": "class:3", "precision": "float16"}
+    said = command(replace(small_study, facts={**small_study.facts, "request": request}))
+    assert "--precision float16" in said
+    assert "--condition class:3" in said
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes-hue"])

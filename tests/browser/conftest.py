@@ -20,6 +20,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from analysis.jobs import NETWORK
 from analysis.workers import facts
 
 ROOT = Path(__file__).parents[2]
@@ -104,9 +105,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield app
     app.process.kill()
     app.process.wait()
-    if pid := facts(store, "cpu").get("pid"):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for device in ("cpu", NETWORK):
+        if pid := facts(store, device).get("pid"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,186 @@
+"""What is on the bench, card by card: the model's facts, whether it fits, how long a sweep takes; the data's columns."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import parse_qsl, urlencode
+
+import streamlit as st
+
+from analysis import catalog, fairness
+from analysis.errors import NoisescopeError
+from analysis.specs import Card, DataCard, SweepRequest
+from app.components import asking
+from app.components.words import duration, size
+
+POLL = 0.7  # seconds between two looks whether the worker has answered
+NOISE = {
+    "vp": "noise is added and the image fades (variance preserving)",
+    "edm": "noise is added, the image stays (EDM)",
+    "flow": "image and noise are mixed (flow)",
+}
+
+
+def line(card: Card) -> str:
+    """A model in one line."""
+    return f"{card.resolution}×{card.resolution} px, {card.parameters / 1e6:.3g} M parameters, {len(card.blocks)} blocks, {card.license or 'no licence said'}."
+
+
+def rows(card: Card, name: str) -> dict[str, str]:
+    """What a card says of a model, in words."""
+    first, last = card.blocks[0], card.blocks[-1]
+    told = card.unconditional
+    conditions = ", ".join(card.said_conditions)
+    if told == "mean":
+        told = "the mean of the class embeddings, which was not trained"
+    return {
+        "licence": card.license or "not said",
+        "from": f"{card.repo_id}, {card.revision}" if card.repo_id else "it ships" if name in catalog.models() else name,
+        "identity": card.identity,
+        **({"paper": card.paper} if card.paper else {}),
+        "images": f"{card.resolution}×{card.resolution} pixels, {'colour' if card.image_channels == 3 else f'{card.image_channels} channel'}",
+        "noise levels": f"{len(card.sigmas):,}, σ = {card.sigmas[0]:.2g} to {card.sigmas[-1]:.4g}: {NOISE[card.noise]}",
+        "blocks": f"{len(card.blocks)}, {first.name} ({_size(card, 0)}) to {last.name} ({_size(card, -1)})",
+        "size": f"{card.parameters:,} parameters, {size(card.parameter_bytes)} of weights in float32",
+        "trained on": fairness.training_set(card.training),
+        "is told": conditions if card.conditions == ("none",) else f"{conditions}; features are read with {told}",
+    }
+
+
+def _size(card: Card, place: int) -> str:
+    block = card.blocks[place]
+    side = max(1, card.resolution // block.stride)
+    return f"{side}×{side}×{block.channels}"
+
+
+@st.dialog("About this model", width="medium")
+def model(card: Card, name: str, dataset: str, device: str) -> None:
+    """The card, whether the device has room, and what a sweep of the usual settings would take."""
+    st.subheader(card.name, anchor=False)
+    table(rows(card, name))
+    for note in card.notes:
+        st.caption(note)
+    st.fragment(_fits, run_every=None if _room(device) else POLL)(card, device)
+    request = SweepRequest(backend=name, dataset=dataset)
+    st.fragment(_time, run_every=None if _known(request, device) else POLL)(request, device)
+
+
+def table(told: dict[str, str]) -> None:
+    """Names and what is said of each."""
+    st.html(
+        "<table class='facts'><tbody>"
+        + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in told.items())
+        + "</tbody></table>"
+    )
+
+
+def _room(device: str) -> bool:
+    try:
+        return asking.answer({"ask": "room"}, device) is not None
+    except NoisescopeError:
+        return True
+
+
+def _fits(card: Card, device: str) -> None:
+    try:
+        told = asking.answer({"ask": "room"}, device)
+    except NoisescopeError as error:
+        st.error(str(error), icon=":material/block:")
+        return
+    if told is None:
+        st.caption(f"Looking how much room {device} has …")
+        return
+    free, needed = told[0]["free"], card.parameter_bytes + card.map_bytes
+    if free is None:
+        st.caption(f"It needs {size(needed)} for one image; how much {device} has cannot be told.")
+    elif needed > free:
+        st.error(f"It does not fit: it needs {size(needed)} for one image, and {device} has {size(free)} free.", icon=":material/memory:")
+    else:
+        st.success(f"It fits: it needs {size(needed)} for one image, and {device} has {size(free)} free.", icon=":material/memory:")
+
+
+def _known(request: SweepRequest, device: str) -> bool:
+    try:
+        return asking.answer({"ask": "cost", "request": request.canonical()}, device) is not None
+    except NoisescopeError:
+        return True
+
+
+def _time(request: SweepRequest, device: str) -> None:
+    try:
+        told = asking.answer({"ask": "cost", "request": request.canonical()}, device)
+    except NoisescopeError as error:
+        st.warning(str(error), icon=":material/block:")
+        return
+    if told is None:
+        st.caption("Timing one batch, to tell how long a sweep takes …")
+        return
+    cost = told[0]
+    time = "is there already" if not cost["passes"] + cost["fits"] else f"takes about {duration(cost['seconds'])} more"
+    st.markdown(
+        f"A sweep of {request.levels} noise levels, {request.eps_draws} draws of noise and 10 labels a class {time} on {device}: "
+        f"{cost['passes']:,} passes of an image and {cost['fits']:,} probes, {size(cost['memory'])} of memory, {size(cost['disk'])} on disk."
+    )
+
+
+@st.dialog("About this data", width="medium")
+def data(name: str, device: str) -> None:
+    """The data's card, and which columns are read: chosen here, they become part of the data set's name."""
+    st.subheader(name, anchor=False)
+    try:
+        told = asking.answer({"ask": "data", "dataset": name}, device)
+    except NoisescopeError as error:
+        told = ({}, b"")
+        st.error(str(error), icon=":material/block:")
+    st.fragment(_columns, run_every=None if told else POLL)(name, device, told is None)
+
+
+def _columns(name: str, device: str, waits: bool) -> None:
+    try:
+        told = asking.answer({"ask": "data", "dataset": name}, device)
+    except NoisescopeError as error:
+        if waits:
+            st.error(str(error), icon=":material/block:")
+        return
+    if told is None:
+        st.caption("Looking at it …")
+        return
+    card = DataCard.model_validate(told[0])
+    table(data_rows(card))
+    _choose(name, card)
+
+
+def data_rows(card: DataCard) -> dict[str, str]:
+    """What a data set's card says, in words."""
+    labels = [f"{label} ({'numbers' if classes is None else f'{classes} classes'})" for label, classes in card.labels.items()]
+    return {
+        "licence": card.licence or "not said",
+        **({"commit": card.revision} if card.revision else {}),
+        "images": ", ".join(f"{rows:,} {split}" for split, rows in card.rows.items())
+        + f"; the first is {card.edge} pixels at its short edge",
+        "labels": ", ".join(labels) or "none: nothing can be probed",
+        **({"column of images": card.images[0]} if card.images else {}),
+        **({"size": size(card.bytes)} if card.bytes is not None else {}),
+    }
+
+
+def _choose(name: str, card: DataCard) -> None:
+    """Another column of images, or other columns of labels, where there are several."""
+    if not card.images or (len(card.images) < 2 and len(card.labels) < 2):
+        return
+    place, _, query = name.partition("?")
+    options = dict(parse_qsl(query))
+    image = options.get("image", card.images[0] if card.images else "")
+    if len(card.images) > 1:
+        image = st.selectbox("Column of images", card.images, index=list(card.images).index(image), key="data-image")
+    labels = st.multiselect(
+        "Columns of labels, the first is probed unless another is asked for",
+        list(card.labels),
+        default=list(card.labels),
+        key="data-labels",
+    )
+    wanted = options | ({"image": image} if image else {}) | {"label": ",".join(labels)}
+    chosen = f"{place}?{urlencode(wanted, safe=',')}"
+    if st.button("Use these columns", disabled=not labels, type="primary", key="use-columns"):
+        st.session_state["brought-now"] = chosen
+        st.rerun()
