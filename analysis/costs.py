@@ -14,12 +14,16 @@ from . import ensembling, gauge, joint, probing
 from .devices import several
 from .encoders.base import Encoder
 from .ensemble_words import OWN
+from .features import HELD
 from .planning import Bench
 from .specs import FeatureIdentity, ProbeIdentity
+from .store import UNIT_IMAGES
 from .timing import encoder_pass, timed_fusion, timed_parts
 
 WIDE = 32  # how many times its input an encoder takes at its widest: measured 31 for ResNet-50 and 17 for ViT-B/16 at 224 pixels
 BYTES = 4
+PROCESS = 420_000_000  # bytes of a process with a small model and data open, and one pass made: measured 400 to 420 million on Linux
+COPIES = 4  # of a unit's features while they are read and written: measured 4.1
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def estimate(bench: Bench, processes: int) -> Cost:
     """What a request will cost on this machine with so many single-threaded processes."""
     found = count(bench)
     timed = timed_parts(bench)
-    workers, batch = max(1, processes), int(bench.settings["batch_size"])  # type: ignore[call-overload]
+    workers = max(1, processes)
     encoding = sum(found.encoded[encoder.name] * encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
     passing = found.passes * timed.passing + encoding
     each, held = timed_fusion(bench) if found.fusions else (0.0, 0)
@@ -206,27 +210,12 @@ def estimate(bench: Bench, processes: int) -> Cost:
     fitting = (found.fits - found.others) * timed.probe + found.others * timed.other + fusing
     gpus = len(several(bench.device)) if processes else 0  # that share the passes
     seconds = (passing + fitting) / workers if bench.device == "cpu" else max(passing / max(1, gpus), fitting / workers)
-    # Weights of the model and of its random twin, the images, and one batch of maps: in every process on the CPU.
-    images = bench.dataset.images.nbytes
-    rows = max(len(bench.task(labels, 0).train) for labels in bench.request.labels_per_class) + len(bench.validation) + len(bench.test)
-    widest = max(width(bench, series.source, series.tensor) for series in bench.series(bench.request.labels_per_class[0]))
-    widest *= min(ensembling.BLOCKS, len(bench.request.blocks or ())) if bench.request.ensemble else 1  # blocks side by side
-    widest = max(widest, bench.request.ensemble * fused_width(bench) if found.fusions else 0)
-    one = (
-        probing.WAITING
-        + 3 * BYTES * rows * widest  # a cell's features, scaled, and what a solver keeps
-        + max(timed.memory, held)
-        + 2 * bench.card.parameter_bytes
-        + images
-        + sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
-        + 64 * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
-    )
     encoded = found.encoded.total()
     done = found.passes_done + found.fits_done + found.encoded_done + found.fusions_done
     total = found.passes + found.fits + encoded + found.fusions + done
     return Cost(
         seconds=seconds,
-        memory=round(psutil.Process().memory_info().rss + workers * (one + 400e6)),
+        memory=psutil.Process().memory_info().rss + workers * process_memory(bench, max(timed.memory, held), found.fusions > 0),
         disk=found.disk,
         passes=found.passes,
         fits=found.fits,
@@ -239,3 +228,28 @@ def estimate(bench: Bench, processes: int) -> Cost:
         fusions=found.fusions,
         fusion_seconds=fusing,
     )
+
+
+def process_memory(bench: Bench, fitting: int, fuses: bool = False) -> int:
+    """Bytes that one process of the crew has for itself at most, where a probe takes so many beside its features.
+
+    Images in memory count, a mapped file does not: it stays on the disk. What is taken to extract a unit is free again for its probes.
+    """
+    request, batch = bench.request, int(bench.settings["batch_size"])  # type: ignore[call-overload]
+    rows = max(len(bench.task(labels, 0).train) for labels in request.labels_per_class) + len(bench.validation) + len(bench.test)
+    widths, units = [], []
+    for source, (tensors, ids) in bench.wanted(bench.sigmas[0], 0).items():
+        own = [width(bench, source, tensor) for tensor in tensors]
+        widths.append(own)
+        units.append(BYTES * sum(own) * min(UNIT_IMAGES, len(ids)))
+    widest = max(map(max, widths)) * (min(ensembling.BLOCKS, len(request.blocks or ())) if request.ensemble else 1)  # blocks side by side
+    widest = max(widest, request.ensemble * fused_width(bench) if fuses else 0)
+    images = bench.dataset.images
+    # A batch's maps, x_0 and ε as they are made, and a unit's features as they are read and written.
+    maps = batch * sum(block.channels * (bench.card.resolution // block.stride) ** 2 for block in bench.card.blocks) * BYTES
+    extracted = maps + 3 * max(HELD, BYTES * batch * images[0].size) + COPIES * max(units)
+    # Cells that wait to be fitted together; one cell's features, scaled, and what a solver keeps.
+    probed = min(probing.WAITING, BYTES * rows * max(map(sum, widths))) + 3 * BYTES * rows * widest + fitting
+    encoders = sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
+    held = 0 if isinstance(images, np.memmap) else images.nbytes
+    return PROCESS + 2 * bench.card.parameter_bytes + encoders + held + max(extracted, probed)  # weights also of the random twin

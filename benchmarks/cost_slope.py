@@ -133,4 +133,4 @@ def memory(place: Path) -> dict[str, Any]:
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
         peaks[images] = int(done.stdout.split()[-1])
     least, most = peaks[MEMORY[0]], peaks[MEMORY[-1]]
-    return {"ratio": round(most / least, 4), "peak_bytes": peaks, "unit": "bytes, ru_maxrss", "what": WHAT}
+    return {"ratio": round(most / least, 4), "peak_bytes": peaks, "unit": "bytes, highest resident set", "what": WHAT}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -253,3 +255,13 @@ def test_the_images_whose_memory_is_measured_are_all_extracted(tmp_path: Path) -
         patch.setattr(Bench, "extract", lambda bench, *given: passed.append(sum(len(ids) for _, ids in bench.wanted(*given).values())))
         assert cost_child.main(str(table)) > 1e8
     assert passed == [120]
+
+
+def test_a_childs_memory_is_its_own_and_not_that_of_who_started_it() -> None:
+    filled = np.ones(50_000_000)  # 400 MB of ours
+    code = "from benchmarks import cost_child; import numpy as np; one = cost_child.highest(); np.ones(12_500_000); print(one, cost_child.highest())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    before, after = map(int, done.stdout.split())
+    assert 0.9e8 < after - before < 1.5e8
+    assert before < cost_child.highest()
+    del filled
