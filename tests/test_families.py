@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from analysis import hub, registry
 from analysis.backends import describe, open_backend
-from analysis.backends.base import Backend, Excerpt
+from analysis.backends.base import NOWHERE, Backend, Excerpt
 from analysis.backends.unet2d import UNet2D
 from analysis.costs import estimate
 from analysis.errors import DamagedFile, InvalidRequest
@@ -316,6 +316,14 @@ def test_a_sweep_goes_through_with_random_weights_as_baseline(name: str, places:
         assert all(np.isfinite(value).all() for key, value in kept.items() if key != "ids")
     assert set(study.table().source) >= {"model", "random", "baseline"}
     assert study.card == card
+
+
+@each
+@pytest.mark.parametrize("weights", ["trained", "random:3"])
+def test_a_model_that_is_only_to_say_what_it_is_takes_no_memory(name: str, weights: str, places: dict[str, str]) -> None:
+    whole, empty = opened(places, name, weights), open_backend(places[name], weights, NOWHERE)
+    assert empty.card == whole.card
+    assert {one.device.type for one in empty.net.parameters()} == {NOWHERE}
 
 
 def lines(name: str, places: dict[str, str], condition: str) -> Callable[[Tensor, Tensor], Tensor]:
