@@ -434,6 +434,14 @@ def test_what_is_not_read_is_refused_and_said(file: str, values: dict[str, Any],
         describe(str(changed(folder(tmp_path / "model"), file, **values)))
 
 
+def test_a_folder_of_another_family_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text('{"_class_name": "DiTTransformer2DModel"}')
+    assert not UNet2D.claims(tmp_path)
+    with pytest.raises(InvalidRequest, match="No model family here reads"):
+        describe(str(tmp_path))
+
+
 @pytest.mark.parametrize("scheduler", [ScoreSdeVeScheduler, EulerDiscreteScheduler])
 def test_a_schedule_of_another_kind_of_noise_is_refused(scheduler: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="allowed: DDPM"):
