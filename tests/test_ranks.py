@@ -72,7 +72,7 @@ def test_more_ranks_than_gpus_are_one_sentence(alone: None, monkeypatch: pytest.
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert Ranks().device == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(InvalidRequest, match="rank 2 of its machine.*--nproc-per-node 2"):
+    with pytest.raises(InvalidRequest, match=r"rank 2 of its machine.*--nproc-per-node 2"):
         Ranks()
     assert chosen == [1]
 
