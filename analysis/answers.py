@@ -112,7 +112,7 @@ class Answers:
         x0 = load_x0(bench.dataset, ids, bench.model)
         levels = torch.tensor(bench.sigmas, dtype=torch.float64)
         eps = torch.zeros_like(x0) if bench.request.input == "clean" else noise_like(x0, ids.tolist(), bench.request.seed, 0)
-        x = add_noise(x0, levels.to(x0.device), eps.to(x0.device))
+        x = add_noise(x0, levels, eps.to(x0.device))
         with torch.inference_mode():
             made = bench.model.denoise(x, levels, bench.request.condition)
         seen = x * bench.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)

@@ -264,7 +264,7 @@ class Atlas:
         levels = torch.full((len(x0),), self.sigmas[level], dtype=torch.float64)
         eps = noise_like(x0, self.shown.ids[rows].tolist(), identity.seed, identity.draw).to(x0.device)
         scale = self.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
-        return to_pixels((add_noise(x0, levels.to(x0.device), eps) * scale).cpu())
+        return to_pixels((add_noise(x0, levels, eps) * scale).cpu())
 
 
 def _walk(start: int, end: int) -> Sequence[int]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .backends.base import Backend
 from .devices import TOLERANCE, quick_to_compile
+from .specs import Precision
 
 REPEATED = ("ResnetBlock2D", "Attention")  # of networks that do not say it themselves; samplers are one convolution each
 FEW = 1024  # images of a unit: for fewer, compiling costs more than it brings
@@ -48,10 +49,13 @@ def repeated(backend: Backend) -> list[nn.Module]:
 
 
 class Layers:
-    """The compiled layers of one network; `sound` until one fails, or the first batch is not what the plain network gives."""
+    """The compiled layers of one network; `sound` until one fails, or a first batch is not what the plain network gives.
+
+    `checked` has what such a batch was of: precision, batch size, and the names that were read.
+    """
 
     def __init__(self, backend: Backend) -> None:
-        self.sound, self.checked = True, False
+        self.sound, self.checked = True, set[tuple[Precision, int, frozenset[str]]]()
         self._layers = repeated(backend)  # without the network itself: it would keep itself alive
         self._compiled: list[Callable[..., Any]] = [
             torch.compile(layer.forward, backend=COMPILER, dynamic=False, isolate_recompiles=True)  # type: ignore[call-overload]
@@ -97,10 +101,10 @@ def quickly(read: Reader, backend: Backend, batch: int) -> Reader:
         except Exception as error:  # whatever a compiler raises; what is wrong with the network itself comes again below
             layers.drop(f"{type(error).__name__}: {error}")
             return read(x, sigma)
-        if not layers.checked:
-            layers.checked = True
+        if (what := (backend.precision, batch, frozenset(found))) not in layers.checked:
+            layers.checked.add(what)
             plain = read(x, sigma)
-            if wrong := [name for name, value in plain.items() if _apart(found[name], value) > TOLERANCE[backend.precision]]:
+            if wrong := [name for name, value in plain.items() if not _apart(found[name], value) <= TOLERANCE[backend.precision]]:
                 layers.drop(f"{', '.join(wrong)} would differ by more than {TOLERANCE[backend.precision]:g}")
                 return plain
         return found
@@ -109,4 +113,8 @@ def quickly(read: Reader, backend: Backend, batch: int) -> Reader:
 
 
 def _apart(found: Tensor, plain: Tensor) -> float:
-    return float((found - plain).float().norm() / plain.float().norm().clamp_min(1e-30))
+    """How far apart, relatively, in root mean squares of what is finite; infinite where that is not the same places."""
+    finite = plain.isfinite()
+    if not torch.equal(found.isfinite(), finite):
+        return float("inf")
+    return float((found - plain)[finite].float().norm() / plain[finite].float().norm().clamp_min(1e-30))

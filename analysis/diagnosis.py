@@ -237,7 +237,7 @@ def position(fitted: Moments, held_out: Moments, side: tuple[int, int]) -> Posit
 def _read(taps: Taps, x0: Tensor, ids: np.ndarray, sigma: float, condition: str, seed: int, clean: bool) -> dict[str, _Part]:
     level = torch.full((len(x0),), sigma, dtype=torch.float64)
     eps = torch.zeros_like(x0) if clean else noise_like(x0, ids.tolist(), seed, 0).to(x0.device)
-    return taps(add_noise(x0, level.to(x0.device), eps), level, condition)
+    return taps(add_noise(x0, level, eps), level, condition)
 
 
 def diagnose(

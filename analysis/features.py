@@ -189,7 +189,7 @@ def read_features(
             x = x0[start : start + batch]
             level = torch.full((len(x),), sigma, dtype=torch.float64)
             if eps is not None:
-                x = add_noise(x, level.to(x.device), eps[start : start + batch].to(x.device))
+                x = add_noise(x, level, eps[start : start + batch].to(x.device))
             for name, value in read(x, level).items():
                 parts[name].append(value.float())
     return {name: torch.cat(parts.pop(name)).cpu() for name in list(parts)}  # what is whole is not held in parts too

@@ -89,7 +89,7 @@ def errors_of(
             part = x0[start : start + batch]
             level = torch.full((len(part),), sigma, dtype=torch.float64)
             eps = noise_like(part, ids[start : start + batch].tolist(), seed, 0).to(part.device)
-            made = model.denoise(add_noise(part, level.to(part.device), eps), level, condition)
+            made = model.denoise(add_noise(part, level, eps), level, condition)
             found.append(((made.float() - part) ** 2).mean((1, 2, 3)).cpu().numpy())
     return np.concatenate(found)
 

@@ -51,7 +51,7 @@ class Schedule:
         return cls(kind, torch.tensor(sigmas, dtype=torch.float64), torch.tensor(timesteps, dtype=torch.float64))
 
     def _index(self, sigma: Tensor) -> Tensor:
-        sigma = torch.as_tensor(sigma, dtype=torch.float64, device="cpu")
+        sigma = sigma.cpu().double()
         if not bool((torch.isfinite(sigma) & (sigma > 0)).all()):
             raise InvalidRequest(f"Noise level σ must be finite and above 0; given {sigma.tolist()}.")
         return (sigma.log()[..., None] - self.sigmas.log()).abs().argmin(-1)
@@ -126,5 +126,8 @@ class Drawn:
 
 
 def add_noise(x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    """x_σ = x_0 + σ ε; (B, c, h, w), (B,), (B, c, h, w) -> (B, c, h, w)."""
-    return x0 + sigma.to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1)) * eps
+    """x_σ = x_0 + σ ε; (B, c, h, w), (B,) on any device, (B, c, h, w) -> (B, c, h, w).
+
+    Device and type of σ are changed in one step: not every device has float64.
+    """
+    return x0 + sigma.to(x0).reshape(-1, *[1] * (x0.ndim - 1)) * eps

@@ -99,7 +99,7 @@ class ProbedModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x0 = self.backend.encode(images)
         level = torch.full((len(x0),), self.sigma, dtype=torch.float64)
-        x = x0 if self.eps is None else add_noise(x0, level.to(x0.device), self.eps)
+        x = x0 if self.eps is None else add_noise(x0, level, self.eps)
         if self.target.kind == "loss":
             hook = self.net.get_submodule(self.block.module).register_forward_hook(self._through)
             try:

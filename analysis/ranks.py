@@ -27,7 +27,12 @@ class Ranks(Crew):
     inside = True
 
     def __init__(self) -> None:
-        """Raises InvalidRequest where torchrun did not start this process."""
+        """Raises InvalidRequest where torchrun did not start this process, or started more than there are GPUs."""
+        place, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if gpus and place >= gpus:
+            raise InvalidRequest(
+                f"This is rank {place} of its machine, counted from 0, and each needs a GPU of its own; start with `--nproc-per-node {gpus}`."
+            )
         self._own = not distributed.is_initialized()
         if self._own:
             if lacking := {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - set(os.environ):
@@ -38,9 +43,9 @@ class Ranks(Crew):
         super().__init__(distributed.get_world_size())
         self.rank = distributed.get_rank()
         self.facts = {"engine": f"torchrun, {self.count} ranks"}
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        if gpus:
+            torch.cuda.set_device(place)
+        self.device = "cuda" if gpus else "cpu"
 
     def close(self) -> None:
         super().close()

@@ -59,17 +59,20 @@ class RemoteStore(Store):
 
     def settings(self, kind: Kind, identity: Frozen, proposed: Mapping[str, Any]) -> dict[str, Any]:
         path = self.folder(kind, identity) / "settings.json"
-        if not path.exists():
+        if not self._renewed(path):
             self._create(self.root / "store.json", {"format": FORMAT})
             self._create(path.with_name("identity.json"), identity.model_dump(mode="json"))
             self._create(path, dict(proposed))
             self._fetch(self.root, "store.json")
-            self._fetch(path.parent, "identity.json", "settings.json")
+            self._fetch(path.parent, "identity.json")
+            self._renewed(path)
         return super().settings(kind, identity, proposed)
 
     def halve_batch(self, kind: Kind, identity: Frozen, tried: int) -> int:
+        path = self.folder(kind, identity) / "settings.json"
+        self._renewed(path)
         half = super().halve_batch(kind, identity, tried)
-        self._put(self.folder(kind, identity) / "settings.json")
+        self._put(path)
         return half
 
     def units(self, kind: Kind, identity: Frozen, sigma: float) -> list[Unit]:
@@ -122,8 +125,19 @@ class RemoteStore(Store):
         """Files of a folder that the copy lacks."""
         for name in names:
             if name and not (folder / name).exists():
-                with writing(folder / name) as temporary, self._reaching():
-                    self._files.get_file(self._key(folder / name), str(temporary))
+                self._get(folder / name)
+
+    def _renewed(self, path: Path) -> bool:
+        """Whether the store has a file; the copy has it then as it is there now."""
+        there = path.name in self._there(path.parent)
+        if there:
+            self._get(path)
+        return there
+
+    def _get(self, path: Path) -> None:
+        """One object as one file."""
+        with writing(path) as temporary, self._reaching():
+            self._files.get_file(self._key(path), str(temporary))
 
     def _put(self, path: Path) -> None:
         """One file as one object."""

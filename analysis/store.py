@@ -63,7 +63,7 @@ def checksum(array: np.ndarray) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed onto it when the body ends well and removed when it does not.
+    """A temporary path beside `path`, renamed onto it when the body ends well and it is on the disk, and removed when it does not.
 
     Raises StoreUnavailable where the disk is full, read-only or forbidden.
     """
@@ -71,6 +71,9 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+            if file.is_file():
+                _flush(file)
         os.replace(temporary, path)
     except OSError as error:
         reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
@@ -81,6 +84,12 @@ def writing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # where the folder could not be made there is nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's bytes are on the disk: a renamed file without them may be empty after a power loss."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -155,12 +164,17 @@ class Store:
             if not (self.root / "store.json").exists():
                 write_json(self.root / "store.json", {"format": FORMAT})
             write_json(folder / "identity.json", identity.model_dump(mode="json"))
+            text = json.dumps(dict(proposed), sort_keys=True)
             with writing(path) as temporary:
-                temporary.write_text(json.dumps(dict(proposed), sort_keys=True))
+                temporary.write_text(text)
                 try:
                     os.link(temporary, path)  # fails where another process was first: its settings stand
                 except FileExistsError:
                     temporary.write_text(path.read_text())
+                except OSError:  # a file system without hard links
+                    with suppress(FileExistsError), path.open("x") as file:
+                        file.write(text)
+                    temporary.write_text(path.read_text() or text)
         return dict(read_json(path))
 
     def halve_batch(self, kind: Kind, identity: Frozen, tried: int) -> int:

@@ -36,7 +36,7 @@ def noised(model: Backend, image: np.ndarray, sigmas: tuple[float, ...], seed: i
     x0 = x0_of(model, image)
     levels = torch.tensor(sigmas, dtype=torch.float64)
     eps = noise_like(x0, [int(image_ids(image[None])[0])], seed, draw).to(x0.device)
-    return x0, levels, add_noise(x0.expand(len(levels), -1, -1, -1), levels.to(x0.device), eps)
+    return x0, levels, add_noise(x0.expand(len(levels), -1, -1, -1), levels, eps)
 
 
 @torch.inference_mode()

@@ -61,15 +61,15 @@ def test_features_are_those_of_the_plain_network_in_every_block(tiny: Backend) -
     assert frames() - before == layers  # the last, smaller batch is compiled for nobody
 
 
-def test_a_pass_still_ends_after_the_last_wanted_block(tiny: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_still_ends_after_the_last_wanted_block(tiny: Backend) -> None:
     ran: list[str] = []
-    handle = tiny.net.up_blocks.register_forward_hook(lambda *_: ran.append("up"))  # type: ignore[union-attr, operator]
-    for block in tiny.net.up_blocks:  # type: ignore[union-attr]
-        block.register_forward_hook(lambda *_: ran.append("up"))
+    for up in tiny.net.up_blocks:  # type: ignore[union-attr]
+        up.register_forward_pre_hook(lambda *_: ran.append("up"))
     name = ["mid.res1/1"]
     found = read(tiny, compiled=True, names=name)
-    handle.remove()
     assert ran == []
+    read(tiny, compiled=True, names=["up0.res0/1"])
+    assert ran  # of a block behind, it is seen
     torch.testing.assert_close(found[name[0]], read(tiny, names=name)[name[0]], rtol=1e-5, atol=1e-6)
 
 
@@ -111,14 +111,51 @@ def test_where_compiling_fails_the_plain_network_reads_and_that_is_said(
 def test_where_compiled_layers_are_wrong_the_plain_network_reads(
     tiny: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def wrong(graph: Any, _inputs: Any) -> Any:
-        return lambda *given: tuple(1.001 * value for value in graph(*given))
-
-    monkeypatch.setattr(compiling, "COMPILER", wrong)
+    monkeypatch.setattr(compiling, "COMPILER", spoilt(1.001))
     plain = read(tiny)
     found = read(tiny, compiled=True)
     assert all(torch.equal(found[name], value) for name, value in plain.items())
     assert "would differ by more than 1e-05" in caplog.text
+
+
+def spoilt(factor: float) -> Any:
+    """A compiler whose layers give so many times what they should."""
+    return lambda graph, _inputs: lambda *given: tuple(factor * value for value in graph(*given))
+
+
+def test_compiled_layers_that_give_no_numbers_are_wrong(tiny: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "COMPILER", spoilt(float("nan")))
+    plain = read(tiny)
+    found = read(tiny, compiled=True)
+    assert all(torch.equal(found[name], value) for name, value in plain.items())
+    assert not compiling._known[tiny.net].sound
+
+
+def test_where_the_plain_network_has_no_numbers_either_compiled_layers_are_right(tiny: Backend) -> None:
+    x = images(4)
+    x[1] = torch.nan
+    read_features(tiny, every(tiny), x, None, 0.5, 4, compiled=True)
+    assert compiling._known[tiny.net].sound
+    assert compiling._known[tiny.net].checked
+
+
+@pytest.mark.parametrize("what", ["precision", "blocks", "batch"])
+def test_what_comes_later_is_checked_as_the_first_was(what: str, tiny: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = False
+
+    def compiler(graph: Any, _inputs: Any) -> Any:
+        return lambda *given: tuple(2 * value if wrong else value for value in graph(*given))
+
+    monkeypatch.setattr(compiling, "COMPILER", compiler)
+    first = ["down0.res0/1"]
+    read(tiny, compiled=True, names=first)
+    assert compiling._known[tiny.net].sound
+    wrong = True
+    model = tiny.at("bfloat16") if what == "precision" else tiny
+    names = ["down1.res0/1"] if what == "blocks" else first
+    found, plain = (read_features(model, names, images(12), None, 0.5, 6 if what == "batch" else 4, compiled=one) for one in (True, False))
+    assert not compiling._known[tiny.net].sound
+    assert all(torch.equal(found[name], value) for name, value in plain.items())
 
 
 def test_too_little_memory_is_no_failure_of_the_compiler(tiny: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from analysis import catalog, probing, registry
 from analysis.backends import open_backend
 from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset, image_ids
-from analysis.features import capture
 from analysis.heads.base import ProbeHead
 
 models = pytest.mark.parametrize("name", catalog.models())
@@ -22,41 +21,9 @@ sets = pytest.mark.parametrize(
 
 
 @models
-def test_declared_channels_and_strides_are_the_observed_ones(name: str) -> None:
-    backend = open_backend(name)
-    blocks, side = backend.card.blocks, backend.card.resolution
-    with capture(backend, [block.name for block in blocks], stop=False) as taps:
-        maps = taps(torch.zeros(2, backend.card.image_channels, side, side), torch.tensor([0.1, 1.0]))
-    assert {b.name: (b.channels, side // b.stride) for b in blocks} == {k: (v.shape[1], v.shape[-1]) for k, v in maps.items()}
-
-
-@models
-def test_blocks_are_listed_in_the_order_of_execution(name: str) -> None:
-    backend = open_backend(name)
-    order: list[str] = []
-    for block in backend.card.blocks:
-        backend.net.get_submodule(block.module).register_forward_hook(lambda m, i, o, n=block.name: order.append(n))
-    side = backend.card.resolution
-    backend.denoise(torch.zeros(1, backend.card.image_channels, side, side), torch.tensor([1.0]))
-    assert order == [block.name for block in backend.card.blocks]
-
-
-@models
-def test_the_card_is_what_the_network_says(name: str) -> None:
-    backend, card = open_backend(name), catalog.card(name)
-    assert card == backend.card
-    assert card.parameters == sum(p.numel() for p in backend.net.parameters())
-    np.testing.assert_allclose(card.sigmas, backend.schedule.sigmas, rtol=1e-12)
-    assert card.license
-    assert card.training["seed"] is not None
-
-
-@models
-def test_gradients_reach_the_image(name: str) -> None:
-    backend = open_backend(name)
-    x = torch.zeros(1, backend.card.image_channels, *[backend.card.resolution] * 2, requires_grad=True)
-    backend.denoise(x, torch.tensor([0.5])).sum().backward()
-    assert float(x.grad.abs().sum()) > 0
+def test_a_bundled_model_says_where_it_comes_from(name: str) -> None:
+    assert catalog.card(name).license
+    assert catalog.card(name).training["seed"] is not None
 
 
 @models
@@ -78,22 +45,13 @@ def test_a_bundled_model_denoises_better_than_leaving_the_noise(name: str) -> No
         assert error < 0.9 * min(sigma**2, float((x0 - x0.mean(0)).square().mean()))
 
 
-@models
-def test_random_weights_are_the_seeds_own_and_no_others(name: str) -> None:
-    a, again, b = (open_backend(name, f"random:{seed}") for seed in (0, 0, 1))
-    first = [next(backend.net.parameters()) for backend in (a, again, b)]
-    assert torch.equal(first[0], first[1])
-    assert not torch.equal(first[0], first[2])
-    assert len({a.card.identity, b.card.identity, catalog.card(name).identity}) == 3
-
-
 @sets
 def test_a_data_set_is_whole(name: str) -> None:
     dataset: Dataset = open_dataset(name)
     assert dataset.images.dtype == np.uint8
     assert dataset.images.shape[-1] == 3
     np.testing.assert_array_equal(image_ids(dataset.images), dataset.ids)
-    assert {split: (dataset.split == split).sum() > 0 for split in ("train", "validation", "test")}
+    assert all((dataset.split == split).any() for split in ("train", "validation", "test"))
     for labels in dataset.label_sets.values():
         assert labels.values.shape == dataset.ids.shape
         assert set(np.unique(labels.values)) == set(range(len(labels.classes)))

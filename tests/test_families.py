@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, Scor
 from safetensors.numpy import load
 from torch import Tensor, nn
 
-from analysis import hub, registry
+from analysis import catalog, hub, registry
 from analysis.backends import describe, open_backend
 from analysis.backends.base import NOWHERE, Backend, Excerpt
 from analysis.backends.unet2d import UNet2D
@@ -35,6 +35,7 @@ from .standin import pretending, read_folder
 
 pytestmark = pytest.mark.usefixtures("own_store")
 each = pytest.mark.parametrize("name", MADE)
+everyone = pytest.mark.parametrize("name", [*MADE, *catalog.models()])
 CLASSES = [name for name in MADE if name.endswith(":classes")]
 
 
@@ -45,7 +46,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def opened(places: dict[str, str], name: str, weights: str = "trained") -> Backend:
-    return open_backend(places[name], weights)
+    return open_backend(places.get(name, name), weights)
 
 
 def images(backend: Backend, count: int) -> Tensor:
@@ -57,7 +58,7 @@ def test_every_family_has_tiny_models() -> None:
     assert {name.partition(":")[0] for name in MADE} == set(registry.names("backends"))
 
 
-@each
+@everyone
 def test_declared_channels_and_strides_are_the_observed_ones(name: str, places: dict[str, str]) -> None:
     backend = opened(places, name)
     blocks, side = backend.card.blocks, backend.card.resolution
@@ -66,7 +67,7 @@ def test_declared_channels_and_strides_are_the_observed_ones(name: str, places: 
     assert {b.name: (b.channels, side // b.stride) for b in blocks} == {k: (v.shape[1], v.shape[-1]) for k, v in maps.items()}
 
 
-@each
+@everyone
 def test_blocks_are_listed_in_the_order_of_execution(name: str, places: dict[str, str]) -> None:
     backend = opened(places, name)
     order: list[str] = []
@@ -76,10 +77,10 @@ def test_blocks_are_listed_in_the_order_of_execution(name: str, places: dict[str
     assert order == [block.name for block in backend.card.blocks]
 
 
-@each
+@everyone
 def test_the_card_is_what_the_network_says(name: str, places: dict[str, str]) -> None:
     backend = opened(places, name)
-    assert backend.card == describe(places[name])
+    assert backend.card == describe(places.get(name, name))
     assert backend.card.parameters == sum(p.numel() for p in backend.net.parameters())
     assert backend.card.parameter_bytes == sum(p.numel() * p.element_size() for p in backend.net.parameters())
     np.testing.assert_allclose(backend.card.sigmas, backend.schedule.sigmas, rtol=1e-12)
@@ -119,7 +120,7 @@ def test_no_hook_is_left_also_after_an_exception(name: str, places: dict[str, st
     assert hooks(backend.net) == 0
 
 
-@each
+@everyone
 def test_gradients_reach_the_image(name: str, places: dict[str, str]) -> None:
     backend = opened(places, name)
     x = images(backend, 1).requires_grad_()
@@ -128,13 +129,13 @@ def test_gradients_reach_the_image(name: str, places: dict[str, str]) -> None:
     assert float(x.grad.abs().min()) > 0
 
 
-@each
+@everyone
 def test_random_weights_are_the_seeds_own_and_no_others(name: str, places: dict[str, str]) -> None:
     a, again, b = (opened(places, name, f"random:{seed}") for seed in (0, 0, 1))
     first = [next(backend.net.parameters()) for backend in (a, again, b)]
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], first[2])
-    assert len({a.card.identity, b.card.identity, describe(places[name]).identity}) == 3
+    assert len({a.card.identity, b.card.identity, describe(places.get(name, name)).identity}) == 3
     assert a.card.identity == again.card.identity
 
 
@@ -247,9 +248,12 @@ def test_a_little_training_makes_a_denoiser_at_every_noise_level(
     assert all(error < was for error, was in zip(errors, before, strict=True))
     assert max(errors) < 1.3
     assert max(slopes) < 0.06
-    real = backend.schedule.timestep
-    monkeypatch.setattr(backend.schedule, "timestep", lambda sigma: (real(sigma) + 100).clamp(max=backend.schedule.timesteps[-1]))
-    assert max(seen()[1]) > 0.06  # a wrong step is seen
+    schedule, real = backend.schedule, backend.schedule.timestep
+    wrong = {"timestep": lambda sigma: (real(sigma) + 100).clamp(max=schedule.timesteps[-1]), "input_scale": torch.ones_like}
+    for what, given in wrong.items():
+        with monkeypatch.context() as planted:
+            planted.setattr(schedule, what, given)
+            assert max(seen()[1]) > 0.06, what  # it is seen
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -450,6 +454,14 @@ def changed(place: Path, file: str, **values: Any) -> Path:
 def test_what_is_not_read_is_refused_and_said(file: str, values: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=words):
         describe(str(changed(folder(tmp_path / "model"), file, **values)))
+
+
+def test_a_folder_of_another_family_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text('{"_class_name": "DiTTransformer2DModel"}')
+    assert not UNet2D.claims(tmp_path)
+    with pytest.raises(InvalidRequest, match="No model family here reads"):
+        describe(str(tmp_path))
 
 
 @pytest.mark.parametrize("scheduler", [ScoreSdeVeScheduler, EulerDiscreteScheduler])

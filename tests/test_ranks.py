@@ -64,6 +64,19 @@ def test_an_engine_that_is_not_there_or_not_started_is_one_sentence(monkeypatch:
         open_crew("ray")
 
 
+def test_more_ranks_than_gpus_are_one_sentence(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert Ranks().device == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InvalidRequest, match=r"rank 2 of its machine.*--nproc-per-node 2"):
+        Ranks()
+    assert chosen == [1]
+
+
 def test_the_first_rank_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     assert {engine: leads(engine) for engine in ENGINES} == {"processes": True, "ray": True, "torchrun": False}

@@ -25,9 +25,14 @@ def url() -> str:
     return f"memory://{uuid4().hex}/store"
 
 
-def test_a_folder_is_a_store_as_ever_and_a_url_is_one_in_object_storage(tmp_path: Path, url: str) -> None:
+def test_a_folder_is_a_store_as_ever_and_a_url_is_one_in_object_storage(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(open_store(tmp_path)) is Store
     assert Store(tmp_path).place == str(tmp_path)
+    monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path / "own"))
+    remote = open_store(url)
+    assert type(remote) is RemoteStore
+    assert remote.place == url
+    assert remote.root.is_relative_to(tmp_path / "own" / "copies")
 
 
 def test_what_one_machine_puts_another_reads(url: str, tmp_path: Path) -> None:
@@ -41,6 +46,17 @@ def test_the_first_machines_settings_stand(url: str, tmp_path: Path) -> None:
     one, two = RemoteStore(url, tmp_path / "one"), RemoteStore(url, tmp_path / "two")
     assert one.settings("features", WHAT, {"batch_size": 8})["batch_size"] == 8
     assert two.settings("features", WHAT, {"batch_size": 64})["batch_size"] == 8
+
+
+def test_a_batch_that_another_machine_has_halved_is_used(url: str, tmp_path: Path) -> None:
+    one, two = RemoteStore(url, tmp_path / "one"), RemoteStore(url, tmp_path / "two")
+    for machine in (one, two):
+        machine.settings("features", WHAT, {"batch_size": 8})
+    assert one.halve_batch("features", WHAT, 8) == 4
+    assert two.settings("features", WHAT, {"batch_size": 8})["batch_size"] == 4
+    assert one.halve_batch("features", WHAT, 4) == 2
+    assert two.halve_batch("features", WHAT, 4) == 2
+    assert one.settings("features", WHAT, {}) == {"batch_size": 2, "halved": 2}
 
 
 def test_what_is_put_later_is_seen_after_a_refresh_and_always_by_who_asks_what_is_missing(url: str, tmp_path: Path) -> None:

@@ -69,6 +69,38 @@ def test_the_settings_of_the_first_unit_stand(store: Store) -> None:
     assert store.settings("features", IDENTITY, {"batch_size": 64}) == {"batch_size": 7}
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_settings_stand_also_where_there_are_no_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    def none(_: Path, path: Path) -> None:
+        if not first:  # another process was
+            path.write_text('{"batch_size": 7}')
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", none)
+    assert store.settings("features", IDENTITY, {"batch_size": 64}) == {"batch_size": 64 if first else 7}
+    assert store.settings("features", IDENTITY, {"batch_size": 3}) == {"batch_size": 64 if first else 7}
+
+
+def test_a_unit_is_on_the_disk_before_it_has_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[int, int]] = []
+    sync, replace = os.fsync, os.replace
+
+    def told(descriptor: int) -> None:
+        sync(descriptor)
+        stat = os.fstat(descriptor)
+        flushed.append((stat.st_ino, stat.st_size))
+
+    def renamed(old: Path, new: Path) -> None:
+        stat = old.stat()
+        assert (stat.st_ino, stat.st_size) in flushed
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", told)
+    monkeypatch.setattr(os, "replace", renamed)
+    path = put(store)
+    assert path.stat().st_size > VALUES.nbytes
+
+
 @pytest.mark.parametrize(("code", "word"), [(errno.ENOSPC, "full"), (errno.EROFS, "read-only")])
 def test_a_store_that_cannot_be_written_says_why_and_keeps_what_it_has(
     store: Store, monkeypatch: pytest.MonkeyPatch, code: int, word: str

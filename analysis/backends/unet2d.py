@@ -39,8 +39,9 @@ class UNet2D(PixelUNet):
 
     @classmethod
     def claims(cls, place: Path) -> bool:
+        config = _part(place, "unet", "config.json")
         with _reading(place):
-            return place.is_dir() and _json(_part(place, "unet", "config.json")).get("_class_name") == "UNet2DModel"
+            return config.is_file() and _json(config).get("_class_name") == "UNet2DModel"
 
     @classmethod
     def describe(cls, place: Path) -> Card:
