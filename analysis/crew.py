@@ -11,10 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
+from platform import node
 from threading import Thread
 from typing import Any, TypeVar
 
-from .errors import NoisescopeError
+from .errors import InvalidData, NoisescopeError
 
 Between = Callable[[], None]
 Found = TypeVar("Found")
@@ -33,6 +34,12 @@ _device: str | None = None
 def own_device() -> str | None:
     """The device that is this process's own among those of `Holders`; None in any other process."""
     return _device
+
+
+def check_same(here: Sequence[str], asked: Sequence[str], names: str) -> None:
+    """Raises InvalidData where what this process has opened, by its identities, is not what it is asked to work on."""
+    if tuple(here) != tuple(asked):
+        raise InvalidData(f"{names} is not the same on {node()} as where the sweep was asked for; give every machine the same files.")
 
 
 def _begin(turn: Any, niceness: int, left: Any) -> None:

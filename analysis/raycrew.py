@@ -149,7 +149,7 @@ class RayCrew(Actors):
     """Actors of a cluster, or of a Ray of our own on this machine; one that this process is in already is used and left running.
 
     Where the cluster has GPUs, `devices` are actors with one each, which hold the model and extract; probes are fitted beside them by
-    actors on the CPU.
+    actors on the CPU. Where `count` is more than there are GPUs, as many actors wait for one, so that a cluster that can grow does.
     """
 
     def __init__(self, count: int = 0, address: str | None = None) -> None:
@@ -174,11 +174,11 @@ class RayCrew(Actors):
         if self._all:
             self.count = max(1, int(there.get("CPU", 1)))
         if gpus := int(there.get("GPU", 0)):
-            self._gpus = Actors(gpus, "cuda")
+            self._gpus = Actors(gpus if self._all else max(gpus, self.count), "cuda")
 
     @property
     def facts(self) -> dict[str, Any]:  # type: ignore[override]
-        on = {"device": f"{self._gpus.count} GPUs of a Ray cluster"} if self._gpus else {}
+        on = {"device": f"up to {self._gpus.count} GPUs of a Ray cluster"} if self._gpus else {}
         return {"engine": f"ray, up to {self.count} actors", **on}
 
     @property

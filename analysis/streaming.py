@@ -25,7 +25,7 @@ import torch
 
 from . import registry
 from .combining import combine
-from .crew import Crew, Holders, own_device, still_wanted
+from .crew import Crew, Holders, check_same, own_device, still_wanted
 from .devices import settle, several
 from .errors import InvalidData, InvalidRequest
 from .heads.base import FittedHead, Scaler
@@ -172,11 +172,13 @@ Who = tuple[str, str, int, tuple[str, str]]  # request, device, batch size, iden
 
 
 @lru_cache(maxsize=1)
-def _bench(request: str, device: str, batch_size: int, _of: tuple[str, str]) -> Bench:
-    """The crew's own bench, kept between the units of a request."""
+def _bench(request: str, device: str, batch_size: int, of: tuple[str, str]) -> Bench:
+    """The crew's own bench, kept between the units of a request; of the model and the data of these identities. Raises InvalidData."""
     torch.set_num_threads(1)
     settle(device)
-    return prepare(SweepRequest.model_validate_json(request), device, batch_size)
+    bench = prepare(SweepRequest.model_validate_json(request), device, batch_size)
+    check_same((bench.card.identity, bench.dataset.identity), of, f"{bench.request.backend} or {bench.request.dataset}")
+    return bench
 
 
 def _here(who: Who) -> Bench:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -122,6 +123,24 @@ def test_there_are_no_more_actors_than_work_and_idle_ones_go(monkeypatch: pytest
         assert actors.size <= 2
 
 
+def test_actors_that_find_no_room_wait_and_do_no_harm() -> None:
+    with Actors(9) as actors:  # of six processors
+        found = dict(actors.run(double, ((i,) for i in range(20))))
+        assert actors._starting
+    assert found == {(i,): 2 * i for i in range(20)}
+
+
+def test_more_actors_may_wait_for_a_gpu_than_there_are_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 6.0, "GPU": 2.0})
+    wished = {}
+    for count in (0, 1, 5):
+        crew = RayCrew(count)
+        assert crew.devices
+        wished[count] = crew.devices.count
+        crew.close()
+    assert wished == {0: 2, 1: 2, 5: 5}
+
+
 def test_an_actor_that_is_killed_costs_the_unit_it_was_at(crew: RayCrew, tmp_path: Path) -> None:
     found = sorted(result for _, result in crew.run(log_and_end_once, ((str(tmp_path), i) for i in range(8))))
     assert found == list(range(8))
@@ -175,13 +194,18 @@ def test_devices_extract_and_others_probe_beside_them(crew: RayCrew, request_sma
 
 def test_a_sweep_whose_actor_is_killed_says_the_same(crew: RayCrew, request_small: SweepRequest, tmp_path: Path) -> None:
     one = sweep(request_small, Store(tmp_path / "one"))
+    killed: list[Any] = []
 
     def progress(done: int, _total: int, _message: str) -> None:
-        if done == 3:
+        if done >= 3 and not killed:
             for actor, _ in list(crew._busy.values())[:1]:
                 ray.kill(actor)
+                killed.append(actor)
 
     two = carry_out(Bench(request_small, Store(tmp_path / "two")), crew, progress=progress)
+    assert killed
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(killed[0].begin.remote())
     same(features(tmp_path / "one"), features(tmp_path / "two"))
     assert two.facts["results"] == one.facts["results"]
 

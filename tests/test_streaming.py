@@ -129,6 +129,16 @@ def test_two_workers_say_what_none_does(plain: SweepRequest) -> None:
         pd.testing.assert_frame_equal(getattr(alone, name), getattr(shared, name))
 
 
+@pytest.mark.parametrize("changed", ["card", "dataset"])
+def test_a_worker_that_opens_another_model_or_other_data_says_so(plain: SweepRequest, changed: str) -> None:
+    bench = streaming.prepare(plain)
+    here = {"card": bench.card.identity, "dataset": bench.dataset.identity}
+    assert streaming._bench(bench.request.canonical(), "cpu", 64, (here["card"], here["dataset"])).card == bench.card
+    here[changed] = "another"
+    with pytest.raises(InvalidData, match="is not the same on"):
+        streaming._bench(bench.request.canonical(), "cpu", 64, (here["card"], here["dataset"]))
+
+
 def test_statistics_are_of_the_labelled_images(plain: SweepRequest, store: Store) -> None:
     table = stream(plain).statistics
     assert len(table) == 2 * 2 * 3 * 2  # labels × blocks × levels × draws
