@@ -64,7 +64,8 @@ def is_dropped(name: str, root: Path) -> bool:
 
 def forget(root: Path, seconds: float = KEPT, used: Collection[str] = ()) -> None:
     """Remove what was last chosen longer ago than that, but for data sets in use."""
-    for folder in (root / FOLDER).glob("*"):
+    kept = {Path(name.partition("?")[0]).parent for name in used}
+    for folder in set((root / FOLDER).glob("*")) - kept:
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - seconds:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
-from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
@@ -70,7 +70,7 @@ def model(card: Card, name: str, dataset: str, device: str) -> None:
 
 
 def _newer(kind: str, name: str) -> None:
-    if not catalog.HUB_ID.fullmatch(name.partition("?")[0]) or Path(name).exists():
+    if not catalog.HUB_ID.fullmatch(name.partition("?")[0]) or os.path.exists(name):
         return
     if st.button("Look for a newer one on the hub", key=f"newer-{kind}", icon=":material/travel_explore:", type="tertiary"):
         st.session_state[NEWER] = (kind, name)

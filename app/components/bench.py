@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def tidy(given: str) -> str:
 
 def short(name: str) -> str:
     """A model or data set as a list shows it: a hub id as it is, of a path the last part."""
-    if catalog.HUB_ID.fullmatch(name) and not Path(name).exists():
+    if catalog.HUB_ID.fullmatch(name) and not os.path.exists(name):
         return name
     if dropped.is_dropped(name, default_root()):
         return Path(name).stem
@@ -102,6 +103,8 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
                 card = catalog.card(backend)
         except NoisescopeError as error:
             wrong = str(error)
+        except OSError as error:
+            wrong = f"{short(backend)} cannot be looked at ({error.strerror}); give a model's name, a folder, a .pt file or a hub id."
         about_model = card and _about(about.line(card), "About this model", "about-model")
         for note in card.notes if card else ():
             st.caption(plain(note))

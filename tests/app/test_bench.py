@@ -203,6 +203,7 @@ def test_a_chosen_column_leaves_a_folder_what_it_is(answered: Path) -> None:
     page.session_state[bring.MINE] = [str(place)]
     page.session_state["brought-now"] = f"{place}?label=label"
     page.run()
+    page.run()
     assert not page.exception
     assert place.parent.stat().st_mtime > before + 30
     os.utime(place.parent, (before - 120, before - 120))
@@ -243,7 +244,8 @@ def test_a_newer_commit_is_looked_for_and_fetched(standin: Standin, answered: Pa
 
 
 @pytest.mark.parametrize(
-    "given", [f" {MODEL} ", f"https://huggingface.co/{MODEL}", f"https://huggingface.co/{MODEL}/", f"https://huggingface.co/datasets/{MODEL}"]
+    "given",
+    [f" {MODEL} ", f"https://huggingface.co/{MODEL}", f"https://huggingface.co/{MODEL}/", f"https://huggingface.co/datasets/{MODEL}"],
 )
 def test_a_pasted_address_is_an_id(given: str) -> None:
     assert bench.tidy(given) == MODEL
