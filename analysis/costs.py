@@ -15,7 +15,7 @@ from .devices import several
 from .encoders.base import Encoder
 from .ensemble_words import OWN
 from .features import HELD
-from .planning import Bench
+from .planning import DRAWN, Bench
 from .specs import FeatureIdentity, ProbeIdentity
 from .store import UNIT_IMAGES
 from .timing import encoder_pass, timed_fusion, timed_parts
@@ -252,4 +252,8 @@ def process_memory(bench: Bench, fitting: int, fuses: bool = False) -> int:
     probed = min(probing.WAITING, BYTES * rows * max(map(sum, widths))) + 3 * BYTES * rows * widest + fitting
     encoders = sum(encoder.parameters + batch * WIDE * 3 * encoder.pixels for encoder in bench.encoders) * BYTES
     held = 0 if isinstance(images, np.memmap) else images.nbytes
+    if request.input == "noisy":
+        held += min(
+            DRAWN, BYTES * request.eps_draws * images[0].size * max(len(ids) for _, ids in bench.wanted(bench.sigmas[0], 0).values())
+        )
     return PROCESS + 2 * bench.card.parameter_bytes + encoders + held + max(extracted, probed)  # weights also of the random twin

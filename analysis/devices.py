@@ -92,7 +92,8 @@ def fast_precisions(device: str) -> tuple[Precision, ...]:
 def room(device: str) -> int | None:
     """Bytes that are free on a device; None where that cannot be told."""
     if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free for whoever asks in this process
+        return int(torch.cuda.mem_get_info(device)[0]) + int(cached)
     if device == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     try:

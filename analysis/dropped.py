@@ -2,7 +2,8 @@
 
     <store>/uploads/<a random name>/<the folder's name>.zip
 
-The name is told to nobody else, and data sets open a zip by its path: what its images are, its `zip` plug-in finds out.
+Other sessions are not offered it, though what was measured of it stands with all runs. Data sets open a zip by its path: what its images
+are, the `zip` plug-in finds out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -26,13 +27,13 @@ KEPT = 86_400.0  # seconds since it was last chosen
 LONGEST = 60  # letters of a folder's name
 
 
-def keep(files: Iterable[tuple[str, bytes]], root: Path) -> Path:
+def keep(files: Iterable[tuple[str, bytes]], root: Path, used: Collection[str] = ()) -> Path:
     """Keep files (path as the browser says it, content) as a zip; its path is the name of a data set.
 
-    Hidden files are left out. Folders that no session has chosen for a day are removed first.
+    Hidden files are left out. Folders that no session has chosen for a day are removed first, but for data sets in use.
     Raises InvalidRequest for too many or too large ones, InvalidData where there is none, StoreUnavailable.
     """
-    forget(root)
+    forget(root, used=used)
     inside = {name: content for path, content in files if (name := _inside(path))}
     if not inside:
         raise InvalidData("The folder holds no file; give one of class folders with images in them.")
@@ -57,11 +58,12 @@ def choose(path: Path) -> None:
 
 def is_dropped(name: str, root: Path) -> bool:
     """Whether a data set's name is the path of such a folder."""
-    return Path(name).suffix == ".zip" and Path(name).parent.parent == root / FOLDER
+    path = Path(name.partition("?")[0])
+    return path.suffix == ".zip" and path.parent.parent == root / FOLDER
 
 
-def forget(root: Path, seconds: float = KEPT) -> None:
-    """Remove what was last chosen longer ago than that."""
+def forget(root: Path, seconds: float = KEPT, used: Collection[str] = ()) -> None:
+    """Remove what was last chosen longer ago than that, but for data sets in use."""
     for folder in (root / FOLDER).glob("*"):
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - seconds:

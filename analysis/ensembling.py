@@ -139,7 +139,9 @@ class Member(NamedTuple):
         """Extract what the store lacks; returns passes of an image."""
         (names, ids), model, passes = self.wanted(bench), bench.model, 0
         for identity in bench.reading("model", self.eps_draw).features:
-            passes += extract(bench.store, model, model, bench.dataset, identity, names, [self.sigma], ids, bench.settings, between)
+            passes += extract(
+                bench.store, model, model, bench.dataset, identity, names, [self.sigma], ids, bench.settings, between, bench.noise
+            )
         return passes
 
     def fill(self, bench: Bench, between: Between = still_wanted) -> tuple[int, list[Point]]:

@@ -26,6 +26,7 @@ from .specs import FeatureIdentity
 from .store import Kind, Store
 
 HELD = 1 << 22  # bytes of x_0 in memory at once, as float32 in colour; one batch, where that is more
+HELD_ELSEWHERE = 1 << 28  # the same on a device that waits for each copy to this one
 
 Reduce = Callable[[Tensor], Any]
 Found = TypeVar("Found")
@@ -232,11 +233,11 @@ def extract(
     ids: np.ndarray,
     settings: Mapping[str, Any],
     between: Between = still_wanted,
+    noise: Callable[[Tensor, list[int], int, int], Tensor] = noise_like,
 ) -> int:
     """Fill the store with the features of `source` that are not there; returns how many passes of an image it took.
 
-    `backend` gives x_0 and is `source` itself for a model. ε is drawn once an image and kept for all its σ, where the images of a unit
-    are few enough to be held at once. `between` is called before every batch; what it raises ends the work. Batches are halved as in
+    `backend` gives x_0 and is `source` itself for a model; `noise` may keep the ε that it drew (noise.Drawn). `between` is called before every batch; what it raises ends the work. Batches are halved as in
     `halving`. What is not finite is kept as it is.
     """
     lacking = [(sigma, group, part) for sigma in sigmas for group, part in store.missing("features", identity, sigma, names, ids)]
@@ -244,10 +245,11 @@ def extract(
     @lru_cache(maxsize=1)
     def drawn(some: bytes) -> tuple[Tensor, Tensor | None]:
         x0 = load_x0(dataset, held := np.frombuffer(some, ids.dtype), backend)
-        return x0, noise_like(x0, held.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
+        return x0, noise(x0, held.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
 
     def read(sigma: float, group: Sequence[str], part: np.ndarray, compiled: bool, batch: int) -> dict[str, Tensor]:
-        step, found = batch * max(1, HELD // (batch * 4 * dataset.images[0].nbytes)), dict[str, Tensor]()
+        most, found = HELD if backend.device.type == "cpu" else HELD_ELSEWHERE, dict[str, Tensor]()
+        step = batch * max(1, most // (batch * 4 * dataset.images[0].nbytes))
         for start in range(0, len(part), step):
             some = drawn(part[start : start + step].tobytes())
             values = read_features(source, group, *some, sigma, batch, identity.condition, between, compiled)

@@ -67,7 +67,7 @@ def generate(
     name = study.result()["headline"].removeprefix("model/")
     kept: dict[str, np.ndarray] = {"ids": ids}
     for level, sigma in enumerate(levels):
-        found = read_features(model, [name], x0, eps, sigma, 64)[name].numpy()
+        found = read_features(model, [name], x0, eps, sigma, 64, study.facts["request"]["condition"])[name].numpy()
         kept[f"{level}/{name}"] = found.astype(np.float16)
         if progress:
             progress(level + 1, len(levels), f"σ = {sigma:.3g}")

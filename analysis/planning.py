@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from . import catalog, compatible, gauge, probing, registry
 from .backends.base import Backend
@@ -17,7 +18,7 @@ from .datasets.base import Dataset
 from .encoders.base import Encoder
 from .features import extract
 from .heads.base import Scaling
-from .noise import Schedule
+from .noise import Drawn, Schedule
 from .resolving import resolve
 from .series import Point, Series
 from .sources import LINES, kind, open_sources
@@ -25,6 +26,8 @@ from .specs import Card, FeatureIdentity, ProbeIdentity, SweepRequest
 from .store import Store
 from .tasks import Reading, Task, choose_labelled, long_tailed, mislabelled
 
+DRAWN = 1 << 24  # bytes of ε that a process keeps for the noise levels to come
+DRAWN_ELSEWHERE = 1 << 32  # the same where another device computes, and would wait for this one to draw
 CLEAN = 0.0  # the level at which clean pixels are stored
 
 
@@ -39,13 +42,20 @@ class Bench:
         self.card: Card = catalog.card(request.backend)
         self.request = resolve(request, self.card)
         self.store, self.device = store, device
-        self.settings = {"batch_size": batch_size, "device": device.partition(":")[0], "threads": 1, "memory_format": "channels_last"}
+        self.settings = {
+            "batch_size": batch_size,
+            "device": device.partition(":")[0],
+            "threads": torch.get_num_threads(),
+            "memory_format": "channels_last",
+        }
         same = like is not None and (like.request.dataset, like.card) == (request.dataset, self.card)
         self.dataset: Dataset = like.dataset if same and like else open_dataset(request.dataset, self.card.resolution)
         alike = like is not None and all(
             getattr(like.request, name) == getattr(request, name) for name in ("baselines", "encoders", "input")
         )
-        self._like = like if same and alike and like and like.device == device else None
+        lends = like if same and alike and like and like.device == device else None
+        self._like: Bench | None = lends and (lends._like or lends)  # the first of them: none keeps another alive
+        self.noise: Drawn = like.noise if same and like else Drawn(DRAWN if device == "cpu" else DRAWN_ELSEWHERE)
         self.labels = self.dataset.label_set(request.label_set)
         self.train = self.dataset.members("train", request.n_train, self.labels)
         self.validation = self.dataset.members("validation", self._n_validation(), self.labels)
@@ -200,7 +210,9 @@ class Bench:
         for source, (tensors, ids) in self.wanted(sigma, eps_draw).items():
             opened = self.sources[source]
             for identity in self.reading(source, eps_draw).features:
-                count = extract(self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between)
+                count = extract(
+                    self.store, opened, self.model, self.dataset, identity, tensors, [sigma], ids, self.settings, between, self.noise
+                )
                 passes += 0 if isinstance(opened, Encoder) else count
         if eps_draw == 0 and sigma != CLEAN:
             passes += gauge.fill(self.store, self.model, self.dataset, self.errors, sigma, self.held_out, self.settings, between)

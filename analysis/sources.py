@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import registry
 from .backends import open_backend
-from .backends.base import Backend
+from .backends.base import NOWHERE, Backend
 from .encoders import open_encoder
 from .encoders.base import Encoder
 from .errors import InvalidRequest
@@ -33,7 +33,7 @@ def open_sources(request: SweepRequest, device: str) -> dict[str, Backend | Enco
         random = open_backend(request.backend, "random:0", device).at(request.precision)
         found |= {"random": random, "baseline": pixels, "clean": pixels}
     for given in request.encoders:
-        encoder = open_encoder(given, device)
+        encoder = open_encoder(given, "cpu" if device == NOWHERE else device)
         if f"encoder-clean:{encoder.name}" in found:
             raise InvalidRequest(f"encoders has two that are called {encoder.name!r}; leave one out, or give its folder another name.")
         if request.input == "noisy":

@@ -248,6 +248,7 @@ class DataCard(Frozen):
     name: str
     images: tuple[str, ...] = ()  # columns of images, first the one that is read; none where there is nothing to choose
     labels: dict[str, int | None] = {}  # columns of labels and how many classes each has, None for numbers
+    chosen: tuple[str, ...] = ()  # of these, the ones that are label sets
     rows: dict[str, int]  # by split, as its source has them
     edge: int  # the short edge of its first image, pixels
     licence: str | None = None

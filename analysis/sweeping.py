@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from . import ensembles, ensembling, gauge, joint
+from .backends.base import NOWHERE
 from .combining import combine
 from .crew import Between, Crew, own_device, still_wanted
 from .devices import settle
@@ -182,19 +183,19 @@ def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> 
     of = (bench.card.identity, bench.dataset.identity, *(encoder.identity for encoder in bench.encoders))
     devices = crew.devices
 
-    def call(unit: Unit, device: str = "cpu") -> tuple[Any, ...]:
+    def call(unit: Unit, device: str) -> tuple[Any, ...]:
         return bench.request.canonical(), bench.store.place, device, bench.settings["batch_size"], of, unit
 
     def calls() -> Generator[tuple[Any, ...]]:
         if devices:
             for (*_, unit), count in devices.run(_extract, (call(unit, devices.device or "cpu") for unit in units), between):
                 passes[unit] = count
-                yield call(unit)
+                yield call(unit, NOWHERE)
             return
         for unit in units:
             if bench.device != "cpu":
                 passes[unit] = unit.extract(bench, between)
-            yield call(unit)
+            yield call(unit, "cpu" if bench.device == "cpu" else NOWHERE)
 
     given = calls()
     try:

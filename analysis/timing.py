@@ -59,10 +59,10 @@ def timed_parts(bench: Bench) -> Timed:
     batch = int(bench.settings["batch_size"])  # type: ignore[call-overload]
     said = too_little(bench.device, bench.request.precision)
     batch = _fitting(
-        lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size), batch, said
+        lambda size: read_features(bench.model, tensors, x0[:size], eps[:size], sigma, size, bench.request.condition), batch, said
     )  # and warms caches up
     started = time.perf_counter()
-    values = read_features(bench.model, tensors, x0, eps, sigma, batch)
+    values = read_features(bench.model, tensors, x0, eps, sigma, batch, bench.request.condition)
     passing = (time.perf_counter() - started) / len(ids)
 
     def foresee(head: ProbeHead, tensor: str) -> Foreseen:

@@ -1,6 +1,6 @@
 """What two Ray workers reach over one, divided by what two plain processes of the same loop reach over one in the same run.
 
-A unit is 64 digits through the bundled digits model, every block pooled. Plain processes are given half of the units each and go
+A unit is 64 digits through the bundled digits model, every block pooled, and written to the store, under a draw of ε of its own. Plain processes are given half of the units each and go
 through them in a loop; Ray's actors are given one unit after another, as in a sweep. Wall-clock seconds, all workers warm, one thread
 each. One attempt times plain, Ray and plain again, each with one worker and with two. Needs `requirements-ray.txt`.
 """
@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,28 +29,27 @@ UNITS, IMAGES = 12, 64
 def _ready() -> tuple[Any, ...]:
     from analysis.backends import open_backend
     from analysis.datasets import open_dataset
-    from analysis.features import load_x0
-    from analysis.noise import noise_like
 
     torch.set_num_threads(1)
     model, data = open_backend("digits-ddpm"), open_dataset("digits")
-    ids = data.ids[:IMAGES]
-    x0 = load_x0(data, ids, model)
-    return model, [f"{block.name}/1" for block in model.card.blocks], x0, noise_like(x0, ids.tolist(), 0, 0)
+    return model, data, [f"{block.name}/1" for block in model.card.blocks], model.card.sigmas[len(model.card.sigmas) // 2]
 
 
-def unit(place: int) -> int:
-    """One unit of work; which one makes no difference to what it costs."""
-    from analysis.features import read_features
+def unit(root: str, draw: int) -> int:
+    """One unit of work, from pixels to the file in a store; which draw makes no difference to what it costs."""
+    from analysis.features import extract
+    from analysis.specs import FeatureIdentity
+    from analysis.store import Store
 
-    model, names, x0, eps = _ready()
-    read_features(model, names, x0, eps, model.card.sigmas[len(model.card.sigmas) // 2], IMAGES)
-    return place
+    model, data, names, sigma = _ready()
+    identity = FeatureIdentity(backend=model.card.identity, dataset=data.identity, draw=draw)
+    settings = {"batch_size": IMAGES, "device": "cpu", "threads": 1, "memory_format": "channels_last"}
+    return extract(Store(Path(root)), model, model, data, identity, names, [sigma], data.ids[:IMAGES], settings)
 
 
-def loop(places: Sequence[int]) -> int:
+def loop(root: str, draws: Sequence[int]) -> int:
     """Units one after another in one process."""
-    return len([unit(place) for place in places])
+    return sum(unit(root, draw) for draw in draws)
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -56,15 +58,15 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def plain(crew: Crew) -> float:
+def plain(crew: Crew, root: str, draws: Sequence[int]) -> float:
     """Seconds of all units, an equal part for each process."""
-    calls = [(range(place, UNITS, crew.count),) for place in range(crew.count)]
+    calls = [(root, draws[place :: crew.count]) for place in range(crew.count)]
     return _seconds(lambda: list(crew.run(loop, calls)))
 
 
-def by_ray(crew: Crew) -> float:
+def by_ray(crew: Crew, root: str, draws: Sequence[int]) -> float:
     """Seconds of all units, one at a time for each actor."""
-    return _seconds(lambda: list(crew.run(unit, ((place,) for place in range(UNITS)))))
+    return _seconds(lambda: list(crew.run(unit, ((root, draw) for draw in draws))))
 
 
 def run() -> Measured:
@@ -73,15 +75,27 @@ def run() -> Measured:
         return Measured(None, details={"note": "Ray is not installed: pip install -r requirements-ray.txt."})
     from analysis.raycrew import Actors, RayCrew
 
-    with Crew(1) as one, Crew(2) as two, RayCrew(3) as room, Actors(1) as first, Actors(2) as second:
+    with (
+        TemporaryDirectory() as root,
+        Crew(1) as one,
+        Crew(2) as two,
+        RayCrew(3) as room,
+        Actors(1) as first,
+        Actors(2) as second,
+    ):
         room.join()
         sides = [(plain, one, two), (by_ray, first, second)]
+        fresh = count()
+
+        def timed(side: Callable[[Crew, str, Sequence[int]], float], crew: Crew) -> float:
+            return side(crew, root, [next(fresh) for _ in range(UNITS)])
+
         for side, *crews in sides:
             for crew in crews:
-                side(crew)
+                timed(side, crew)
 
-        def reached(side: Callable[[Crew], float], alone: Crew, both: Crew) -> float:
-            return side(both) / side(alone)
+        def reached(side: Callable[[Crew, str, Sequence[int]], float], alone: Crew, both: Crew) -> float:
+            return timed(side, both) / timed(side, alone)
 
         def once() -> Attempt:
             before, ours, after = (reached(*sides[which]) for which in (0, 1, 0))

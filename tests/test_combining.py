@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from analysis import noise
 from analysis.__main__ import app
 from analysis.answers import Answers
 from analysis.combining import Combined, combine
@@ -148,3 +153,28 @@ def test_numbers_that_are_all_the_same_are_refused(part: str, store: Store, monk
         bench(store, asked)
     with pytest.raises(InvalidData, match=f"{part} images have the size 0.5"):
         prepare(asked.model_copy(update={"label_draws": None}))
+
+
+def test_no_bench_keeps_another_than_the_first_alive(store: Store) -> None:
+    first = bench(store, SHAPES)
+    second = bench(store, SHAPES.model_copy(update={"head": "knn"}), first)
+    gone = weakref.ref(second)
+    third = bench(store, SHAPES.model_copy(update={"head": "ridge"}), second)
+    assert third.noise is first.noise
+    del second
+    gc.collect()
+    assert gone() is None
+    assert third.sources["model"] is first.sources["model"]
+
+
+def test_an_images_noise_is_drawn_once_for_all_levels(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, int]] = []
+    real = noise.noise_like
+
+    def counted(x0: torch.Tensor, image_ids: Sequence[int], seed: int, draw: int) -> torch.Tensor:
+        drawn.extend((draw, int(id)) for id in image_ids)
+        return real(x0, image_ids, seed, draw)
+
+    monkeypatch.setattr(noise, "noise_like", counted)
+    sweep(SHAPES.model_copy(update={"n_test": 20, "n_validation": 10}), store)
+    assert len(drawn) == len(set(drawn)) > 0

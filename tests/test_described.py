@@ -75,7 +75,8 @@ def agrees(card: DataCard, name: str) -> None:
     """With what opening it gives: label sets and images by the split that it came with."""
     data = open_dataset(name)
     labels = {label: None if found.kind == "continuous" else len(found.classes) for label, found in data.label_sets.items()}
-    assert (card.name, card.labels, card.edge) == (data.name, labels, data.images.shape[1])
+    read = {label: card.labels[label] for label in card.chosen}
+    assert (card.name, read, card.edge) == (data.name, labels, data.images.shape[1])
     assert sum(card.rows.values()) == len(data.ids)
     assert data.given is None or card.rows["test"] == Counter(data.split)["test"]
 
@@ -87,7 +88,7 @@ def test_tables_of_a_folder_a_file_a_zip_and_the_hub_are_told_by_their_columns(t
     size, commit = sum(map(len, files.values())), standin.repos["dataset", ID].branches["main"]
     folder, archive = local(tmp_path / "d", files), zipped(tmp_path / "z.zip", files)
     one = f"{folder}/data/train-00000-of-00001.parquet"
-    told = {"images": ("img", "mask"), "labels": {"kind": 2, "age": None}, "rows": HALF, "edge": 8}
+    told = {"images": ("img", "mask"), "labels": {"kind": 2, "age": None}, "chosen": ("kind", "age"), "rows": HALF, "edge": 8}
     assert describe(ID) == DataCard(name=ID, **told, licence="cc0-1.0", bytes=size, revision=commit)
     assert describe(folder) == DataCard(name="d", **told, bytes=size)
     assert describe(archive) == DataCard(name="z.zip", **told, bytes=Path(archive).stat().st_size)
@@ -95,7 +96,7 @@ def test_tables_of_a_folder_a_file_a_zip_and_the_hub_are_told_by_their_columns(t
     for name in (ID, folder, archive, one):
         agrees(describe(name), name)
     assert describe(f"{folder}?image=mask&label=age").images == ("mask", "img")
-    assert describe(f"{folder}?label=age").labels == {"age": None}
+    assert (describe(f"{folder}?label=age").chosen, describe(f"{folder}?label=age").labels) == (("age",), {"kind": 2, "age": None})
     with pytest.raises(InvalidData, match="no label column 'sex'"):
         describe(f"{folder}?label=sex")
 

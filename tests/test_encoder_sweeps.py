@@ -226,7 +226,9 @@ def test_two_of_one_name_and_a_model_of_latents_are_refused(asked: SweepRequest,
 def test_sources_are_lent_only_to_a_request_with_the_same_encoders(asked: SweepRequest, store: Store) -> None:
     first = Bench(asked, store)
     assert set(first.sources) == {"model", NAME, "encoder-clean:tiny-vit"}
-    assert Bench(asked.model_copy(update={"levels": 4}), store, like=first).sources is first.sources
+    lent = Bench(asked.model_copy(update={"levels": 4}), store, like=first).sources
+    assert lent.keys() == first.sources.keys()
+    assert all(lent[name] is opened for name, opened in first.sources.items())
     assert set(Bench(asked.model_copy(update={"encoders": ()}), store, like=first).sources) == {"model"}
     assert set(Bench(asked.model_copy(update={"input": "clean"}), store, like=first).sources) == {"model", "encoder-clean:tiny-vit"}
 

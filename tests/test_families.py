@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, ScoreSdeVeScheduler, UNet2DModel
+from safetensors.numpy import load
 from torch import Tensor, nn
 
 from analysis import catalog, hub, registry
 from analysis.backends import describe, open_backend
-from analysis.backends.base import Backend, Excerpt
+from analysis.backends.base import NOWHERE, Backend, Excerpt
 from analysis.backends.unet2d import UNet2D
+from analysis.costs import estimate
 from analysis.errors import DamagedFile, InvalidRequest
 from analysis.features import capture, read_features
+from analysis.generated import generate
 from analysis.noise import add_noise
+from analysis.planning import Bench
 from analysis.resolving import resolve
 from analysis.specs import SweepRequest
 from analysis.store import Store
@@ -306,10 +310,24 @@ def test_a_sweep_goes_through_with_random_weights_as_baseline(name: str, places:
         n_validation=12,
         n_test=12,
     )
-    study = sweep(request, Store(tmp_path / "swept"), processes=0)
+    store = Store(tmp_path / "swept")
+    assert estimate(Bench(request, store), 0).passes > 0  # what the form asks first
+    study = sweep(request, store, processes=0)
     assert study.facts["request"]["condition"] == card.conditions[0]
+    if name in CLASSES:
+        made = generate(study, places[name], count=12, steps=2)
+        kept = load(made.path("generated.safetensors").read_bytes())
+        assert all(np.isfinite(value).all() for key, value in kept.items() if key != "ids")
     assert set(study.table().source) >= {"model", "random", "baseline"}
     assert study.card == card
+
+
+@each
+@pytest.mark.parametrize("weights", ["trained", "random:3"])
+def test_a_model_that_is_only_to_say_what_it_is_takes_no_memory(name: str, weights: str, places: dict[str, str]) -> None:
+    whole, empty = opened(places, name, weights), open_backend(places[name], weights, NOWHERE)
+    assert empty.card == whole.card
+    assert {one.device.type for one in empty.net.parameters()} == {NOWHERE}
 
 
 def lines(name: str, places: dict[str, str], condition: str) -> Callable[[Tensor, Tensor], Tensor]:

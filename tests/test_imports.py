@@ -21,6 +21,7 @@ LIGHT = {
     "hub",
     "datasets",
     "dropped",
+    "presets",
     "registry",
     "specs",
     "catalog",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
+from analysis import noise
 from analysis.errors import InvalidRequest
 from analysis.noise import Schedule, add_noise, log_snr, noise_like
 
@@ -93,3 +94,23 @@ def test_epsilon_is_standard_normal() -> None:
     # 32,000 numbers: the mean's standard error is .0056, the deviation's .004; five of each are allowed.
     assert abs(float(eps.mean())) < 0.028
     assert float(eps.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_what_was_drawn_is_kept_up_to_so_many_bytes_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x0, ids = torch.zeros(4, 3, 8, 8), [3, 1, 4, 15]
+    size = 4 * x0.numel()
+    drawn: list[int] = []
+    real = noise.noise_like
+
+    def counted(x0: torch.Tensor, image_ids: list[int], seed: int, draw: int) -> torch.Tensor:
+        drawn.append(draw)
+        return real(x0, image_ids, seed, draw)
+
+    monkeypatch.setattr(noise, "noise_like", counted)
+    kept = noise.Drawn(2 * size)
+    for _ in range(3):
+        for draw in (0, 1, 2):  # two have room
+            assert torch.equal(kept(x0, ids, 7, draw), real(x0, ids, 7, draw))
+    assert drawn == [0, 1, 2, 2, 2]
+    assert not torch.equal(kept(x0, ids, 8, 0), kept(x0, ids, 7, 0))
+    assert kept(x0[:, :1], ids, 7, 0).shape == (4, 1, 8, 8)

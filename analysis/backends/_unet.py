@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional
 from ..errors import InvalidRequest
 from ..noise import Schedule
 from ..specs import Block, Card
-from .base import Backend
+from .base import NOWHERE, Backend
 
 Layer = tuple[str, Literal["down", "mid", "up", "layer"], str, str | None]  # name, stage, module path, the literature's name
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -173,6 +174,11 @@ def layers_of(net: UNet2DModel) -> Iterator[Layer]:
 def to_device(net: UNet2DModel, device: str) -> UNet2DModel:
     """Ready to be read: on the device, in the memory format that convolutions are fast in, fixed."""
     return net.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def placed(device: str) -> AbstractContextManager[Any]:
+    """Where a network is made: on the CPU, of numbers, or without any."""
+    return torch.device(NOWHERE) if device == NOWHERE else nullcontext()
 
 
 def seed_of(weights: str) -> int | None:

@@ -19,8 +19,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 from ..errors import DamagedFile, InvalidRequest
 from ..specs import Card
 from ._adm import Architecture, State, Untold, blocks_of, converted, network, read
-from ._unet import PixelUNet, describe, seed_of, to_device
-from .base import origin
+from ._unet import PixelUNet, describe, placed, seed_of, to_device
+from .base import NOWHERE, origin
 
 # (base width, multipliers, ResNets a level) of what was published, with what its authors' instructions say and its file does not.
 PUBLISHED = {
@@ -63,7 +63,11 @@ class ADM(PixelUNet):
         seed, state = seed_of(weights), _state(place)
         found = read(state)
         untold, _ = assumed(found)
-        if seed is None:
+        if seed is None and device == NOWHERE:
+            identity = card.identity
+            with placed(device):
+                net = network(found, untold)
+        elif seed is None:
             identity = f"adm:sha256:{_digest(place)}"
             if identity != card.identity:
                 raise DamagedFile(f"The weights in {place} are not those of its card ({identity}, not {card.identity}); restore them.")
@@ -71,7 +75,7 @@ class ADM(PixelUNet):
         else:
             shape = hashlib.sha256(f"{found} {untold}".encode()).hexdigest()[:8]
             identity = f"adm:{shape}:random:{seed}"
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), placed(device):
                 torch.manual_seed(seed)
                 net = network(found, untold)
         return cls(to_device(net, device), _schedule(untold), card.model_copy(update={"identity": identity}))

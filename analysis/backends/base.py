@@ -44,6 +44,9 @@ class Excerpt:
         return f"torch.nn.functional.adaptive_avg_pool2d({map_}, {self.pooling}).flatten(1)"
 
 
+NOWHERE = "meta"  # a device of shapes alone: a model opened on it says what it is, takes no memory and computes nothing
+
+
 class Backend(ABC):
     """A network with its noise schedule. Nothing here decides device, precision or gradients for the caller."""
 

@@ -21,8 +21,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from ..errors import DamagedFile, InvalidRequest, NoisescopeError
 from ..specs import Card
-from ._unet import PixelUNet, describe, layers_of, seed_of, to_device
-from .base import Excerpt, origin
+from ._unet import PixelUNet, describe, layers_of, placed, seed_of, to_device
+from .base import NOWHERE, Excerpt, origin
 
 STEM = "diffusion_pytorch_model"
 # Schedulers that say a β schedule in DDPM's own words: what they do while sampling is nothing to the noise that was trained on.
@@ -57,14 +57,18 @@ class UNet2D(PixelUNet):
         with _reading(place):
             seed, config = seed_of(weights), _part(place, "unet", "config.json")
             scheduler = _schedule(place)
-            if seed is None:
+            if seed is None and device == NOWHERE:
+                identity = card.identity
+                with placed(device):
+                    net = UNet2DModel.from_config(_json(config))
+            elif seed is None:
                 identity = identify(place)
                 kind = {"variant": variant} if (variant := _weights(config.parent)[0]) else {}
                 net = UNet2DModel.from_pretrained(
                     config.parent, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, **kind
                 ).float()
             else:
-                with torch.random.fork_rng(devices=[]):
+                with torch.random.fork_rng(devices=[]), placed(device):
                     torch.manual_seed(seed)
                     net = UNet2DModel.from_config(_json(config))
                 # The seed gives other weights under another architecture: both are in the identity.

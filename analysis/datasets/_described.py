@@ -24,7 +24,8 @@ def of_source(source: Streamed, place: Path, licence: str | None) -> DataCard:
     return DataCard(
         name=source.name,
         images=opened.pictures,
-        labels=only(labels, source.chosen.labels, source.chosen.place),
+        labels=labels,
+        chosen=tuple(only(labels, source.chosen.labels, source.chosen.place)),
         rows={name: rows[name] for name in SPLITS if name in rows},
         edge=edge(opened.slabs()),
         licence=licence,
@@ -38,6 +39,7 @@ def of_dataset(data: Dataset) -> DataCard:
     return DataCard(
         name=data.name,
         labels={name: None if found.kind == "continuous" else len(found.classes) for name, found in data.label_sets.items()},
+        chosen=tuple(data.label_sets),
         rows={name: int((data.split == name).sum()) for name in SPLITS},
         edge=data.images.shape[1],
         licence=data.licence,

@@ -13,6 +13,7 @@ from analysis.jobs import Mark
 from analysis.store import default_root
 from analysis.studies import export_study, import_study, remove_study
 from app.components import fetched, files, receipt, watch
+from app.components.bench import short
 from app.components.runs import SAID, Run, jobs, progress, runs, trying
 from app.components.words import ago, size
 
@@ -24,8 +25,8 @@ def row(run: Run) -> dict[str, str]:
     return {
         "": "★" if run.mark.pinned else "",
         "run": run.question,
-        "model": run.study.facts["receipt"]["model"] if run.study else backend,
-        "data": run.study.facts["receipt"]["dataset"] if run.study else dataset,
+        "model": run.study.facts["receipt"]["model"] if run.study else short(backend),
+        "data": run.study.facts["receipt"]["dataset"] if run.study else short(dataset),
         "state": SAID[run.state] + (", ships" if run.ships else ""),
         "finding": f"{found['verdict']['shape']}, {100 * found['verdict']['peak_accuracy']:.1f} % near σ = {found['verdict']['peak_sigma']:.2g}"
         if found

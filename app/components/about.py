@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
@@ -11,8 +12,9 @@ from analysis import catalog, fairness
 from analysis.errors import NoisescopeError
 from analysis.specs import Card, DataCard, SweepRequest
 from app.components import asking
-from app.components.words import duration, size
+from app.components.words import duration, plain, size
 
+NEWER = "newer"  # what the hub is to be asked for a newer commit of: its kind and its name on the bench
 POLL = 0.7  # seconds between two looks whether the worker has answered
 NOISE = {
     "vp": "noise is added and the image fades (variance preserving)",
@@ -23,7 +25,7 @@ NOISE = {
 
 def line(card: Card) -> str:
     """A model in one line."""
-    return f"{card.resolution}×{card.resolution} px, {card.parameters / 1e6:.3g} M parameters, {len(card.blocks)} blocks, {card.license or 'no licence said'}."
+    return f"{card.resolution}×{card.resolution} px, {card.parameters / 1e6:.3g} M parameters, {len(card.blocks)} blocks, {plain(card.license or 'no licence said')}."
 
 
 def rows(card: Card, name: str) -> dict[str, str]:
@@ -56,13 +58,23 @@ def _size(card: Card, place: int) -> str:
 @st.dialog("About this model", width="medium")
 def model(card: Card, name: str, dataset: str, device: str) -> None:
     """The card, whether the device has room, and what a sweep of the usual settings would take."""
+    asking.anew("room", "cost")
     st.subheader(card.name, anchor=False)
     table(rows(card, name))
     for note in card.notes:
-        st.caption(note)
+        st.caption(plain(note))
+    _newer("model", name)
     st.fragment(_fits, run_every=None if _room(device) else POLL)(card, device)
     request = SweepRequest(backend=name, dataset=dataset)
     st.fragment(_time, run_every=None if _known(request, device) else POLL)(request, device)
+
+
+def _newer(kind: str, name: str) -> None:
+    if not catalog.HUB_ID.fullmatch(name.partition("?")[0]) or Path(name).exists():
+        return
+    if st.button("Look for a newer one on the hub", key=f"newer-{kind}", icon=":material/travel_explore:", type="tertiary"):
+        st.session_state[NEWER] = (kind, name)
+        st.rerun()
 
 
 def table(told: dict[str, str]) -> None:
@@ -126,6 +138,7 @@ def _time(request: SweepRequest, device: str) -> None:
 @st.dialog("About this data", width="medium")
 def data(name: str, device: str) -> None:
     """The data's card, and which columns are read: chosen here, they become part of the data set's name."""
+    asking.anew("data")
     st.subheader(name, anchor=False)
     try:
         told = asking.answer({"ask": "data", "dataset": name}, device)
@@ -147,6 +160,7 @@ def _columns(name: str, device: str, waits: bool) -> None:
         return
     card = DataCard.model_validate(told[0])
     table(data_rows(card))
+    _newer("dataset", name)
     _choose(name, card)
 
 
@@ -176,7 +190,7 @@ def _choose(name: str, card: DataCard) -> None:
     labels = st.multiselect(
         "Columns of labels, the first is probed unless another is asked for",
         list(card.labels),
-        default=list(card.labels),
+        default=list(card.chosen),
         key="data-labels",
     )
     wanted = options | ({"image": image} if image else {}) | {"label": ",".join(labels)}

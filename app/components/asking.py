@@ -18,7 +18,7 @@ from analysis.lane import Answer, ask
 from analysis.store import default_root
 from app.components.runs import jobs
 
-OF_STORE = ("cost", "strip", "neighbours", "examples")  # answers that change when a job has ended
+OF_STORE = ("cost", "combine", "strip", "neighbours", "examples", "data")  # answers that change when a job or download has ended
 LEFT = 90.0  # seconds after which a page that nobody draws asks for no further step; a tab in the background is drawn once a minute
 PAUSE, FRESH = 0.05, 30.0  # seconds
 KEPT, HELD = 48, 200_000_000  # answers of a session, and their bytes; one about an image has a megabyte, one about many more
@@ -34,6 +34,7 @@ class Asked:
     wanted: bool = True  # no more: the next step is not asked for
     seen: float = field(default_factory=time.monotonic)  # when a page last looked
     ended: Event = field(default_factory=Event)
+    name: str = ""  # of what is asked
 
     @property
     def on_screen(self) -> bool:
@@ -78,14 +79,15 @@ def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes)
 def look(question: dict[str, Any], device: str, data: bytes = b"", patience: float = 0.0) -> Asked:
     """How far a question is, asking it if it is new or was cancelled; waits up to `patience` seconds for its end, so that quick ones never flash."""
     asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
-    ended = max((job.finished or 0.0 for job in jobs().list()), default=0.0) if question["ask"] in OF_STORE else 0.0
+    over = [*jobs().list(), *jobs().downloads()] if question["ask"] in OF_STORE else []
+    ended = max((job.finished or 0.0 for job in over), default=0.0)
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
     if name not in asked or not asked[name].wanted:  # one that was cancelled goes on where the worker stopped
         while asked and (
             len(asked) >= KEPT or (sum(one.size for one in asked.values()) > HELD and not next(iter(asked.values())).on_screen)
         ):
             asked.pop(next(iter(asked))).wanted = False
-        asked[name] = Asked()
+        asked[name] = Asked(name=question["ask"])
         question = question | {"asker": st.session_state.setdefault("asker", secrets.token_hex(8))}  # no two tabs drive one answer
         _threads().submit(_pursue, asked[name], question, device, data)
     found = asked[name] = asked.pop(name)  # what nobody has looked at for longest goes first
@@ -113,6 +115,13 @@ def finished(question: dict[str, Any], device: str, say: Callable[[float], Any])
     if asked.answer is None:
         raise NoisescopeError("It was not waited for. Ask again.")
     return asked.answer
+
+
+def anew(*names: str) -> None:
+    """Of these questions, those that were refused, or not looked at for a while, are asked anew when they come."""
+    known: dict[str, Asked] = st.session_state.get("asked", {})
+    for key in [key for key, asked in known.items() if asked.name in names and (asked.error or not asked.on_screen)]:
+        known.pop(key).wanted = False
 
 
 def forget() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,12 @@ from analysis.errors import NoisescopeError
 from analysis.specs import Block, Card
 from analysis.store import default_root
 from app.components import about, bring, fetching, link
+from app.components.about import NEWER
+from app.components.words import plain
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
+AGAIN = 3.0  # seconds between two looks at what was fetched
+ADDRESS = re.compile(r"^https?://(www\.)?(huggingface\.co|hf\.co)/(datasets/)?")
 STAGES = {"down": "Blocks on the way down", "mid": "Blocks in the middle", "up": "Blocks on the way up", "layer": "Blocks, first to last"}
 
 
@@ -54,12 +59,18 @@ def data() -> list[str]:
     return list(dict.fromkeys(["digits", "shapes", *bring.mine(), *_fetched("dataset"), *PRESETS]))
 
 
+@st.cache_data(ttl=AGAIN, show_spinner=False)
 def _fetched(kind: fetching.Kind) -> list[str]:
     return [
         record.repo_id if record.revision == "main" else f"{record.repo_id}@{record.commit[:7]}"
         for record in hub.fetched()
         if record.kind == kind
     ]
+
+
+def tidy(given: str) -> str:
+    """What was typed or pasted, as a name: an address of the hub is its id."""
+    return ADDRESS.sub("", given.strip()).rstrip("/") or given
 
 
 def short(name: str) -> str:
@@ -77,6 +88,9 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
     A model that is not here can be looked up on the hub and fetched: that stands on the page itself; of data, where they are measured.
     """
     bring.put()
+    for name in ("backend", "dataset"):
+        if given := st.session_state.get(name):
+            st.session_state[name] = tidy(given)
     card, wrong = None, None
     with st.sidebar:
         _select(
@@ -90,7 +104,7 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
             wrong = str(error)
         about_model = card and _about(about.line(card), "About this model", "about-model")
         for note in card.notes if card else ():
-            st.caption(note)
+            st.caption(plain(note))
         _select(
             "dataset",
             "Data",
@@ -109,6 +123,8 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
             bringing = st.button("Bring a folder", key="bring", type="tertiary", icon=":material/drive_folder_upload:")
         block = _strip(card) if card else None
         device = _device()
+    if NEWER in st.session_state:
+        _newer(backend, dataset)
     if wrong and (given := catalog.lacks(backend)):
         fetching.panel("model", *given)
     elif wrong:
@@ -132,6 +148,17 @@ def _select(name: str, label: str, values: list[str], help_: str, said: Callable
 def _about(line: str, label: str, key: str) -> bool:
     st.caption(line)
     return st.button(label, key=key, type="tertiary", icon=":material/info:")
+
+
+def _newer(backend: str, dataset: str) -> None:
+    """Whether the hub has a newer commit of what is here, where that was asked for."""
+    kind, name = st.session_state[NEWER]
+    given = catalog.HUB_ID.fullmatch(name.partition("?")[0])
+    if given is None or name not in (backend, dataset):
+        st.session_state.pop(NEWER)
+        return
+    fetching.panel(kind, given["repo"], given["revision"], here=True)
+    st.button("Close", on_click=st.session_state.pop, args=(NEWER,), key="close-newer")
 
 
 def _measure() -> None:

@@ -8,8 +8,10 @@ import streamlit as st
 
 from analysis import dropped
 from analysis.errors import NoisescopeError
+from analysis.specs import SweepRequest
 from analysis.store import default_root
 from app.components.adding import release
+from app.components.runs import jobs
 
 MINE = "brought"  # paths of this session's folders
 
@@ -17,8 +19,10 @@ MINE = "brought"  # paths of this session's folders
 def mine() -> list[str]:
     """This session's folders that are still there, as data sets are named; the one on the bench is noted to be in use."""
     kept = [name for name in st.session_state.get(MINE, []) if Path(name).exists()]
-    if (chosen := st.session_state.get("dataset")) in kept:
-        dropped.choose(Path(chosen))
+    chosen = str(st.session_state.get("dataset"))
+    if (place := chosen.partition("?")[0]) in kept:
+        dropped.choose(Path(place))
+        kept += [chosen] if chosen != place else []
     return kept
 
 
@@ -38,8 +42,9 @@ def ask() -> None:
     if not files:
         return
     try:
+        used = [job.request.dataset for job in jobs().list() if job.active and isinstance(job.request, SweepRequest)]
         with st.spinner("Keeping them …"):
-            place = dropped.keep(((file.name, file.getvalue()) for file in files), default_root())
+            place = dropped.keep(((file.name, file.getvalue()) for file in files), default_root(), used)
     except NoisescopeError as error:
         st.error(str(error), icon=":material/block:")
         return

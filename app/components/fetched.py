@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.errors import NoisescopeError
 from analysis.jobs import Job
 from app.components import fetching
 from app.components.runs import SAID, jobs, trying
@@ -26,7 +27,11 @@ def show() -> None:
 
 
 def _follow(known: set[str]) -> None:
-    active = [job for job in jobs().downloads() if job.active]
+    try:
+        active = [job for job in jobs().downloads() if job.active]
+    except NoisescopeError as error:  # locked for a moment
+        st.warning(str(error), icon=":material/hourglass_empty:")
+        return
     if {job.id for job in active} != known:
         st.rerun()
     for job in active:

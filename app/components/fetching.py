@@ -9,13 +9,15 @@ from typing import Literal
 import streamlit as st
 
 from analysis import hub
+from analysis.datasets import PRESETS
 from analysis.errors import NoisescopeError
 from analysis.jobs import NETWORK, Job
+from analysis.presets import checked
 from analysis.specs import DownloadRequest
 from analysis.store import default_root
 from analysis.workers import start_worker
 from app.components.runs import jobs, trying
-from app.components.words import duration, size
+from app.components.words import duration, plain, size
 
 Kind = Literal["model", "dataset"]
 EVERY = 0.5  # seconds
@@ -24,22 +26,28 @@ CALLED = {"model": "model", "dataset": "data set"}
 FETCHED = "looked-up"
 
 
-def panel(kind: Kind, repo_id: str, revision: str | None) -> None:
-    """Draw what can be done about a repository that is not here."""
-    with st.container(border=True, key="fetch"):
+def panel(kind: Kind, repo_id: str, revision: str | None, here: bool = False) -> None:
+    """Draw what can be done about a repository that is not here, or of which there may be a newer one."""
+    with st.container(border=True, key=f"fetch-{kind}"):
         at = f" at {revision}" if revision else ""
-        st.subheader(f"{repo_id} is not on this machine", anchor=False)
+        st.subheader(f"{repo_id} on the hub" if here else f"{repo_id} is not on this machine", anchor=False)
         job = latest(kind, repo_id, revision)
         if job and job.active:
             st.fragment(_follow, run_every=EVERY)(job.id)
             return
         if job:
             _ended(job)
-        st.markdown(f"It may be a {CALLED[kind]} of the Hugging Face hub{at}. Looking it up downloads nothing.")
-        checkpoint = _checkpoint(kind)
+        what = "There may be a newer commit of it" if here else f"It may be a {CALLED[kind]} of the Hugging Face hub{at}"
+        st.markdown(f"{what}. Looking it up downloads nothing.")
+        if preset := next((one for one in PRESETS.values() if kind == "dataset" and one.repo_id == repo_id), None):
+            when = checked(default_root()).get(preset.name, {}).get("date", "never")
+            st.caption(f"{preset.title}: licence {plain(preset.licence)}. That its columns are as Noisescope expects was checked: {when}.")
+        checkpoint = _checkpoint(kind, repo_id)
         request = DownloadRequest(repo_id=repo_id, revision=revision, repo_kind=kind, checkpoint=checkpoint)
         known: dict[DownloadRequest, hub.Record] = st.session_state.setdefault(FETCHED, {})
-        if st.button("Look it up", icon=":material/travel_explore:", type="secondary" if request in known else "primary"):
+        if st.button(
+            "Look it up", icon=":material/travel_explore:", type="secondary" if request in known else "primary", key=f"look-{kind}"
+        ):
             known.pop(request, None)
             if record := _look_up(request):
                 known[request] = record
@@ -48,13 +56,13 @@ def panel(kind: Kind, repo_id: str, revision: str | None) -> None:
             _offer(known[request], request)
 
 
-def _checkpoint(kind: Kind) -> str | None:
+def _checkpoint(kind: Kind, repo_id: str) -> str | None:
     if kind == "dataset":
         return None
     with st.expander("Weights in a file of another name"):
         given = st.text_input(
             "Weights file",
-            key="fetch-checkpoint",
+            key=f"fetch-checkpoint-{repo_id}",
             placeholder="such as 256x256_diffusion_uncond.pt",
             help="One .pt or .safetensors file of the repository. It is read as plain tensors: nothing in it is executed.",
         )
@@ -89,12 +97,12 @@ def _offer(record: hub.Record, request: DownloadRequest) -> None:
     place = hub.cache()
     free = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Licence", record.license or "not said")
+        st.metric("Licence", plain(record.license or "not said"))
         st.metric("Size", size(record.bytes), help=f"{len(record.files)} files; of weights one copy, never a pickle.")
         st.metric("To fetch", size(record.missing), help=f"{size(free)} are free at {place}.")
     gated = " Its makers give it to those who accepted its licence on the hub, with a login." if record.gated else ""
     st.caption(
-        f"{record.revision} is commit {record.commit[:7]}, which is what will be fetched and noted.{gated} Every file is checked against the "
+        f"{record.revision} is commit {record.commit[:7]} now; the commit that is fetched is noted.{gated} Every file is checked against the "
         "repository's own hash, and nothing of it is executed."
     )
     if record.missing > free:
@@ -103,6 +111,7 @@ def _offer(record: hub.Record, request: DownloadRequest) -> None:
         f"Fetch {size(record.missing)}" if record.missing else "Use it",
         type="primary",
         icon=":material/download:",
+        key=f"fetch-it-{request.repo_kind}",
         on_click=trying,
         args=(submit, request),
     )

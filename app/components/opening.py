@@ -7,7 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from analysis import dropped
+from analysis.store import default_root
 from app.components import bench as lab
+from app.components import bring
 from app.components.runs import Run, study_of
 
 CLAMPED = 0.05  # of log σ: further from a level of the model is said
@@ -15,7 +18,9 @@ CLAMPED = 0.05  # of log σ: further from a level of the model is said
 
 def places(found: list[Run]) -> tuple[list[str], list[str]]:
     """Models and data sets to offer: those of the runs first."""
+    mine = bring.mine()
     used = [run.place for run in found if run.request]
+    used = [place for place in used if place[1] in mine or not dropped.is_dropped(place[1], default_root())]
     backends = list(dict.fromkeys([*(place[0] for place in used), *lab.models()]))
     datasets = list(dict.fromkeys([*(place[1] for place in used), *lab.data()]))
     return backends, datasets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 
@@ -29,6 +30,11 @@ def size(count: float | None) -> str:
             return f"{count:.1f} {unit}" if unit in ("MB", "GB") and count < 10 else f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def plain(text: str) -> str:
+    """Words of others, which Markdown is not to read anything into."""
+    return re.sub(r"([\\`*_\[\]()#<>$:~|!])", r"\\\1", text)
 
 
 def pooling(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,9 @@ from analysis import answers as worker_answers
 from analysis import catalog, devices, dropped, hub
 from analysis.datasets import open_dataset
 from analysis.jobs import NETWORK, Jobs
-from analysis.specs import DownloadRequest
+from analysis.specs import DownloadRequest, SweepRequest
 from analysis.workers import work
-from app.components import bring, fetching
+from app.components import bench, bring, fetching
 from tests.families import epsilon
 from tests.standin import Fault, Standin, pretending, read_folder
 from tests.test_decoded import PIXELS, png, table
@@ -185,8 +186,73 @@ def test_a_folder_becomes_data_of_this_session(answered: Path) -> None:
     assert not page.exception
     assert page.sidebar.selectbox(key="dataset").value == str(place)
     assert "My pets" in page.sidebar.selectbox(key="dataset").options
+    Jobs(answered).submit(SweepRequest(dataset=str(place)))
+    assert "My pets" in page.run().sidebar.selectbox(key="dataset").options
     other = visit()
     assert "My pets" not in other.sidebar.selectbox(key="dataset").options
+    listed = visit("runs").dataframe[0].value
+    assert "My pets" in list(listed["data"])
+    assert str(answered) not in listed.to_string()
+
+
+def test_a_chosen_column_leaves_a_folder_what_it_is(answered: Path) -> None:
+    place = dropped.keep(PETS, answered)
+    before = time.time() - dropped.KEPT + 60
+    os.utime(place.parent, (before, before))
+    page = visit()
+    page.session_state[bring.MINE] = [str(place)]
+    page.session_state["brought-now"] = f"{place}?label=label"
+    page.run()
+    assert not page.exception
+    assert place.parent.stat().st_mtime > before + 30
+    os.utime(place.parent, (before - 120, before - 120))
+    dropped.forget(answered, used=[f"{place}?label=label"])
+    assert place.exists()
+    dropped.forget(answered)
+    assert not place.exists()
+
+
+def test_what_was_refused_is_asked_anew_once_it_is_there(standin: Standin, answered: Path) -> None:
+    code = f"from app.components import about; about.data({PETS_ID!r}, 'cpu')"
+    dialog = until(of(code), "no data set of the hub was fetched under that id")
+    hub.fetch(hub.look_up(PETS_ID, kind="dataset"))
+    until(dialog, "40 train")
+
+
+def test_columns_that_were_chosen_can_be_chosen_anew(standin: Standin, answered: Path) -> None:
+    hub.fetch(hub.look_up(PETS_ID, kind="dataset"))
+    dialog = until(of(f"from app.components import about; about.data('{PETS_ID}?image=img&label=colour', 'cpu')"), "40 train")
+    assert dialog.multiselect(key="data-labels").value == ["colour"]
+    assert dialog.multiselect(key="data-labels").options == ["kind", "colour"]
+
+
+def test_a_newer_commit_is_looked_for_and_fetched(standin: Standin, answered: Path) -> None:
+    first = hub.fetch(hub.look_up(MODEL))
+    page = visit(backend=MODEL)
+    repo = standin.repos["model", MODEL]
+    newest = repo.push({**repo.commits[repo.branches["main"]], "README.md": b"---\nlicense: mit\n---\nNewer."})
+    page.session_state["newer"] = ("model", MODEL)
+    page = press(page.run(), "Look it up")
+    assert f"main of {MODEL} has moved" in said(page)
+    page = press(page, "Fetch")
+    work(answered, NETWORK, idle=0.1, processes=1)
+    assert hub.folder(MODEL) != first
+    assert hub.find(MODEL).commit == newest
+    page = press(page.run(), "Close")
+    assert "on the hub" not in said(page)
+
+
+@pytest.mark.parametrize(
+    "given", [f" {MODEL} ", f"https://huggingface.co/{MODEL}", f"https://huggingface.co/{MODEL}/", f"https://huggingface.co/datasets/{MODEL}"]
+)
+def test_a_pasted_address_is_an_id(given: str) -> None:
+    assert bench.tidy(given) == MODEL
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" + "b" * 300, "\x00"])
+def test_a_name_that_no_file_can_have_is_a_sentence(name: str, answered: Path) -> None:
+    page = visit(backend=name, dataset=name)
+    assert not page.exception
 
 
 def test_a_dropped_folder_is_kept_and_put_on_the_bench(answered: Path) -> None:
