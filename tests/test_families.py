@@ -459,6 +459,7 @@ def test_what_is_not_read_is_refused_and_said(file: str, values: dict[str, Any],
 def test_a_folder_of_another_family_is_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "transformer").mkdir()
     (tmp_path / "transformer" / "config.json").write_text('{"_class_name": "DiTTransformer2DModel"}')
+    (tmp_path / "model_index.json").write_text('{"_class_name": "DiTPipeline"}')
     assert not UNet2D.claims(tmp_path)
     with pytest.raises(InvalidRequest, match="No model family here reads"):
         describe(str(tmp_path))
