@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
-from platform import node
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +13,9 @@ import torch
 from . import ensembles, ensembling, gauge, joint
 from .backends.base import NOWHERE
 from .combining import combine
-from .crew import Between, Crew, own_device, still_wanted
+from .crew import Between, Crew, check_same, own_device, still_wanted
 from .devices import settle
 from .engines import open_crew
-from .errors import InvalidData
 from .planning import Bench
 from .remote import open_store
 from .report import report
@@ -59,11 +57,7 @@ def _bench(request: str, place: str, device: str, batch_size: int, of: tuple[str
     torch.set_num_threads(1)
     settle(device)
     bench = Bench(SweepRequest.model_validate_json(request), open_store(place), device, batch_size)
-    if (bench.card.identity, bench.dataset.identity) != of[:2]:
-        raise InvalidData(
-            f"{bench.request.backend} or {bench.request.dataset} is not the same on {node()} as where the sweep was asked for; "
-            "give every machine the same files."
-        )
+    check_same((bench.card.identity, bench.dataset.identity), of[:2], f"{bench.request.backend} or {bench.request.dataset}")
     return bench
 
 

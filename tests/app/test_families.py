@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.backends import describe
+from app.components.words import plain
 from tests.families import adm_classes
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
@@ -27,7 +28,7 @@ def test_a_checkpoints_card_says_what_was_assumed_and_what_papers_call_a_block(t
     page = visit(backend=place, dataset="shapes", block="up0.res0")
     assert not page.exception
     said = " ".join(caption.value for caption in page.sidebar.caption)
-    assert all(note in said for note in card.notes)
+    assert all(plain(note) in said for note in card.notes)
     assert len(card.notes) == 2
     called = next(block.literature for block in card.blocks if block.name == "up0.res0")
     assert f"in papers {called}" in said

@@ -203,7 +203,7 @@ def test_what_the_worker_says_is_wrong_stands_there(monkeypatch: pytest.MonkeyPa
     page = visit()
     assert not page.exception
     assert "does not answer" in " ".join(error.value for error in page.error)
-    assert [button.label for button in page.button] == ["Try again"]
+    assert [button.label for button in page.main.button] == ["Try again"]
 
 
 def test_while_the_worker_starts_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
