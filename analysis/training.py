@@ -53,7 +53,7 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.here = f"{describe_device(device)}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
         self.made_on: dict[str, int] = {}  # steps by hardware
-        self.sums = torch.zeros(2, BINS, dtype=torch.float64, device=device)  # loss and count by timestep since the last row
+        self.sums = torch.zeros(2, BINS, dtype=torch.float64)  # loss and count by timestep since the last row
         self.log = torch.zeros(0, 3 + BINS, dtype=torch.float64)  # step, seconds, learning rate, loss by timestep
         self.seen = dataset.split != "test"
         self.fresh = dataset.fresh(spec.seed, 0, 1) is not None
@@ -106,7 +106,8 @@ class Run:
         self.step += 1
         self.made_on[self.here] = self.made_on.get(self.here, 0) + 1
         self._average()
-        self.sums.index_add_(1, t * BINS // spec.train_timesteps, torch.stack([errors.detach(), torch.ones_like(errors)]).double())
+        told = torch.stack([errors.detach(), torch.ones_like(errors)]).cpu().double()  # not every device has float64
+        self.sums.index_add_(1, (t * BINS // spec.train_timesteps).cpu(), told)
         if self.step % LOG_EVERY == 0 or self.step == spec.steps:
             self._record()
         return loss.item()
@@ -124,7 +125,7 @@ class Run:
         torch._foreach_lerp_(list(self.ema.values()), [now[name] for name in self.ema], 1 - decay)
 
     def _record(self) -> None:
-        row = torch.cat([torch.tensor([self.step, self.seconds, self._rate()], dtype=torch.float64), (self.sums[0] / self.sums[1]).cpu()])
+        row = torch.cat([torch.tensor([self.step, self.seconds, self._rate()], dtype=torch.float64), self.sums[0] / self.sums[1]])
         self.log = torch.cat([self.log, row[None]])
         self.sums.zero_()
 
@@ -205,7 +206,7 @@ class Run:
             state.setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
         self.step, self.seconds, self.made_on = facts["step"], facts["seconds"], facts["made_on"]
-        self.sums, self.log = tensors["sums"].to(self.device), tensors["log"]
+        self.sums, self.log = tensors["sums"], tensors["log"]
 
     def mean_network(self) -> UNet2DModel:
         """A network of its own, on the CPU, with the mean weights."""
