@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from .hub_records import HubFile, Record, blob, find, in_units, is_there, keep, 
 Progress = Callable[[int, int, str], None]
 CHUNK = 1 << 20  # bytes between two looks at whether the download is still wanted
 SPARE = 50_000_000  # bytes that stay free on the disk
+ROOM = 2_000_000  # bytes that are given back where it is full: the job table may lie on it too
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as cut
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -69,10 +70,19 @@ def _writing(record: Record) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
+            _give_back(record)
             raise StoreUnavailable(
                 f"The disk of {place.parent} is full; what came of {record.repo_id} is kept: free {in_units(_lacking(record))} and try again."
             ) from error
         raise StoreUnavailable(f"Cannot write {place.parent} ({error.strerror or error}); set HF_HOME to another folder.") from error
+
+
+def _give_back(record: Record) -> None:
+    """Cut the end of what is under way: it comes again with the next call."""
+    for file in record.files:
+        part = _part(record, file)
+        with suppress(OSError):
+            os.truncate(part, max(0, part.stat().st_size - ROOM))
 
 
 @contextmanager
