@@ -105,4 +105,5 @@ def _license(found: Any) -> str | None:
     given = card.get("license") if card is not None else None
     if given is None:
         given = next((tag.partition(":")[2] for tag in found.tags or () if tag.startswith("license:")), None)
-    return ", ".join(given) if isinstance(given, list) else given
+    every = given if isinstance(given, list) else [] if given is None else [given]
+    return ", ".join(str(one) for one in every) or None

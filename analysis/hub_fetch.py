@@ -37,7 +37,8 @@ def fetch(record: Record, progress: Progress | None = None, between: Between | N
     kept = find(record.repo_id, record.commit, record.kind)
     if kept and {file.name for file in record.files} <= {file.name for file in kept.files}:
         if kept.revision != record.revision or record.before:
-            keep(record)
+            with _writing(record):
+                keep(record)
         tell(record.bytes, record.bytes, "")
         return snapshot(record)
     quiet()
@@ -176,6 +177,8 @@ def _stream(record: Record, file: HubFile, part: Path, tell: Callable[[int], Non
                 here += _write(out, chunk[: file.size - here])
                 tell(here)
                 between()
+                if here >= file.size:  # what sends more than is listed is not read to its end
+                    break
 
 
 def _write(out: BinaryIO, chunk: bytes) -> int:

@@ -248,6 +248,48 @@ def test_a_refusal_is_a_sentence(
     assert standin.asked[-1][2]["authorization"] == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(status=302, api=True, headers={"Location": f"/api/models/{ID}"}) for _ in range(120)],
+        [Fault(status=200, api=True, headers={"Content-Encoding": "gzip"}, content=b"no gzip")],
+    ],
+    ids=["a redirect loop", "bad gzip"],
+)
+def test_an_answer_that_is_none_is_a_sentence_and_not_asked_for_again(standin: Standin, tiny: str, faults: list[Fault]) -> None:
+    standin.faults += faults
+    with pytest.raises(Unreachable, match=r"does not answer \((TooManyRedirects|DecodingError)\)"):
+        hub.look_up(ID)
+    assert len(standin.asked) < 120
+
+
+@pytest.mark.parametrize(("given", "said"), [([1, "mit"], "1, mit"), (2.0, "2.0"), ([], None)])
+def test_a_licence_that_is_no_text_is_said_as_it_stands(standin: Standin, tiny: str, given: object, said: str | None) -> None:
+    standin.repos["model", ID].license = given  # type: ignore[assignment]
+    assert hub.look_up(ID).license == said
+
+
+def test_a_cache_that_may_only_be_read_is_a_sentence_where_something_is_to_be_noted(
+    standin: Standin, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.fetch(hub.look_up(ID))
+    standin.repos["model", ID].branches["v1"] = tiny
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(hub_fetch, "keep", refuse)
+    assert hub.fetch(hub.look_up(ID)) == hub.folder(ID)
+    with pytest.raises(StoreUnavailable, match="Cannot write .* set HF_HOME"):
+        hub.fetch(hub.look_up(ID, "v1"))
+
+
+def test_a_body_longer_than_listed_is_not_read_to_its_end(standin: Standin, tiny: str, saved: dict[str, bytes]) -> None:
+    standin.faults.append(Fault(endless=True))
+    assert (hub.fetch(hub.look_up(ID)) / WEIGHTS).read_bytes() == saved[WEIGHTS]
+    assert standin.sent < 50_000_000
+
+
 def test_what_is_not_there_is_a_sentence(standin: Standin, tiny: str) -> None:
     with pytest.raises(InvalidRequest, match="does not have the model no/one; check its name"):
         hub.look_up("no/one")
