@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from .errors import DamagedFile, StoreUnavailable
 from .hub_calls import NOTICE, Between, patiently, quiet
-from .hub_records import HubFile, Record, blob, find, in_units, is_there, keep, named, own, snapshot
+from .hub_records import HubFile, Kind, Record, blob, find, in_units, is_there, keep, named, own, snapshot
 
 Progress = Callable[[int, int, str], None]
 CHUNK = 1 << 20  # bytes between two looks at whether the download is still wanted
@@ -179,6 +179,25 @@ def _stream(record: Record, file: HubFile, part: Path, tell: Callable[[int], Non
                 between()
                 if here >= file.size:  # what sends more than is listed is not read to its end
                     break
+
+
+def content_of(repo_id: str, kind: Kind, commit: str, file: HubFile, between: Between | None = None) -> bytes:
+    """A small file, which is kept nowhere. Raises NotAllowed, InvalidRequest or Unreachable."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    def ask() -> bytes:
+        url = hf_hub_url(repo_id, file.name, repo_type=kind, revision=commit)
+        headers, content = {**build_hf_headers(), "Accept-Encoding": "identity"}, b""
+        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes(CHUNK):
+                content += chunk
+                if len(content) >= file.size:
+                    break
+        return content[: file.size]
+
+    return patiently(ask, named(repo_id, kind), repo_id, between, cut=False)
 
 
 def _write(out: BinaryIO, chunk: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -18,7 +19,7 @@ from safetensors.numpy import save
 
 from analysis import hub, hub_calls, hub_fetch, hub_records
 from analysis.errors import DamagedFile, InvalidData, InvalidRequest, NotAllowed, StoreUnavailable, Unreachable
-from analysis.hub_choice import choose
+from analysis.hub_choice import CLASSES, choose
 from analysis.hub_records import HubFile, in_units
 
 from .conftest import TINY
@@ -74,8 +75,9 @@ def test_looking_up_says_what_there_is_and_downloads_nothing(standin: Standin, t
     assert (record.commit, record.revision, record.license, record.gated) == (tiny, "main", "apache-2.0", False)
     assert [file.name for file in record.files] == ["README.md", "config.json", WEIGHTS, "scheduler_config.json"]
     assert record.bytes == record.missing == sum(len(saved[file.name]) for file in record.files)
+    assert record.weights == len(saved[WEIGHTS])
     assert record.said is None
-    assert not standin.of_files()
+    assert [path.rpartition("/")[2] for _, path, _ in standin.of_files()] == ["config.json"]
 
 
 def test_what_was_fetched_loads_as_what_was_saved(standin: Standin, tiny: str, saved: dict[str, bytes]) -> None:
@@ -280,7 +282,7 @@ def test_a_cache_that_may_only_be_read_is_a_sentence_where_something_is_to_be_no
 
     monkeypatch.setattr(hub_fetch, "keep", refuse)
     assert hub.fetch(hub.look_up(ID)) == hub.folder(ID)
-    with pytest.raises(StoreUnavailable, match="Cannot write .* set HF_HOME"):
+    with pytest.raises(StoreUnavailable, match=r"Cannot write .* set HF_HOME"):
         hub.fetch(hub.look_up(ID, "v1"))
 
 
@@ -412,7 +414,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_byte(standin: Standin
         match=rf"{ID} needs {in_units(record.bytes)} more; 50.1 MB are free at .*, of which 50 MB are to stay free.*set HF_HOME",
     ):
         hub.fetch(record)
-    assert not standin.of_files()
+    assert len(standin.of_files()) == 1  # the configuration, when it was looked up
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=hub_fetch.SPARE + record.bytes))
     hub.fetch(record)
 
@@ -481,7 +483,7 @@ def test_a_name_that_leaves_its_repository_is_refused(standin: Standin, tiny: st
 def test_a_pickle_is_refused_and_a_checkpoint_fetched_only_by_name(standin: Standin) -> None:
     files = {"model.bin": b"x" * 9_000, "256x256_diffusion_uncond.pt": b"y" * 9_000, "README.md": b"r"}
     standin.repo("open/adm", files)
-    with pytest.raises(InvalidRequest, match=r"no safetensors weights; its weights are \.bin, which can run code .* ask for '256x256"):
+    with pytest.raises(InvalidRequest, match=r"Its \.bin can run code .* ask for '256x256"):
         hub.look_up("open/adm")
     with pytest.raises(InvalidRequest, match=r"'model\.bin' is not fetched: such a file can run code"):
         hub.look_up("open/adm", checkpoint="model.bin")
@@ -509,13 +511,47 @@ INDEX = "diffusion_pytorch_model.safetensors.index.json"
         ([HALF, "diffusion_pytorch_model.non_ema.safetensors"], [HALF]),
         ([*SHARDS, INDEX, "diffusion_pytorch_model.fp16-00001-of-00001.safetensors"], [*SHARDS, INDEX]),
         (["unet/" + WHOLE, "unet/config.json", "v1-pruned.safetensors", "vae/" + WHOLE], ["unet/" + WHOLE, "unet/config.json"]),
-        (["a.safetensors", "model.safetensors"], ["model.safetensors"]),
         ([WHOLE, "scheduler/scheduler_config.json", "model_index.json"], [WHOLE, "scheduler/scheduler_config.json", "model_index.json"]),
         ([WHOLE, "tokenizer/vocab.json", "optimizer.bin", "x.py", "deep/er/config.json"], [WHOLE]),
     ],
 )
 def test_one_copy_of_the_weights_is_wanted_and_full_precision_before_half(given: list[str], wanted: list[str]) -> None:
     assert names(*given) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("files", "class_"),
+    [
+        ({"unet/config.json": b'{"_class_name": "UNet2DConditionModel"}', "unet/" + WHOLE: b"w"}, "UNet2DConditionModel"),
+        ({"config.json": b'{"architectures": ["ViTModel"]}', "model.safetensors": b"w"}, "ViTModel"),
+        ({"model_index.json": b'{"_class_name": "FluxPipeline"}', "transformer/" + WHOLE: b"w"}, "FluxPipeline"),
+    ],
+)
+def test_a_network_that_no_family_reads_is_refused_before_anything_large_comes(
+    standin: Standin, files: dict[str, bytes], class_: str
+) -> None:
+    standin.repo("some/other", files)
+    with pytest.raises(InvalidRequest, match=f"some/other is a {class_}, which no family here reads; allowed: UNet2DModel"):
+        hub.look_up("some/other")
+    assert [path.rpartition("/")[2] for _, path, _ in standin.of_files()] == [next(iter(files)).rpartition("/")[2]]
+
+
+def test_the_classes_that_are_fetched_are_those_that_a_family_claims(tmp_path: Path) -> None:
+    from analysis.backends.unet2d import UNet2D
+
+    for name in (*CLASSES, "UNet2DConditionModel"):
+        (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}))
+        assert UNet2D.claims(tmp_path) == (name in CLASSES)
+
+
+def test_weights_that_no_family_opens_are_not_fetched() -> None:
+    with pytest.raises(InvalidRequest, match=r"no weights called .*No family here reads 'model\.safetensors'"):
+        names("model.safetensors", "README.md")
+    with pytest.raises(
+        InvalidRequest, match=r"'v1\.safetensors' is not fetched: no family here reads weights of that name; allowed: a \.pt"
+    ):
+        names("v1.safetensors", checkpoint="v1.safetensors")
+    assert names(HALF, WHOLE, checkpoint=HALF) == [HALF]
 
 
 def test_of_a_data_set_tables_or_images_are_wanted(standin: Standin) -> None:
