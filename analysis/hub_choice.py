@@ -34,6 +34,8 @@ def choose(files: Sequence[HubFile], kind: Kind, checkpoint: str | None, repo_id
     Raises InvalidRequest where it has none that can be read, or where `checkpoint` is none of its files or of a kind that is refused.
     """
     plain = [file for file in files if _folder(file) in PARTS and _base(file) in PLAIN]
+    if checkpoint and checkpoint.endswith(".pt"):  # a configuration beside it is another model's
+        plain = [file for file in plain if not file.name.endswith(".json")]
     weights = _data(files) if kind == "dataset" else [_asked(files, checkpoint, repo_id)] if checkpoint else _weights(files)
     if not weights:
         raise InvalidRequest(_nothing(files, kind, repo_id))

@@ -552,6 +552,7 @@ def test_weights_that_no_family_opens_are_not_fetched() -> None:
     ):
         names("v1.safetensors", checkpoint="v1.safetensors")
     assert names(HALF, WHOLE, checkpoint=HALF) == [HALF]
+    assert names("x.pt", "y.pt", "config.json", "README.md", checkpoint="x.pt") == ["README.md", "x.pt"]
 
 
 def test_of_a_data_set_tables_or_images_are_wanted(standin: Standin) -> None:
