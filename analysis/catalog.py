@@ -16,7 +16,9 @@ from .errors import DamagedFile, InvalidRequest, UnknownName
 from .specs import Card
 
 SIGNS = ("card.json", "model_index.json", "config.json", "unet/config.json")  # a folder with one of these holds a model
-HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w.-]+))?")
+HUB_ID = re.compile(  # owner/name, owner/name@revision, and either with :file.pt
+    r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w.-]+))?(:(?P<file>([\w-][\w.-]*/)*[\w-][\w.-]*\.pt))?"
+)
 
 
 def assets(kind: str) -> Path:
@@ -42,7 +44,8 @@ def _models(folder: Path) -> tuple[str, ...]:
 def model_folder(name: str) -> Path:
     """The folder or file of a model: by bundled name, by path, or by the hub id of one that was fetched, `owner/name` or `owner/name@revision`.
 
-    Raises UnknownName if it is none of these, and InvalidRequest for a pickle.
+    Of a repository with several `.pt` files one is named: `owner/name:file.pt` or `owner/name@revision:file.pt`.
+    Raises UnknownName if it is none of these, and InvalidRequest for a pickle and for a file that is not named or not here.
     """
     if name in models():
         return assets("models") / name
@@ -57,7 +60,7 @@ def model_folder(name: str) -> Path:
     if inside := _inside(path):
         return inside
     if (given := HUB_ID.fullmatch(name)) and (folder := hub.folder(given["repo"], given["revision"])):
-        return _inside(folder) or folder
+        return _checkpoint(folder, given["repo"], given["file"], name)
     raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
 
 
@@ -67,6 +70,21 @@ def lacks(name: str) -> tuple[str, str | None] | None:
     if given is None or name in models() or Path(name).expanduser().exists() or hub.folder(given["repo"], given["revision"]):
         return None
     return given["repo"], given["revision"]
+
+
+def _checkpoint(folder: Path, repo: str, file: str | None, name: str) -> Path:
+    """What is meant in a repository that was fetched: a file of it, or its one model. Raises InvalidRequest."""
+    here = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.pt"))
+    if file is not None and file not in here:
+        raise InvalidRequest(
+            f"{name} was not fetched; of {repo} there are here: {', '.join(here) or 'no .pt files'}. "
+            f"Fetch it with `python -m analysis models fetch {repo} --checkpoint {file}`."
+        )
+    if file is None and (inside := _inside(folder)):
+        return inside
+    if file is None and len(here) > 1:
+        raise InvalidRequest(f"{repo} has the files {', '.join(here)}; say which, as {name}:{here[0]}.")
+    return folder / (file or here[0]) if here else folder
 
 
 def _inside(folder: Path) -> Path | None:

@@ -23,6 +23,7 @@ MAX_SCANS = 100  # passes of a progressive JPEG, each over the whole picture: en
 PNG = b"\x89PNG\r\n\x1a\n"
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither an escaped 0xff, nor a restart within the data, nor filling
 SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # segments that open a picture and say its size
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # that Pillow may open: of others it starts programs, for EPS `gs`
 DRAWN = SIZES | {0xC4, 0xCC, 0xDA, 0xDB, 0xDD}  # ... and those with its tables and data
 END, SCAN = 0xD9, 0xDA
 

@@ -6,8 +6,10 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from .crew import Dropped
 from .errors import NoisescopeError, StoreUnavailable
@@ -16,8 +18,10 @@ from .jobs import NETWORK, Job, Jobs, place
 from .specs import DownloadRequest
 from .store import write_json
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 LOOK = 0.2  # seconds between two looks at the job table
+AGAIN, LONG = 5.0, 3600.0  # seconds between two tries to write the job table, and after which the worker gives up
 WINDOW = 50  # the time left is told from the pace between so many looks
 
 
@@ -30,13 +34,26 @@ def work(root: Path, idle: float) -> None:
     last = time.monotonic()
     try:
         while time.monotonic() - last < idle:
-            if job := jobs.take(NETWORK):
+            if job := _written(lambda: jobs.take(NETWORK)):
                 carry_out(jobs, job)
                 last = time.monotonic()
             else:
                 time.sleep(LOOK)
     finally:
         told.unlink(missing_ok=True)
+
+
+def _written(write: Callable[[], T]) -> T:
+    """What a call that writes the job table returns, tried again where that cannot be written now, as on a full disk."""
+    until = time.monotonic() + LONG
+    while True:
+        try:
+            return write()
+        except StoreUnavailable as error:
+            if time.monotonic() > until:
+                raise
+            log.warning("%s", error)
+            time.sleep(AGAIN)
 
 
 def carry_out(jobs: Jobs, job: Job) -> None:
@@ -46,7 +63,8 @@ def carry_out(jobs: Jobs, job: Job) -> None:
     except Dropped:
         log.info("job %s was cancelled", job.id)
     except NoisescopeError as error:
-        jobs.fail(job.id, str(error))
+        reason = str(error)
+        _written(lambda: jobs.fail(job.id, reason))
     except Exception as error:
         # what the libraries say may hold an address with a signature: neither it nor the traceback is written down
         where = error.__traceback__
@@ -55,9 +73,10 @@ def carry_out(jobs: Jobs, job: Job) -> None:
         place_ = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "?"
         log.error("job %s failed: %s at %s", job.id, type(error).__name__, place_)
         path = place(jobs.root, NETWORK).with_suffix(".log")
-        jobs.fail(job.id, f"{type(error).__name__} at {place_}. This is a mistake in Noisescope; more is in {path}.")
+        reason = f"{type(error).__name__} at {place_}. This is a mistake in Noisescope; more is in {path}."
+        _written(lambda: jobs.fail(job.id, reason))
     else:
-        jobs.finish(job.id, None, said)
+        _written(lambda: jobs.finish(job.id, None, said))
 
 
 def _download(jobs: Jobs, job: Job) -> str:

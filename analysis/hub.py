@@ -12,24 +12,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import InvalidData, InvalidRequest, Unreachable
+from .errors import InvalidData, InvalidRequest, NotAllowed, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
-from .hub_choice import choose, needs_code
-from .hub_fetch import fetch
+from .hub_choice import check_class, choose, config_of, needs_code
+from .hub_fetch import content_of, fetch
 from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named
 
 __all__ = ["HubFile", "Record", "cache", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
 ANSWER = 15.0  # seconds that the hub has for its answer
+SMALL = 1_000_000  # bytes of a file that is looked into
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def look_up(
     repo_id: str, revision: str | None = None, kind: Kind = "model", checkpoint: str | None = None, between: Between | None = None
 ) -> Record:
-    """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it.
+    """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it but what says which network it is.
 
     Of a data set that only code could read, it is the hub's own conversion to Parquet, where there is one, and says so.
-    `checkpoint` names one `.pt` or `.safetensors` file that is wanted for weights; `between` is called while it waits,
+    `checkpoint` names one file that is wanted for weights, a `.pt` or a `diffusion_pytorch_model*.safetensors`; `between` is called while it waits,
     and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
     """
     quiet()
@@ -41,7 +42,10 @@ def look_up(
             with suppress(InvalidRequest):  # not every data set is converted
                 read = patiently(lambda: _ask(repo_id, CONVERTED, kind), named(repo_id, kind, CONVERTED), repo_id, between, cut=False)
                 converted = True
-        files = _files(read, kind, checkpoint, repo_id)
+        listed = _files(read, repo_id)
+        if kind == "model" and not checkpoint:
+            _check_class(listed, repo_id, read.sha, between)
+        files = choose(listed, kind, checkpoint, repo_id)
     except Unreachable:
         before = find(repo_id, asked, kind)
         if before is None or (checkpoint and checkpoint not in {file.name for file in before.files}):
@@ -66,16 +70,24 @@ def look_up(
     return record.model_copy(update={"files": here, "before": moved})
 
 
-def _files(found: Any, kind: Kind, checkpoint: str | None, repo_id: str) -> tuple[HubFile, ...]:
-    """Of what the hub lists, the files that are wanted. Raises InvalidRequest where there are none, and InvalidData."""
+def _files(found: Any, repo_id: str) -> list[HubFile]:
+    """What the hub lists. Raises InvalidData."""
     try:
-        files = [
+        return [
             HubFile(name=file.rfilename, size=file.size, blob=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
             for file in found.siblings or ()
         ]
     except ValidationError as error:
         raise _strange(repo_id, error) from error
-    return choose(files, kind, checkpoint, repo_id)
+
+
+def _check_class(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> None:
+    """Before anything large is downloaded. Raises InvalidRequest for a network that no family reads."""
+    file = config_of(files)
+    if file is None or file.size > SMALL:
+        return
+    with suppress(NotAllowed):  # who may not read it yet is told with the download
+        check_class(content_of(repo_id, "model", commit, file, between), repo_id)
 
 
 def _strange(repo_id: str, error: ValidationError) -> InvalidData:
@@ -105,4 +117,5 @@ def _license(found: Any) -> str | None:
     given = card.get("license") if card is not None else None
     if given is None:
         given = next((tag.partition(":")[2] for tag in found.tags or () if tag.startswith("license:")), None)
-    return ", ".join(given) if isinstance(given, list) else given
+    every = given if isinstance(given, list) else [] if given is None else [given]
+    return ", ".join(str(one) for one in every) or None

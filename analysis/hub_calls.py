@@ -49,7 +49,7 @@ def patiently(
     while True:
         try:
             return call()
-        except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled, HFValidationError) as error:
+        except (HfHubHTTPError, httpx2.RequestError, OfflineModeIsEnabled, HFValidationError) as error:
             status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
             if (now := gained()) > had:
                 failed, had = 0, now

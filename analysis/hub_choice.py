@@ -1,11 +1,12 @@
 """Which files of a repository are wanted: only such that are read and never executed, and of weights one copy.
 
 Weights as safetensors, configurations, the model card. A pickle (`.bin`, `.pkl`, `.ckpt`) can run code when it is opened and is
-never fetched; a `.pt` checkpoint only where it is asked for by name, to be read as plain tensors.
+never fetched; a `.pt` checkpoint only where it is asked for by name, to be read as plain tensors. What no family here reads is refused.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -15,12 +16,14 @@ from .hub_records import HubFile, Kind
 
 PARTS = ("", "unet", "scheduler")  # folders of a pipeline that are read
 PLAIN = ("config.json", "model_index.json", "scheduler_config.json", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")
-STEMS = ("diffusion_pytorch_model", "model")  # what the libraries call the weights that they load by themselves
-VARIANTS = ("", "fp32", "bf16", "fp16")  # the first that is there: full precision before half
-WEIGHTS = re.compile(r"(?P<stem>[^.]+?)(?:\.(?P<variant>[\w-]+?))?(?P<shard>-\d{5}-of-\d{5})?\.safetensors")
-INDEX = "{stem}.safetensors.index{variant}.json"
+STEM = "diffusion_pytorch_model"  # weights of any other name are opened by no family here
+VARIANTS = ("", "fp32", "bf16", "fp16", "ema", "non_ema")  # the first that is there: full precision before half
+CONFIGS = ("unet/config.json", "config.json", "model_index.json")  # the first that is there says what the network is
+CLASSES = ("UNet2DModel",)  # networks that a family here reads
+WEIGHTS = re.compile(STEM + r"(?:\.(?P<variant>[\w-]+?))?(?P<shard>-\d{5}-of-\d{5})?\.safetensors")
+INDEX = STEM + ".safetensors.index{variant}.json"
 CODE = (".bin", ".pkl", ".pickle", ".ckpt", ".pth", ".py", ".npy", ".joblib", ".msgpack", ".h5")
-ASKED = (".pt", ".safetensors")
+READABLE = f"a .pt file by its name, or {STEM}*.safetensors"
 TABLES = (".parquet",)
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".zip", ".csv", ".jsonl")
 
@@ -31,6 +34,8 @@ def choose(files: Sequence[HubFile], kind: Kind, checkpoint: str | None, repo_id
     Raises InvalidRequest where it has none that can be read, or where `checkpoint` is none of its files or of a kind that is refused.
     """
     plain = [file for file in files if _folder(file) in PARTS and _base(file) in PLAIN]
+    if checkpoint and checkpoint.endswith(".pt"):  # a configuration beside it is another model's
+        plain = [file for file in plain if not file.name.endswith(".json")]
     weights = _data(files) if kind == "dataset" else [_asked(files, checkpoint, repo_id)] if checkpoint else _weights(files)
     if not weights:
         raise InvalidRequest(_nothing(files, kind, repo_id))
@@ -50,31 +55,56 @@ def _weights(files: Sequence[HubFile]) -> list[HubFile]:
     """One copy: of a pipeline's network where there is one, else of the root."""
     for place in [part for part in PARTS if part] + [""]:
         inside = [file for file in files if _folder(file) == place]
-        found: dict[tuple[str, str], list[HubFile]] = {}
+        found: dict[str, list[HubFile]] = {}
         for file in inside:
             if match := WEIGHTS.fullmatch(_base(file)):
-                found.setdefault((match["stem"], match["variant"] or ""), []).append(file)
-        if found:
-            stem, variant = min(found, key=lambda pair: (_rank(STEMS, pair[0]), _rank(VARIANTS, pair[1]), pair))
-            index = INDEX.format(stem=stem, variant=f".{variant}" if variant else "")
-            return found[stem, variant] + [file for file in inside if _base(file) == index]
+                found.setdefault(match["variant"] or "", []).append(file)
+        for variant in VARIANTS:
+            if variant in found:
+                index = INDEX.format(variant=f".{variant}" if variant else "")
+                return found[variant] + [file for file in inside if _base(file) == index]
     return []
 
 
-def _rank(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
+def config_of(files: Sequence[HubFile]) -> HubFile | None:
+    """The file that says what a model's network is."""
+    return next((file for name in CONFIGS for file in files if file.name == name), None)
+
+
+def check_class(content: bytes, repo_id: str) -> None:
+    """Raises InvalidRequest where a configuration says a network that no family here reads; one that says none passes."""
+    try:
+        config = json.loads(content)
+    except ValueError as error:
+        raise InvalidRequest(f"The configuration of {repo_id} is no JSON; choose another revision or repository.") from error
+    config = config if isinstance(config, dict) else {}
+    architectures = config.get("architectures")
+    said = config.get("_class_name") or (
+        architectures[0] if isinstance(architectures, list) and architectures else config.get("model_type")
+    )
+    if said and said not in CLASSES:
+        raise InvalidRequest(
+            f"{repo_id} is a {said}, which no family here reads; allowed: {', '.join(CLASSES)}, or a .pt file by its name."
+        )
 
 
 def _asked(files: Sequence[HubFile], checkpoint: str, repo_id: str) -> HubFile:
-    if not checkpoint.endswith(ASKED):
-        raise InvalidRequest(
-            f"{checkpoint!r} is not fetched: such a file can run code when it is opened; allowed endings: {', '.join(ASKED)}."
+    if not _is_asked(checkpoint):
+        why = (
+            "no family here reads weights of that name"
+            if checkpoint.endswith(".safetensors")
+            else "such a file can run code when it is opened"
         )
+        raise InvalidRequest(f"{checkpoint!r} is not fetched: {why}; allowed: {READABLE}.")
     for file in files:
         if file.name == checkpoint:
             return file
-    have = ", ".join(file.name for file in files if file.name.endswith(ASKED)) or "none of that kind"
+    have = ", ".join(file.name for file in files if _is_asked(file.name)) or "none of that kind"
     raise InvalidRequest(f"{repo_id} has no file {checkpoint!r}; it has: {have}.")
+
+
+def _is_asked(name: str) -> bool:
+    return name.endswith(".pt") or WEIGHTS.fullmatch(PurePosixPath(name).name) is not None
 
 
 def _data(files: Sequence[HubFile]) -> list[HubFile]:
@@ -94,13 +124,9 @@ def _nothing(files: Sequence[HubFile], kind: Kind, repo_id: str) -> str:
     if kind == "dataset":
         return f"{repo_id} has no Parquet files, images or archives of them: nothing that can be read without running code."
     refused = sorted({PurePosixPath(file.name).suffix for file in files} & set(CODE))
-    also = f" its weights are {', '.join(refused)}, which can run code when they are opened," if refused else ""
+    other = next((file.name for file in files if file.name.endswith(".safetensors")), None)
+    also = f" Its {', '.join(refused)} can run code when they are opened and are refused." if refused else ""
+    also += f" No family here reads {other!r}." if other else ""
     asked = next((file.name for file in files if file.name.endswith(".pt")), None)
-    hint = (
-        f"ask for {asked!r} by its name" if asked else "choose a repository with safetensors weights, or convert them where you trust them"
-    )
-    return (
-        f"{repo_id} has no safetensors weights;{also} and they are refused: {hint}."
-        if refused
-        else f"{repo_id} has no safetensors weights: {hint}."
-    )
+    hint = f"ask for {asked!r} by its name" if asked else "choose another repository, or convert them where you trust them"
+    return f"{repo_id} has no weights called {STEM}.safetensors, which is what is read.{also} So {hint}."

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,11 +16,12 @@ from filelock import FileLock, Timeout
 
 from .errors import DamagedFile, StoreUnavailable
 from .hub_calls import NOTICE, Between, patiently, quiet
-from .hub_records import HubFile, Record, blob, find, in_units, is_there, keep, named, own, snapshot
+from .hub_records import HubFile, Kind, Record, blob, find, in_units, is_there, keep, named, own, snapshot
 
 Progress = Callable[[int, int, str], None]
 CHUNK = 1 << 20  # bytes between two looks at whether the download is still wanted
 SPARE = 50_000_000  # bytes that stay free on the disk
+ROOM = 2_000_000  # bytes that are given back where it is full: the job table may lie on it too
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as cut
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -36,7 +37,8 @@ def fetch(record: Record, progress: Progress | None = None, between: Between | N
     kept = find(record.repo_id, record.commit, record.kind)
     if kept and {file.name for file in record.files} <= {file.name for file in kept.files}:
         if kept.revision != record.revision or record.before:
-            keep(record)
+            with _writing(record):
+                keep(record)
         tell(record.bytes, record.bytes, "")
         return snapshot(record)
     quiet()
@@ -69,10 +71,19 @@ def _writing(record: Record) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
+            _give_back(record)
             raise StoreUnavailable(
                 f"The disk of {place.parent} is full; what came of {record.repo_id} is kept: free {in_units(_lacking(record))} and try again."
             ) from error
         raise StoreUnavailable(f"Cannot write {place.parent} ({error.strerror or error}); set HF_HOME to another folder.") from error
+
+
+def _give_back(record: Record) -> None:
+    """Cut the end of what is under way: it comes again with the next call."""
+    for file in record.files:
+        part = _part(record, file)
+        with suppress(OSError):
+            os.truncate(part, max(0, part.stat().st_size - ROOM))
 
 
 @contextmanager
@@ -166,6 +177,27 @@ def _stream(record: Record, file: HubFile, part: Path, tell: Callable[[int], Non
                 here += _write(out, chunk[: file.size - here])
                 tell(here)
                 between()
+                if here >= file.size:  # what sends more than is listed is not read to its end
+                    break
+
+
+def content_of(repo_id: str, kind: Kind, commit: str, file: HubFile, between: Between | None = None) -> bytes:
+    """A small file, which is kept nowhere. Raises NotAllowed, InvalidRequest or Unreachable."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    def ask() -> bytes:
+        url = hf_hub_url(repo_id, file.name, repo_type=kind, revision=commit)
+        headers, content = {**build_hf_headers(), "Accept-Encoding": "identity"}, b""
+        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes(CHUNK):
+                content += chunk
+                if len(content) >= file.size:
+                    break
+        return content[: file.size]
+
+    return patiently(ask, named(repo_id, kind), repo_id, between, cut=False)
 
 
 def _write(out: BinaryIO, chunk: bytes) -> int:

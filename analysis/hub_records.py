@@ -72,6 +72,11 @@ class Record(Frozen):
         return sum(file.size for file in self.files)
 
     @property
+    def weights(self) -> int:
+        """Bytes of its weights, which is about what they take in memory; 0 of a data set."""
+        return sum(file.size for file in self.files if file.name.endswith((".safetensors", ".pt")))
+
+    @property
     def missing(self) -> int:
         """Bytes that are not on this machine."""
         return sum(file.size for file in self.files if not file.there)

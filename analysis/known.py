@@ -84,6 +84,6 @@ def generated(study: Study, level: int, block: str) -> Known:
 def pictures(study: Study) -> np.ndarray:
     """The generated images (n, h, w, 3) uint8, cut from their sheet."""
     side, made = study.card.resolution, study.facts["generated"]
-    page = np.asarray(Image.open(io.BytesIO(study.path("generated.png").read_bytes())).convert("RGB"))
+    page = np.asarray(Image.open(io.BytesIO(study.path("generated.png").read_bytes()), formats=["PNG"]).convert("RGB"))
     rows = page.reshape(-1, side, made["columns"], side, 3).transpose(0, 2, 1, 3, 4)
     return np.asarray(rows.reshape(-1, side, side, 3)[: made["count"]])

@@ -10,7 +10,9 @@ from .hub_commands import Revision, bring, list_fetched, show
 
 models_app = typer.Typer(help="See which models are here, and fetch others from the Hugging Face hub.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="Hub id, such as google/ddpm-cifar10-32.")]
-Checkpoint = Annotated[str | None, typer.Option(help="One .pt or .safetensors file that is wanted for weights, by its name.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="One .pt file (or variant of diffusion_pytorch_model) that is wanted for weights, by its name.")
+]
 
 
 @models_app.command("list")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .datasets._presets import PRESETS, Preset
+from .datasets._streamed import Encoded, decode
 from .errors import DamagedFile, NoisescopeError, UnknownName, Unreachable
 from .hub import Record, look_up
 from .store import default_root, read_json, write_json
@@ -67,6 +68,8 @@ def _compared(preset: Preset) -> tuple[str, str]:
 
 def _differs(preset: Preset, record: Record) -> str:
     """How the data differ from what the preset says; empty where they do not."""
+    from datasets import Image
+
     from .datasets.hub import quiet
 
     quiet()
@@ -83,7 +86,9 @@ def _differs(preset: Preset, record: Record) -> str:
         names = getattr(columns[preset.labels[0]], "names", None)
         if names is not None and len(names) != preset.classes:
             return f"its column {preset.labels[0]} has {len(names)} classes, not {preset.classes}"
-        if next(iter(part))[preset.image] is None:
+        given = next(iter(part.cast_column(preset.image, Image(decode=False))))[preset.image] or {}
+        content = given.get("bytes")
+        if decode(Encoded(preset.image, content), 8)[0] is None if content else not given.get("path"):
             return "its first image cannot be read"
     except Exception as error:  # the library and what it stands on raise a dozen unrelated types
         return f"it cannot be opened ({_sentence(error)})"

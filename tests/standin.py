@@ -60,6 +60,8 @@ class Fault:
     go: threading.Event = field(default_factory=threading.Event)
     api: bool = False  # of a description, not of a file
     no_range: bool = False
+    endless: bool = False  # it says no length, and more and more follows
+    content: bytes = b""  # of an answer with a status
 
 
 class Standin:
@@ -130,7 +132,7 @@ class Standin:
         if fault:
             self.faults.remove(fault)
             if fault.status:
-                return self._say(to, fault.status, b"", fault.headers)
+                return self._say(to, fault.status, fault.content, fault.headers)
         if path.startswith("/lfs/"):
             content = next(
                 (
@@ -237,7 +239,8 @@ class Standin:
         to.send_response(206 if asked else 200)
         if asked:
             to.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
-        for name, value in ({"Content-Length": str(len(body)), "Accept-Ranges": "bytes"} | (headers or {})).items():
+        length = {"Connection": "close"} if fault.endless else {"Content-Length": str(len(body))}
+        for name, value in (length | {"Accept-Ranges": "bytes"} | (headers or {})).items():
             to.send_header(name, value)
         to.end_headers()
         if to.command == "HEAD":
@@ -247,6 +250,9 @@ class Standin:
             to.wfile.write(body[:stop])
             to.wfile.flush()
             self.sent += len(body[:stop]) if len(content) >= LARGE else 0
+            for _ in range(1_000 if fault.endless else 0):
+                to.wfile.write(bytes(100_000))
+                self.sent += 100_000
             if fault.hold is not None:
                 fault.go.wait(60)
                 to.wfile.write(body[stop:])

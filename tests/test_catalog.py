@@ -57,6 +57,29 @@ def test_a_snapshot_that_holds_one_checkpoint_is_that_checkpoint(tmp_path: Path,
     assert (card.family, card.repo_id, card.revision, card.name) == ("adm", "some/guided", "abc", "adm_plain")
 
 
+def test_of_several_checkpoints_of_a_repository_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "models--some--guided" / "snapshots" / "abc"
+    (folder / "more").mkdir(parents=True)
+    first = adm_plain(folder)
+    second, third = folder / "second.pt", folder / "more" / "third.pt"
+    for copy in (second, third):
+        copy.write_bytes(first.read_bytes())
+    monkeypatch.setattr(hub, "folder", lambda repo, revision: folder if repo == "some/guided" else None)
+    assert catalog.model_folder(f"some/guided:{first.name}") == first
+    assert catalog.model_folder("some/guided@abc:second.pt") == second
+    assert catalog.model_folder("some/guided:more/third.pt") == third
+    assert describe("some/guided:second.pt").name == "second"
+    with pytest.raises(
+        InvalidRequest, match=r"has the files adm_plain\.pt, more/third\.pt, second\.pt; say which, as some/guided:adm_plain\.pt"
+    ):
+        catalog.model_folder("some/guided")
+    with pytest.raises(InvalidRequest, match=r"fourth\.pt was not fetched; .* are here: adm_plain.* --checkpoint fourth\.pt"):
+        catalog.model_folder("some/guided:fourth.pt")
+    for name in ("some/guided:../x.pt", "some/guided:/etc/x.pt", "some/guided:x.pkl.gz", "no/one:x.pt"):
+        with pytest.raises(UnknownName):
+            catalog.model_folder(name)
+
+
 @pytest.mark.parametrize("name", ["edm-cifar10-32x32-cond-vp.pkl", "some/model.pkl"])
 def test_a_pickle_is_refused_in_one_sentence_that_says_why(name: str) -> None:
     for ask in (catalog.model_folder, catalog.card, open_backend):

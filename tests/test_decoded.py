@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from analysis.datasets import _streamed, forget, open_dataset
 from analysis.datasets.base import Dataset, image_ids
@@ -275,3 +275,51 @@ def test_what_lay_in_a_folder_is_forgotten_and_the_rest_stays(place: Path, tmp_p
     assert len(set(store.iterdir())) == 7
     forget(tmp_path / "gone")
     assert set(store.iterdir()) == kept | {store / "damaged.safetensors"}
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a stand-in for `gs`, which Pillow starts for PostScript, leaves a mark."""
+    program = tmp_path / "programs" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho started >> {tmp_path / 'mark'}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # not yet looked for
+    monkeypatch.setattr(EpsImagePlugin, "gs_windows_binary", None)
+    return tmp_path / "mark"
+
+
+@pytest.mark.parametrize("side", [8, None])
+@pytest.mark.parametrize("kind", ["table", "file"])
+def test_a_strangers_postscript_is_not_run(tmp_path: Path, ghostscript: Path, side: int | None, kind: str) -> None:
+    if kind == "table":
+        place = table(tmp_path / "d.parquet", [EPS, *map(png, PIXELS)])
+    else:
+        place = tmp_path / "d"
+        for name, content in [("a/0.png", EPS), ("a/1.png", png(PIXELS[0])), ("b/2.png", png(PIXELS[1]))]:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(content)
+    data = open_dataset(str(place), side)
+    assert [line.rpartition(": ")[2] for line in data.skipped] == ["no image that can be read"]
+    assert data.images.shape[1:] == (8, 8, 3)  # and the side is of the first image that may be read
+    assert not ghostscript.exists()
+
+
+def test_a_second_column_of_images_is_not_decoded_by_the_library(tmp_path: Path, ghostscript: Path) -> None:
+    (tmp_path / "d").mkdir()
+    rows = {
+        name: [{"bytes": image, "path": None} for image in images] for name, images in (("img", map(png, PIXELS)), ("mask", [EPS] * 40))
+    }
+    rows["label"] = [0, 1] * 20
+    features = datasets.Features(img=datasets.Image(), mask=datasets.Image(), label=datasets.Value("int64"))
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "d" / "train.parquet"))
+    told = "".join(f"  - name: {name}\n    dtype: image\n" for name in ("img", "mask"))
+    told += "  - name: label\n    dtype:\n      class_label:\n        names: {'0': a, '1': b}\n"  # other than the file: the library casts
+    (tmp_path / "d" / "README.md").write_text(f"---\ndataset_info:\n  features:\n{told}---\n")
+    data = open_dataset(f"{tmp_path / 'd'}?image=img", 8)
+    assert (len(data.ids), data.label_set("label").classes) == (40, ("a", "b"))
+    assert not ghostscript.exists()

@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import save
 
 from analysis import downloads, hub
+from analysis.errors import StoreUnavailable
 from analysis.hub_fetch import CHUNK
 from analysis.jobs import NETWORK, Job, Jobs, place
 from analysis.specs import DownloadRequest, SweepRequest
@@ -274,7 +275,7 @@ def fill() -> None:
                 while out.write(b"0" * 100_000):
                     pass
             except OSError:
-                out.truncate(max(0, out.tell() - 1_500_000))
+                out.truncate(max(0, out.tell() - 2_500_000))
 
 
 record = hub.look_up(sys.argv[2])
@@ -289,7 +290,73 @@ sys.stdout.write(f"{part.exists()} {hub.folder(sys.argv[2]) is not None}\\n")
 """
 
 
-def test_a_real_disk_that_fills_up_keeps_what_came_and_goes_on_later(standin: Standin, tmp_path: Path) -> None:
+FULL_WORKER = """
+import sys
+from pathlib import Path
+from analysis import downloads, hub_fetch
+from analysis.jobs import Jobs
+from analysis.specs import DownloadRequest
+
+disk, real = Path(sys.argv[1]), hub_fetch._write
+
+
+def full(out, chunk):
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        try:
+            while filler.write(b"0" * 10_000):
+                pass
+        except OSError:
+            pass
+    return real(out, chunk)
+
+
+jobs = Jobs(disk / "store")
+job = jobs.submit(DownloadRequest(repo_id=sys.argv[2]))
+first = iter([real] * 3)  # two small files and a chunk have come when the disk fills up
+hub_fetch._write = lambda out, chunk: next(first, full)(out, chunk)
+downloads.work(jobs.root, 0.1)
+sys.stdout.write(f"{jobs.get(job.id).state}: {jobs.get(job.id).reason}\\n")
+(disk / "filler").unlink()
+hub_fetch._write = real
+job = jobs.submit(DownloadRequest(repo_id=sys.argv[2]))
+downloads.work(jobs.root, 0.1)
+sys.stdout.write(jobs.get(job.id).state)
+"""
+
+
+def test_where_the_store_is_on_the_disk_that_fills_up_the_job_ends_all_the_same(standin: Standin, small_disk: Callable[..., str]) -> None:
+    said = small_disk(FULL_WORKER).splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("failed: The disk of ")
+    assert said[1] == "done"
+
+
+def test_a_worker_lives_on_where_the_end_of_a_job_cannot_be_written_at_once(
+    table: Jobs, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "AGAIN", 0.0)
+    tries = {"take": 0, "fail": 0, "finish": 0}
+
+    def patchy(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            tries[name] += 1
+            if tries[name] < 3:
+                raise StoreUnavailable("disk I/O error")
+            return real(*arguments)
+
+        return call
+
+    for name in tries:
+        monkeypatch.setattr(Jobs, name, patchy(name, getattr(Jobs, name)))
+    refused, job = table.submit(DownloadRequest(repo_id="no/one")), table.submit(ASKED)
+    work(table.root, NETWORK, idle=0.1, processes=1)
+    assert [table.get(one.id).state for one in (refused, job)] == ["failed", "done"]
+    assert min(tries.values()) >= 3
+
+
+@pytest.fixture
+def small_disk(standin: Standin, tmp_path: Path) -> Callable[..., str]:
+    """What a script says that is given the place of a disk of 60 MB, with the hub's cache on it, and a model's id."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=60m tmpfs "$0" && exec "$@"', str(disk)]
@@ -297,10 +364,19 @@ def test_a_real_disk_that_fills_up_keeps_what_came_and_goes_on_later(standin: St
         subprocess.run([*mount, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this system does not let a test mount a small disk")
-    call = [*mount, sys.executable, "-c", SMALL_DISK, str(disk), ID]
-    done = subprocess.run(call, env=surroundings(standin, disk), capture_output=True, text=True, timeout=WAIT)
-    said = done.stdout.splitlines()
-    assert len(said) == 2, done.stderr
+
+    def run(script: str) -> str:
+        call = [*mount, sys.executable, "-c", script, str(disk), ID]
+        done = subprocess.run(call, env=surroundings(standin, disk), capture_output=True, text=True, timeout=WAIT)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_real_disk_that_fills_up_keeps_what_came_and_goes_on_later(standin: Standin, small_disk: Callable[..., str]) -> None:
+    said = small_disk(SMALL_DISK).splitlines()
+    assert len(said) == 2
     assert f"what came of {ID} is kept: free" in said[0]
     assert said[1] == "False True"
     ranges = [int(headers["range"][6:-1]) for _, path, headers in standin.asked if path.startswith("/lfs/") and "range" in headers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -18,7 +19,7 @@ from safetensors.numpy import save
 
 from analysis import hub, hub_calls, hub_fetch, hub_records
 from analysis.errors import DamagedFile, InvalidData, InvalidRequest, NotAllowed, StoreUnavailable, Unreachable
-from analysis.hub_choice import choose
+from analysis.hub_choice import CLASSES, choose
 from analysis.hub_records import HubFile, in_units
 
 from .conftest import TINY
@@ -74,8 +75,9 @@ def test_looking_up_says_what_there_is_and_downloads_nothing(standin: Standin, t
     assert (record.commit, record.revision, record.license, record.gated) == (tiny, "main", "apache-2.0", False)
     assert [file.name for file in record.files] == ["README.md", "config.json", WEIGHTS, "scheduler_config.json"]
     assert record.bytes == record.missing == sum(len(saved[file.name]) for file in record.files)
+    assert record.weights == len(saved[WEIGHTS])
     assert record.said is None
-    assert not standin.of_files()
+    assert [path.rpartition("/")[2] for _, path, _ in standin.of_files()] == ["config.json"]
 
 
 def test_what_was_fetched_loads_as_what_was_saved(standin: Standin, tiny: str, saved: dict[str, bytes]) -> None:
@@ -248,6 +250,48 @@ def test_a_refusal_is_a_sentence(
     assert standin.asked[-1][2]["authorization"] == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(status=302, api=True, headers={"Location": f"/api/models/{ID}"}) for _ in range(120)],
+        [Fault(status=200, api=True, headers={"Content-Encoding": "gzip"}, content=b"no gzip")],
+    ],
+    ids=["a redirect loop", "bad gzip"],
+)
+def test_an_answer_that_is_none_is_a_sentence_and_not_asked_for_again(standin: Standin, tiny: str, faults: list[Fault]) -> None:
+    standin.faults += faults
+    with pytest.raises(Unreachable, match=r"does not answer \((TooManyRedirects|DecodingError)\)"):
+        hub.look_up(ID)
+    assert len(standin.asked) < 120
+
+
+@pytest.mark.parametrize(("given", "said"), [([1, "mit"], "1, mit"), (2.0, "2.0"), ([], None)])
+def test_a_licence_that_is_no_text_is_said_as_it_stands(standin: Standin, tiny: str, given: object, said: str | None) -> None:
+    standin.repos["model", ID].license = given  # type: ignore[assignment]
+    assert hub.look_up(ID).license == said
+
+
+def test_a_cache_that_may_only_be_read_is_a_sentence_where_something_is_to_be_noted(
+    standin: Standin, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.fetch(hub.look_up(ID))
+    standin.repos["model", ID].branches["v1"] = tiny
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(hub_fetch, "keep", refuse)
+    assert hub.fetch(hub.look_up(ID)) == hub.folder(ID)
+    with pytest.raises(StoreUnavailable, match=r"Cannot write .* set HF_HOME"):
+        hub.fetch(hub.look_up(ID, "v1"))
+
+
+def test_a_body_longer_than_listed_is_not_read_to_its_end(standin: Standin, tiny: str, saved: dict[str, bytes]) -> None:
+    standin.faults.append(Fault(endless=True))
+    assert (hub.fetch(hub.look_up(ID)) / WEIGHTS).read_bytes() == saved[WEIGHTS]
+    assert standin.sent < 50_000_000
+
+
 def test_what_is_not_there_is_a_sentence(standin: Standin, tiny: str) -> None:
     with pytest.raises(InvalidRequest, match="does not have the model no/one; check its name"):
         hub.look_up("no/one")
@@ -370,7 +414,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_byte(standin: Standin
         match=rf"{ID} needs {in_units(record.bytes)} more; 50.1 MB are free at .*, of which 50 MB are to stay free.*set HF_HOME",
     ):
         hub.fetch(record)
-    assert not standin.of_files()
+    assert len(standin.of_files()) == 1  # the configuration, when it was looked up
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=hub_fetch.SPARE + record.bytes))
     hub.fetch(record)
 
@@ -380,6 +424,7 @@ def test_a_disk_that_fills_up_keeps_what_came_and_goes_on_later(
 ) -> None:
     record, real = hub.look_up(ID), hub_fetch._write
     room = 9_500
+    monkeypatch.setattr(hub_fetch, "ROOM", 1_500)
 
     def full(out: object, chunk: bytes) -> int:
         nonlocal room
@@ -392,7 +437,8 @@ def test_a_disk_that_fills_up_keeps_what_came_and_goes_on_later(
     with pytest.raises(StoreUnavailable, match=r"is full; what came of someone/tiny-ddpm is kept: free .* and try again"):
         hub.fetch(record)
     (part,) = left(tmp_path, ".part")
-    assert (hub.folder(ID), part.stat().st_size > 0) == (None, True)
+    small = sum(file.size for file in record.files if file.name < WEIGHTS)
+    assert (hub.folder(ID), part.stat().st_size) == (None, (9_500 - small) // 1000 * 1000 - 1_500)  # whole chunks, and room for others
     room = 10**9
     sent = standin.sent
     had = part.stat().st_size
@@ -437,7 +483,7 @@ def test_a_name_that_leaves_its_repository_is_refused(standin: Standin, tiny: st
 def test_a_pickle_is_refused_and_a_checkpoint_fetched_only_by_name(standin: Standin) -> None:
     files = {"model.bin": b"x" * 9_000, "256x256_diffusion_uncond.pt": b"y" * 9_000, "README.md": b"r"}
     standin.repo("open/adm", files)
-    with pytest.raises(InvalidRequest, match=r"no safetensors weights; its weights are \.bin, which can run code .* ask for '256x256"):
+    with pytest.raises(InvalidRequest, match=r"Its \.bin can run code .* ask for '256x256"):
         hub.look_up("open/adm")
     with pytest.raises(InvalidRequest, match=r"'model\.bin' is not fetched: such a file can run code"):
         hub.look_up("open/adm", checkpoint="model.bin")
@@ -465,13 +511,48 @@ INDEX = "diffusion_pytorch_model.safetensors.index.json"
         ([HALF, "diffusion_pytorch_model.non_ema.safetensors"], [HALF]),
         ([*SHARDS, INDEX, "diffusion_pytorch_model.fp16-00001-of-00001.safetensors"], [*SHARDS, INDEX]),
         (["unet/" + WHOLE, "unet/config.json", "v1-pruned.safetensors", "vae/" + WHOLE], ["unet/" + WHOLE, "unet/config.json"]),
-        (["a.safetensors", "model.safetensors"], ["model.safetensors"]),
         ([WHOLE, "scheduler/scheduler_config.json", "model_index.json"], [WHOLE, "scheduler/scheduler_config.json", "model_index.json"]),
         ([WHOLE, "tokenizer/vocab.json", "optimizer.bin", "x.py", "deep/er/config.json"], [WHOLE]),
     ],
 )
 def test_one_copy_of_the_weights_is_wanted_and_full_precision_before_half(given: list[str], wanted: list[str]) -> None:
     assert names(*given) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("files", "class_"),
+    [
+        ({"unet/config.json": b'{"_class_name": "UNet2DConditionModel"}', "unet/" + WHOLE: b"w"}, "UNet2DConditionModel"),
+        ({"config.json": b'{"architectures": ["ViTModel"]}', "model.safetensors": b"w"}, "ViTModel"),
+        ({"model_index.json": b'{"_class_name": "FluxPipeline"}', "transformer/" + WHOLE: b"w"}, "FluxPipeline"),
+    ],
+)
+def test_a_network_that_no_family_reads_is_refused_before_anything_large_comes(
+    standin: Standin, files: dict[str, bytes], class_: str
+) -> None:
+    standin.repo("some/other", files)
+    with pytest.raises(InvalidRequest, match=f"some/other is a {class_}, which no family here reads; allowed: UNet2DModel"):
+        hub.look_up("some/other")
+    assert [path.rpartition("/")[2] for _, path, _ in standin.of_files()] == [next(iter(files)).rpartition("/")[2]]
+
+
+def test_the_classes_that_are_fetched_are_those_that_a_family_claims(tmp_path: Path) -> None:
+    from analysis.backends.unet2d import UNet2D
+
+    for name in (*CLASSES, "UNet2DConditionModel"):
+        (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}))
+        assert UNet2D.claims(tmp_path) == (name in CLASSES)
+
+
+def test_weights_that_no_family_opens_are_not_fetched() -> None:
+    with pytest.raises(InvalidRequest, match=r"no weights called .*No family here reads 'model\.safetensors'"):
+        names("model.safetensors", "README.md")
+    with pytest.raises(
+        InvalidRequest, match=r"'v1\.safetensors' is not fetched: no family here reads weights of that name; allowed: a \.pt"
+    ):
+        names("v1.safetensors", checkpoint="v1.safetensors")
+    assert names(HALF, WHOLE, checkpoint=HALF) == [HALF]
+    assert names("x.pt", "y.pt", "config.json", "README.md", checkpoint="x.pt") == ["README.md", "x.pt"]
 
 
 def test_of_a_data_set_tables_or_images_are_wanted(standin: Standin) -> None:

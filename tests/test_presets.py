@@ -20,7 +20,7 @@ from analysis.errors import UnknownName, Unreachable
 from analysis.hub_records import CONVERTED
 
 from .standin import Standin, pretending, surroundings
-from .test_decoded import PIXELS, png
+from .test_decoded import EPS, PIXELS, ghostscript, png  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,6 +104,24 @@ def test_another_number_of_classes_or_a_lacking_split_is_told(standin: Standin, 
     assert next(iter(presets.verify(["cifar100"]))).reason == "its column fine_label has 99 classes, not 100"
     monkeypatch.setattr(datasets, "load_dataset", lambda *place, **options: datasets.DatasetDict(train=table()))
     assert next(iter(presets.verify(["cifar100"]))).reason == "it has the splits train, not test"
+
+
+@pytest.mark.parametrize("image", [EPS, b"no image", None])
+def test_the_first_image_is_read_and_no_postscript_run(
+    standin: Standin,
+    monkeypatch: pytest.MonkeyPatch,
+    ghostscript: Path,  # noqa: F811
+    image: bytes | None,
+) -> None:
+    made = table()
+    rows = {
+        **made.cast_column("img", datasets.Image(decode=False)).to_dict(),
+        "img": [{"bytes": image, "path": None} if image else None] * 40,
+    }
+    whole = datasets.Dataset.from_dict(rows, features=made.features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *place, **options: datasets.DatasetDict(train=whole, test=whole))
+    assert next(iter(presets.verify(["cifar100"]))).reason == "its first image cannot be read"
+    assert not ghostscript.exists()
 
 
 def test_a_repository_that_is_gone_or_needs_code_is_a_reason_and_no_network_is_an_error(standin: Standin, asked: list[Any]) -> None:

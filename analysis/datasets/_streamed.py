@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..containers import FORMATS
 from ..errors import InvalidData
 from ..uploads import frame, read
 from . import _decoded
@@ -67,6 +68,11 @@ class Opened(NamedTuple):
     pictures: tuple[str, ...] = ("image",)
 
 
+def _image(content: bytes | str) -> Image.Image:
+    """A stranger's image, not yet decoded."""
+    return Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS)
+
+
 def decode(given: Encoded, side: int) -> tuple[np.ndarray | None, bool, str]:
     """Pixels (side, side, 3) uint8 or None, whether the image had another size, and why it cannot be read."""
     try:
@@ -75,7 +81,7 @@ def decode(given: Encoded, side: int) -> tuple[np.ndarray | None, bool, str]:
         if callable(given.content):
             pixels = read(given.content()).pixels
             return frame(pixels, side), pixels.shape[:2] != (side, side), ""
-        with Image.open(io.BytesIO(given.content) if isinstance(given.content, bytes) else given.content) as image:
+        with _image(given.content) as image:
             return fit_square(image, side), image.size != (side, side), ""
     except Exception as error:  # each of Pillow's formats raises what it likes
         reason = "no image that can be read" if isinstance(error, UnidentifiedImageError) else (str(error).splitlines() or [repr(error)])[0]
@@ -224,7 +230,7 @@ def edge(slabs: Iterator[Slab]) -> int:
             try:
                 if callable(given.content):
                     return min(read(given.content()).pixels.shape[:2])
-                with Image.open(io.BytesIO(given.content) if isinstance(given.content, bytes) else given.content) as image:
+                with _image(given.content) as image:
                     return min(image.size)
             except Exception:  # each of Pillow's formats raises what it likes
                 continue

@@ -89,7 +89,8 @@ class Hub(Streamed):
             found = _parquet(files)
             if builder.info.features in (None, next(iter(found.values())).features):  # else the library casts them
                 return found
-        return builder.as_streaming_dataset()
+        streamed = builder.as_streaming_dataset()  # and images stay bytes: the library would have Pillow open what it likes
+        return {name: part.decode(False) if part.features else part for name, part in streamed.items()}
 
 
 def _only_zips(root: str) -> list[Path]:
