@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -55,7 +57,7 @@ def model_folder(name: str) -> Path:
             f"{name} is a pickle, which runs whatever code it holds when it is read (EDM's published ones hold their network's source): "
             "it is refused; allowed: a folder of diffusers with safetensors, or a .pt file that holds tensors alone."
         )
-    if path.is_file() and path.suffix == ".pt":
+    if path.suffix == ".pt" and path.is_file():
         return path
     if inside := _inside(path):
         return inside
@@ -64,12 +66,24 @@ def model_folder(name: str) -> Path:
     raise UnknownName("backend", name, [*models(), "or a model's folder, a .pt file, or the id of a model fetched from the hub"])
 
 
-def lacks(name: str) -> tuple[str, str | None] | None:
-    """Repository and revision of a name that may be a model of the hub and is none that is here."""
+class Lacking(NamedTuple):
+    """What is to be fetched of the hub."""
+
+    kind: hub.Kind
+    repo_id: str
+    revision: str | None = None
+    checkpoint: str | None = None
+
+
+def lacks(name: str, kind: hub.Kind = "model") -> Lacking | None:
+    """What a name is of, which may be a model or encoder of the hub and is none that is here."""
     given = HUB_ID.fullmatch(name)
-    if given is None or name in models() or Path(name).expanduser().exists() or hub.folder(given["repo"], given["revision"]):
+    if given is None or name in models() or os.path.exists(os.path.expanduser(name)):
         return None
-    return given["repo"], given["revision"]
+    folder, file = hub.folder(given["repo"], given["revision"], kind), given["file"]
+    if folder is None or (file and not (folder / file).is_file()):
+        return Lacking(kind, given["repo"], given["revision"], file)
+    return None
 
 
 def _checkpoint(folder: Path, repo: str, file: str | None, name: str) -> Path:

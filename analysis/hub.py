@@ -16,9 +16,9 @@ from .errors import InvalidData, InvalidRequest, NotAllowed, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
 from .hub_choice import check_class, choose, config_of, needs_code
 from .hub_fetch import content_of, fetch
-from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named
+from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named, repo_type
 
-__all__ = ["HubFile", "Record", "cache", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
+__all__ = ["HubFile", "Kind", "Record", "cache", "day", "fetch", "fetched", "find", "folder", "in_units", "look_up"]
 ANSWER = 15.0  # seconds that the hub has for its answer
 SMALL = 1_000_000  # bytes of a file that is looked into
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -102,7 +102,7 @@ def _ask(repo_id: str, revision: str | None, kind: Kind) -> Any:
     if not ID.fullmatch(repo_id):
         raise HFValidationError
     try:
-        return HfApi().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True, timeout=ANSWER)
+        return HfApi().repo_info(repo_id, revision=revision, repo_type=repo_type(kind), files_metadata=True, timeout=ANSWER)
     except (HfHubHTTPError, HFValidationError):
         raise
     except (ValueError, KeyError, TypeError) as error:  # no description at all

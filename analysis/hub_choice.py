@@ -24,6 +24,8 @@ WEIGHTS = re.compile(STEM + r"(?:\.(?P<variant>[\w-]+?))?(?P<shard>-\d{5}-of-\d{
 INDEX = STEM + ".safetensors.index{variant}.json"
 CODE = (".bin", ".pkl", ".pickle", ".ckpt", ".pth", ".py", ".npy", ".joblib", ".msgpack", ".h5")
 READABLE = f"a .pt file by its name, or {STEM}*.safetensors"
+ENCODER = ("preprocessor_config.json", "processor_config.json", "model.safetensors.index.json")
+ENCODER_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 TABLES = (".parquet",)
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".zip", ".csv", ".jsonl")
 
@@ -36,7 +38,17 @@ def choose(files: Sequence[HubFile], kind: Kind, checkpoint: str | None, repo_id
     plain = [file for file in files if _folder(file) in PARTS and _base(file) in PLAIN]
     if checkpoint and checkpoint.endswith(".pt"):  # a configuration beside it is another model's
         plain = [file for file in plain if not file.name.endswith(".json")]
-    weights = _data(files) if kind == "dataset" else [_asked(files, checkpoint, repo_id)] if checkpoint else _weights(files)
+    if kind == "encoder":
+        plain = [file for file in files if file.name in (*ENCODER, *PLAIN)]
+    weights = (
+        _data(files)
+        if kind == "dataset"
+        else _encoder(files)
+        if kind == "encoder"
+        else [_asked(files, checkpoint, repo_id)]
+        if checkpoint
+        else _weights(files)
+    )
     if not weights:
         raise InvalidRequest(_nothing(files, kind, repo_id))
     return tuple(sorted({*plain, *weights}, key=lambda file: file.name))
@@ -64,6 +76,12 @@ def _weights(files: Sequence[HubFile]) -> list[HubFile]:
                 index = INDEX.format(variant=f".{variant}" if variant else "")
                 return found[variant] + [file for file in inside if _base(file) == index]
     return []
+
+
+def _encoder(files: Sequence[HubFile]) -> list[HubFile]:
+    """Of a vision model of the transformers library: the whole file, else its parts."""
+    found = [file for file in files if ENCODER_WEIGHTS.fullmatch(file.name)]
+    return [file for file in found if file.name == "model.safetensors"] or found
 
 
 def config_of(files: Sequence[HubFile]) -> HubFile | None:
@@ -121,6 +139,8 @@ def needs_code(names: Sequence[str], repo_id: str) -> bool:
 
 
 def _nothing(files: Sequence[HubFile], kind: Kind, repo_id: str) -> str:
+    if kind == "encoder":
+        return f"{repo_id} has no model.safetensors, which is what is read of an encoder; choose another repository."
     if kind == "dataset":
         return f"{repo_id} has no Parquet files, images or archives of them: nothing that can be read without running code."
     refused = sorted({PurePosixPath(file.name).suffix for file in files} & set(CODE))

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from .errors import DamagedFile, StoreUnavailable
 from .hub_calls import NOTICE, Between, patiently, quiet
-from .hub_records import HubFile, Kind, Record, blob, find, in_units, is_there, keep, named, own, snapshot
+from .hub_records import HubFile, Kind, Record, blob, find, in_units, is_there, keep, named, own, repo_type, snapshot
 
 Progress = Callable[[int, int, str], None]
 CHUNK = 1 << 20  # bytes between two looks at whether the download is still wanted
@@ -164,7 +164,7 @@ def _stream(record: Record, file: HubFile, part: Path, tell: Callable[[int], Non
     here = _size(part)
     if here >= file.size:
         return
-    url = hf_hub_url(record.repo_id, file.name, repo_type=record.kind, revision=record.commit)
+    url = hf_hub_url(record.repo_id, file.name, repo_type=repo_type(record.kind), revision=record.commit)
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if here:
         headers["Range"] = f"bytes={here}-"
@@ -187,7 +187,7 @@ def content_of(repo_id: str, kind: Kind, commit: str, file: HubFile, between: Be
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def ask() -> bytes:
-        url = hf_hub_url(repo_id, file.name, repo_type=kind, revision=commit)
+        url = hf_hub_url(repo_id, file.name, repo_type=repo_type(kind), revision=commit)
         headers, content = {**build_hf_headers(), "Accept-Encoding": "identity"}, b""
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
             hf_raise_for_status(response)

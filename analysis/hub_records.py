@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from .specs import Frozen
 
-Kind = Literal["model", "dataset"]
+Kind = Literal["model", "dataset", "encoder"]  # what it is wanted as: for the hub itself an encoder is a model
 MAIN = "main"  # the branch that a repository is read at where nobody says another
 CONVERTED = "refs/convert/parquet"  # the branch of a data set that the hub itself writes, for those that only code could read
 SHORT = 7  # from so many digits on, the beginning of a commit hash names it
@@ -127,9 +127,14 @@ def cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+def repo_type(kind: Kind) -> Literal["model", "dataset"]:
+    """What the hub calls it."""
+    return "dataset" if kind == "dataset" else "model"
+
+
 def home(repo_id: str, kind: Kind = "model") -> Path:
     """The folder of a repository in the hub's cache, whether it is there or not."""
-    return cache() / "--".join([f"{kind}s", *repo_id.split("/")])
+    return cache() / "--".join([f"{repo_type(kind)}s", *repo_id.split("/")])
 
 
 def blob(record: Record, file: HubFile) -> Path:
@@ -144,7 +149,7 @@ def snapshot(record: Record) -> Path:
 
 def own(repo_id: str, kind: Kind = "model") -> Path:
     """Where this library notes what it fetched of a repository."""
-    return home(repo_id, kind) / "noisescope"
+    return home(repo_id, kind) / ("noisescope-encoder" if kind == "encoder" else "noisescope")
 
 
 def is_there(record: Record, file: HubFile) -> bool:
@@ -206,7 +211,7 @@ def folder(repo_id: str, revision: str | None = None, kind: Kind = "model") -> P
 
 def fetched() -> list[Record]:
     """All that was fetched and still is whole, models before data sets, by name, the latest first."""
-    folders = sorted(cache().glob("*--*/noisescope"), key=lambda path: (path.parent.name[0] != "m", path))
+    folders = sorted(cache().glob("*--*/noisescope*"), key=lambda path: (path.parent.name[0] != "m", path))
     found = []
     for folder_ in folders:
         found += sorted(filter(_whole, _noted(folder_)), key=lambda record: record.fetched or "", reverse=True)

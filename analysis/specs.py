@@ -238,7 +238,7 @@ class DownloadRequest(Frozen):
     kind: Literal["download"] = "download"
     repo_id: str
     revision: str | None = None  # None: the main branch
-    repo_kind: Literal["model", "dataset"] = "model"
+    repo_kind: Literal["model", "dataset", "encoder"] = "model"
     checkpoint: str | None = None  # one file of weights that is wanted by its name
 
 

@@ -7,20 +7,23 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
+from typer.testing import CliRunner
 
-from analysis import registry
+from analysis import hub, registry
+from analysis.__main__ import app
+from analysis.catalog import Lacking, lacks
 from analysis.encoders import open_encoder
 from analysis.encoders.base import Encoder
 from analysis.encoders.transformers import preprocessing
 from analysis.errors import DamagedFile, InvalidRequest, NoisescopeError, UnknownName
 
 from . import vision
+from .standin import pretending, read_folder
 
 SHOWN = torch.randn(5, 3, 12, 12, generator=torch.Generator().manual_seed(0))  # noise leaves [-1, 1]
 BY_HAND: dict[str, Callable[..., Tensor]] = {
@@ -263,37 +266,46 @@ def test_what_cannot_be_an_encoder_is_said_in_a_sentence(harm: Callable[[Path], 
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_hub_that_is_not_reached_and_a_place_that_is_none_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> str:
-        raise ConnectionError("the network is down")
-
-    with pytest.raises(InvalidRequest, match="'no/where/at/all' cannot be opened"):
-        open_encoder("transformers:no/where/at/all")  # no hub id: nothing is asked for
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(InvalidRequest, match=r"the network is down.*a hub id that can be reached\.$"):
-        open_encoder("transformers:facebook/dinov2-small")
-    with pytest.raises(InvalidRequest, match="No place is given"):
-        open_encoder("transformers")
-    with pytest.raises(UnknownName, match="Unknown encoder 'timm'"):
-        open_encoder("timm:resnet18")
+def test_what_was_not_fetched_and_a_place_that_is_none_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretending(tmp_path, monkeypatch) as standin:
+        with pytest.raises(InvalidRequest, match="'no/where/at/all' is not on this machine"):
+            open_encoder("transformers:no/where/at/all")
+        with pytest.raises(InvalidRequest, match=r"models fetch facebook/dinov2-small --encoder`, or 'Look it up'"):
+            open_encoder("transformers:facebook/dinov2-small")
+        with pytest.raises(InvalidRequest, match="No place is given"):
+            open_encoder("transformers")
+        with pytest.raises(UnknownName, match="Unknown encoder 'timm'"):
+            open_encoder("timm:resnet18")
+        assert standin.asked == []  # opening asks nothing of a network
 
 
-def test_of_a_hub_id_the_weights_come_only_after_the_rest_is_known_to_fit(
+def test_an_encoder_of_the_hub_is_fetched_and_opened_without_a_network(
     saved: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
-    cached = tmp_path / "models--someone--tiny" / "snapshots" / "0123abcd"
+    with pretending(tmp_path, monkeypatch) as standin:
+        more = {"pytorch_model.bin": b"x" * 9000, "onnx/model.safetensors": b"x"}
+        commit = standin.repo("someone/tiny", read_folder(saved["vit"][0]) | more).branches["main"]
+        assert lacks("someone/tiny", "encoder") == Lacking("encoder", "someone/tiny")
+        result = CliRunner().invoke(app, ["models", "fetch", "someone/tiny", "--encoder"])
+        assert result.exit_code == 0, result.output
+        standin.close()
+        for name in ("someone/tiny", f"someone/tiny@{commit[:7]}"):
+            found = open_encoder(f"transformers:{name}")
+            assert (found.name, found.facts()["revision"]) == ("tiny", commit)
+            assert lacks(name, "encoder") is None
+        assert found.identity == open_encoder(f"transformers:{saved['vit'][0]}").identity
+        assert lacks("someone/tiny") is not None  # of a model that is studied, other files are wanted
+        assert {file.name for file in hub.find("someone/tiny", kind="encoder").files} == {
+            "config.json",
+            "preprocessor_config.json",
+            "model.safetensors",
+        }
+        listed = CliRunner().invoke(app, ["models", "list"]).output
+        assert "someone/tiny" in listed
 
-    def fetched(place: str, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
-        return str(cached)
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
-    shutil.copytree(saved["vit"][0], cached)
-    found = open_encoder("transformers:someone/tiny")
-    assert (found.name, found.facts()["revision"]) == ("tiny", "0123abcd")
-    assert [any(name.endswith(".safetensors") for name in names) for names in asked] == [False, True]
-    of_text(cached)
-    with pytest.raises(InvalidRequest, match="does not read images"):
-        open_encoder("transformers:someone/tiny")
-    assert len(asked) == 3
+def test_a_repository_without_an_encoders_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretending(tmp_path, monkeypatch) as standin:
+        standin.repo("someone/pickled", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+        with pytest.raises(InvalidRequest, match=r"no model\.safetensors"):
+            hub.look_up("someone/pickled", kind="encoder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ._presets import PRESETS as PRESETS
 from .base import Dataset
 
 if TYPE_CHECKING:
+    from ..catalog import Lacking
     from ..hub import Record
 
 HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")  # a revision may be refs/convert/parquet
@@ -72,7 +74,7 @@ def _named(name: str) -> tuple[str, str]:
     if plugin not in registry.names("datasets"):
         if place in PRESETS:
             plugin, argument = "hub", PRESETS[place].argument(query)
-        elif "/" in place or Path(place).expanduser().exists():
+        elif "/" in place or os.path.exists(os.path.expanduser(place)):
             plugin, argument = "zip" if place.lower().endswith(".zip") and not Path(place).is_dir() else "hub", name
     if plugin not in registry.names("datasets"):
         raise UnknownName("dataset", plugin, choices())
@@ -87,7 +89,7 @@ def fetched(place: str) -> tuple[Record, Path] | None:
     from .. import hub
 
     given = HUB_ID.fullmatch(place)
-    if given is None or Path(place).exists():
+    if given is None or os.path.exists(place):
         return None
     repo_id, revision = given["repo"], given["revision"]
     if (record := hub.find(repo_id, revision, "dataset")) and (folder := hub.folder(repo_id, record.commit, "dataset")):
@@ -99,13 +101,13 @@ def fetched(place: str) -> tuple[Record, Path] | None:
     )
 
 
-def lacks(name: str) -> tuple[str, str | None] | None:
-    """Repository and revision of a name that may be a data set of the hub, or a preset, and is none that is here."""
-    from .. import hub
+def lacks(name: str) -> Lacking | None:
+    """What a name is of, which may be a data set of the hub or a preset, and is none that is here."""
+    from .. import catalog, hub
 
     place = name.partition("?")[0]
     place = PRESETS[place].repo_id if place in PRESETS else place
     given = HUB_ID.fullmatch(place)
-    if given is None or Path(place).expanduser().exists() or hub.folder(given["repo"], given["revision"], "dataset"):
+    if given is None or os.path.exists(os.path.expanduser(place)) or hub.folder(given["repo"], given["revision"], "dataset"):
         return None
-    return given["repo"], given["revision"]
+    return catalog.Lacking("dataset", given["repo"], given["revision"])

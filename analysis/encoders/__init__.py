@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import registry
+from .. import catalog, hub, registry
 from .base import Encoder
 
 
@@ -12,5 +12,7 @@ def open_encoder(name: str, device: str = "cpu") -> Encoder:
     Raises UnknownName, InvalidRequest or DamagedFile.
     """
     plugin, _, argument = name.partition(":")
-    encoder: Encoder = registry.get("encoders", plugin)(argument, device)
+    given = catalog.HUB_ID.fullmatch(argument)
+    fetched = hub.folder(given["repo"], given["revision"], "encoder") if given else None
+    encoder: Encoder = registry.get("encoders", plugin)(argument, device, fetched)
     return encoder

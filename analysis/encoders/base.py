@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -21,8 +22,9 @@ class Encoder(ABC):
     parameters: int = 0  # of its network; without one, reading an image takes no pass
     pixels: int = 0  # of one image, as its network is shown it
 
-    def __init__(self, argument: str = "", device: str = "cpu") -> None:
-        self.argument, self.device = argument, device
+    def __init__(self, argument: str = "", device: str = "cpu", fetched: Path | None = None) -> None:
+        """`fetched` is the folder of what the argument names, where that was fetched from the hub."""
+        self.argument, self.device, self.fetched = argument, device, fetched
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:

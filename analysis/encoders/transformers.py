@@ -26,7 +26,6 @@ from .base import Encoder
 
 Seen = Literal["labels", "text", "neither", "unknown"]
 Vector = Literal["token", "pooled", "mean"]
-TEXTS = ("config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors.index.json")
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 
 
@@ -70,22 +69,24 @@ class Transformers(Encoder):
     the range is shown as it is. A cropped border, which some preprocessing has, is not cut off: all of the image is seen.
     """
 
-    def __init__(self, argument: str = "", device: str = "cpu") -> None:
+    def __init__(self, argument: str = "", device: str = "cpu", fetched: Path | None = None) -> None:
         """Raises InvalidRequest for what is no vision model, or not there, DamagedFile for what cannot be read."""
-        super().__init__(argument, device)
+        super().__init__(argument, device, fetched)
         _quiet()
-        folder = _folder(argument, TEXTS)
+        folder = _folder(argument, fetched)
         config = _json(folder / "config.json", argument)
         self.type = str(config.get("model_type"))
         known, kind = _kind(self.type, argument)
         self.shown = preprocessing(folder, config, argument)
         self.revision = folder.name if folder.parent.name == "snapshots" else None  # of the hub's cache
-        files = _weights(_folder(argument, (*TEXTS, *WEIGHTS)), argument)
+        files = _weights(folder, argument)
         self.net, self.vector = _load(known, kind, files[0].parent, argument)
         self.net = self.net.to(device=device, memory_format=torch.channels_last)
         self._mean, self._spread = (torch.tensor(v, device=device).reshape(1, 3, 1, 1) for v in (self.shown.mean, self.shown.spread))
         self._dimension = self._tried()
-        self.name = Path(argument if self.revision else folder).name.replace("+", "-")  # a plus joins the blocks of an ensemble
+        self.name = Path(argument.partition("@")[0] if self.revision else folder).name.replace(
+            "+", "-"
+        )  # a plus joins the blocks of an ensemble
         self.seen: Seen = "labels" if any("ForImageClassification" in str(c) for c in config.get("architectures") or ()) else kind.seen
         self.identity = "transformers:sha256:" + _identity(files, config, self.shown, self.vector)
         self.parameters = sum(p.numel() for p in self.net.parameters())
@@ -142,12 +143,10 @@ class Transformers(Encoder):
 
 def _quiet() -> None:
     """What the libraries have to say is in the errors."""
-    from huggingface_hub.utils import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     for name in ("transformers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    disable_progress_bars()
     disable_progress_bar()
 
 
@@ -155,22 +154,19 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
 
 
-def _folder(place: str, files: tuple[str, ...]) -> Path:
-    """The folder of a place, with these of its files, which come from the hub where the place is none on this machine.
-
-    Raises InvalidRequest.
-    """
-    wanted = "give a folder that save_pretrained wrote, or a hub id that can be reached."
+def _folder(place: str, fetched: Path | None) -> Path:
+    """The folder of a place. Raises InvalidRequest."""
+    wanted = "give a folder that save_pretrained wrote, or the hub id of one that was fetched"
     if not place:
-        raise InvalidRequest(f"No place is given after 'transformers:'; {wanted}")
+        raise InvalidRequest(f"No place is given after 'transformers:'; {wanted}.")
     if (path := Path(place).expanduser()).is_dir():
         return path.resolve()
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(place, allow_patterns=list(files)))
-    except Exception as error:  # the hub's client and what it stands on raise a dozen unrelated types
-        raise InvalidRequest(f"The encoder {place!r} cannot be opened ({_reason(error)}); {wanted}") from error
+    if fetched is None:
+        raise InvalidRequest(
+            f"The encoder {place!r} is not on this machine; {wanted}: `python -m analysis models fetch {place} --encoder`, or 'Look it up' "
+            "where a run is asked for."
+        )
+    return fetched
 
 
 def _json(path: Path, place: str) -> dict[str, Any]:

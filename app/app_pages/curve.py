@@ -66,7 +66,7 @@ def _run_bar(here: list[Run], bench: lab.Bench, found: list[Run]) -> None:
     opening.notes()
     requests = []
     if measuring and bench.lacking:
-        fetching.panel("dataset", *bench.lacking)
+        fetching.panel(bench.lacking)
     elif measuring:
         requests = measure.panel(bench)
     if not known and bench.card and not bench.lacking:

@@ -35,7 +35,7 @@ class Bench:
     block: str | None  # None: the one that validation images chose
     device: str
     card: Card | None  # None: `backend` is not there (any more)
-    lacking: tuple[str, str | None] | None = None  # the repository and revision that the data are fetched from, where they are not here
+    lacking: catalog.Lacking | None = None  # what of the data is to be fetched, where they are not here
 
 
 def axis() -> str:
@@ -61,7 +61,7 @@ def data() -> list[str]:
 
 
 @st.cache_data(ttl=AGAIN, show_spinner=False)
-def _fetched(kind: fetching.Kind) -> list[str]:
+def _fetched(kind: hub.Kind) -> list[str]:
     return [
         record.repo_id if record.revision == "main" else f"{record.repo_id}@{record.commit[:7]}"
         for record in hub.fetched()
@@ -129,7 +129,7 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
     if NEWER in st.session_state:
         _newer(backend, dataset)
     if wrong and (given := catalog.lacks(backend)):
-        fetching.panel("model", *given)
+        fetching.panel(given)
     elif wrong:
         st.error(wrong, icon=":material/broken_image:")
     if about_model and card:
@@ -160,7 +160,7 @@ def _newer(backend: str, dataset: str) -> None:
     if given is None or name not in (backend, dataset):
         st.session_state.pop(NEWER)
         return
-    fetching.panel(kind, given["repo"], given["revision"], here=True)
+    fetching.panel(catalog.Lacking(kind, given["repo"], given["revision"], given["file"]), here=True)
     st.button("Close", on_click=st.session_state.pop, args=(NEWER,), key="close-newer")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import Literal
 
 import streamlit as st
 
 from analysis import hub
+from analysis.catalog import Lacking
 from analysis.datasets import PRESETS
 from analysis.errors import NoisescopeError
 from analysis.jobs import NETWORK, Job
@@ -19,30 +19,30 @@ from analysis.workers import start_worker
 from app.components.runs import jobs, trying
 from app.components.words import duration, plain, size
 
-Kind = Literal["model", "dataset"]
 EVERY = 0.5  # seconds
 NEWS = 1.0  # seconds between two words while the hub is waited for
-CALLED = {"model": "model", "dataset": "data set"}
+CALLED = {"model": "model", "dataset": "data set", "encoder": "vision model"}
 FETCHED = "looked-up"
 
 
-def panel(kind: Kind, repo_id: str, revision: str | None, here: bool = False) -> None:
+def panel(lacking: Lacking, here: bool = False) -> None:
     """Draw what can be done about a repository that is not here, or of which there may be a newer one."""
+    kind, repo_id, revision, checkpoint = lacking
     with st.container(border=True, key=f"fetch-{kind}"):
         at = f" at {revision}" if revision else ""
         st.subheader(f"{repo_id} on the hub" if here else f"{repo_id} is not on this machine", anchor=False)
-        job = latest(kind, repo_id, revision)
+        job = latest(lacking)
         if job and job.active:
             st.fragment(_follow, run_every=EVERY)(job.id)
             return
         if job:
             _ended(job)
         what = "There may be a newer commit of it" if here else f"It may be a {CALLED[kind]} of the Hugging Face hub{at}"
-        st.markdown(f"{what}. Looking it up downloads nothing.")
+        st.markdown(f"{what}. Looking it up downloads no more than what says what it is.")
         if preset := next((one for one in PRESETS.values() if kind == "dataset" and one.repo_id == repo_id), None):
             when = checked(default_root()).get(preset.name, {}).get("date", "never")
             st.caption(f"{preset.title}: licence {plain(preset.licence)}. That its columns are as Noisescope expects was checked: {when}.")
-        checkpoint = _checkpoint(kind, repo_id)
+        checkpoint = checkpoint or _checkpoint(kind, repo_id)
         request = DownloadRequest(repo_id=repo_id, revision=revision, repo_kind=kind, checkpoint=checkpoint)
         known: dict[DownloadRequest, hub.Record] = st.session_state.setdefault(FETCHED, {})
         if st.button(
@@ -56,8 +56,8 @@ def panel(kind: Kind, repo_id: str, revision: str | None, here: bool = False) ->
             _offer(known[request], request)
 
 
-def _checkpoint(kind: Kind, repo_id: str) -> str | None:
-    if kind == "dataset":
+def _checkpoint(kind: hub.Kind, repo_id: str) -> str | None:
+    if kind != "model":
         return None
     with st.expander("Weights in a file of another name"):
         given = st.text_input(
@@ -123,11 +123,11 @@ def submit(request: DownloadRequest) -> None:
     start_worker(default_root(), NETWORK)
 
 
-def latest(kind: Kind, repo_id: str, revision: str | None) -> Job | None:
+def latest(lacking: Lacking) -> Job | None:
     """The last download of a repository."""
     for job in jobs().downloads():
         asked = job.request
-        if isinstance(asked, DownloadRequest) and (asked.repo_kind, asked.repo_id, asked.revision) == (kind, repo_id, revision):
+        if isinstance(asked, DownloadRequest) and (asked.repo_kind, asked.repo_id, asked.revision) == lacking[:3]:
             return job
     return None
 

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis import registry, workers
+from analysis import catalog, registry, workers
 from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, UnknownName
 from analysis.specs import Precision, SweepRequest, variants
 from analysis.store import default_root
-from app.components import asking
+from app.components import asking, fetching
 from app.components.bench import Bench, short
 from app.components.runs import runs, submit_all, trying
 from app.components.words import duration, size
@@ -101,10 +101,14 @@ def _form(bench: Bench) -> list[SweepRequest]:
                 "",
                 key="ask-encoders",
                 placeholder="such as facebook/dinov2-small",
-                help="Vision models of the transformers library: folders or hub ids, with commas between. What a hub id names is "
-                "fetched when the cost is found out.",
+                help="Vision models of the transformers library: folders or hub ids, with commas between. What is not on this machine can "
+                "be looked up and fetched.",
             )
         )
+    places = [encoder.partition(":")[2] for encoder in fields["encoders"]]
+    if missing := [lacking for place in places if (lacking := catalog.lacks(place, "encoder"))]:
+        fetching.panel(missing[0])
+        return []
     if not fields["poolings"]:
         st.warning("No pooling is chosen: give at least one, such as 1.")
         return []

@@ -67,7 +67,7 @@ def test_a_model_is_looked_up_fetched_and_there(standin: Standin, answered: Path
     metrics = {one.label: one.value for one in page.metric}
     assert metrics["Licence"] == "apache-2.0"
     assert metrics["Size"] == metrics["To fetch"] != "0 B"
-    assert not standin.of_files()
+    assert all("config.json" in path for _, path, _ in standin.of_files())
     page = press(page, "Fetch")
     (job,) = Jobs(answered).downloads()
     assert (job.state, job.request.repo_id) == ("submitted", MODEL)
@@ -291,3 +291,31 @@ def test_downloads_are_listed_with_the_runs(standin: Standin, answered: Path) ->
     assert f"**{MODEL}**" not in said(page)
     page.button(key=f"cancel-{waits.id}").click().run()
     assert jobs.get(waits.id).state == "cancelled"
+
+
+def test_an_encoder_that_is_not_here_is_looked_up_where_a_run_is_asked_for(standin: Standin, answered: Path) -> None:
+    standin.repo("someone/vit", {"config.json": b"{}", "model.safetensors": b"x" * 9000})
+    page = visit()
+    page.toggle(key="measuring").set_value(True).run()
+    page.text_input(key="ask-encoders").set_value("someone/vit").run()
+    assert not page.exception
+    assert "someone/vit is not on this machine" in said(page)
+    press(press(page, "Look it up"), "Fetch")
+    (job,) = Jobs(answered).downloads()
+    assert (job.request.repo_kind, job.request.repo_id) == ("encoder", "someone/vit")
+    work(answered, NETWORK, idle=0.1, processes=1)
+    assert "is not on this machine" not in said(page.run())
+
+
+def test_a_checkpoint_of_several_is_named_in_the_id(standin: Standin, answered: Path) -> None:
+    standin.repo("someone/adm", {"64.pt": b"x" * 9000, "256.pt": b"y" * 9000})
+    page = press(visit(backend="someone/adm:256.pt"), "Look it up")
+    press(page, "Fetch")
+    (job,) = Jobs(answered).downloads()
+    assert job.request.checkpoint == "256.pt"
+    work(answered, NETWORK, idle=0.1, processes=1)
+    assert (hub.folder("someone/adm") / "256.pt").is_file()
+    assert "someone/adm is not on this machine" in said(visit(backend="someone/adm:64.pt"))
+    page = visit(backend="someone/adm:256.pt")
+    assert not page.exception
+    assert "is not on this machine" not in said(page)

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from analysis import catalog
 from analysis.__main__ import app
 from analysis.jobs import Jobs
 from analysis.specs import SweepRequest
@@ -105,6 +106,7 @@ def test_the_methods_name_the_encoders(study: Study) -> None:
 
 
 def test_encoders_are_asked_for_in_the_form_with_commas_between(own: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "lacks", lambda *_: None)
     monkeypatch.setattr(asking, "answer", lambda *_: (COST | {"encoder_passes": 1500, "encoder_seconds": 130.0}, b""))
     page = visit(run=find_study("digits").key)
     next(toggle for toggle in page.toggle if toggle.label == "Measure something new").set_value(True).run()
