@@ -55,6 +55,17 @@ def test_folders_named_like_splits_are_splits(tmp_path: Path, train: str, test: 
     assert data.label_set().classes == ("a", "b")
 
 
+@pytest.mark.parametrize("name", ["valid", "val", "dev", "train", "Test"])
+def test_a_class_that_is_called_like_a_split_is_a_class(tmp_path: Path, name: str) -> None:
+    plain = {f"{(name, 'plane')[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(40)}
+    data = open_dataset(pack(tmp_path / "d.zip", plain), 8)
+    assert (sorted(data.label_set().classes), data.given) == (sorted((name, "plane")), None)
+    within = {f"{'train' if i < 30 else 'test'}/{(name, 'plane')[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(40)}
+    data = open_dataset(pack(tmp_path / "e.zip", within), 8)
+    assert sorted(data.label_set().classes) == sorted((name, "plane"))
+    assert {image.tobytes() for image in data.images[data.split == "test"]} == {image.tobytes() for image in PIXELS[30:]}
+
+
 def test_a_zip_of_parquet_files_is_read_row_by_row(tmp_path: Path) -> None:
     for name, part in (("train", slice(0, 30)), ("test", slice(30, 40))):
         labels = ["x", "y"] * (len(PIXELS[part]) // 2)
@@ -199,7 +210,8 @@ def test_a_folder_as_browsers_send_it_has_its_classes_one_level_deeper(tmp_path:
 
 def test_pictures_in_no_class_stay_without_a_label(tmp_path: Path) -> None:
     loose = {"loose.png": png(PIXELS[39]), "train/loose.png": png(PIXELS[38])}
-    data = open_dataset(pack(tmp_path / "d.zip", {name: c for i, (name, c) in enumerate(pets().items()) if i < 38} | loose), 8)
+    split = {f"{'test' if i < 9 else 'train'}/{name}": c for i, (name, c) in enumerate(pets().items()) if i < 38}
+    data = open_dataset(pack(tmp_path / "d.zip", split | loose), 8)
     assert (len(data.ids), int((data.label_set().values < 0).sum())) == (40, 2)
     assert open_dataset(pack(tmp_path / "e.zip", {f"{i}.png": png(PIXELS[i]) for i in range(9)}), 8).label_sets == {}
 

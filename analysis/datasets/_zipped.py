@@ -1,7 +1,7 @@
 """Images and Parquet files in zips; nothing is unpacked to a path that a zip names.
 
-Folders (or, of Parquet files and of several zips, words of their names) called train, validation (val, valid, dev) and test are splits; the
-folder that an image lies in is its class. A zip may be a stranger's: an image is told by its content and checked before it is decoded, as
+Folders (or, of Parquet files and of several zips, words of their names) called train, validation (val, valid, dev) and test are splits, of
+images where two of them lie side by side; the folder that an image lies in is its class, and may be called train or dev. A zip may be a stranger's: an image is told by its content and checked before it is decoded, as
 one that a browser sends.
 """
 
@@ -33,6 +33,7 @@ class _Member(NamedTuple):
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
     words: tuple[str, ...]
+    splits: frozenset[tuple[str, ...]] = frozenset()  # folders of the zip that are splits, as parts of their paths
 
     @property
     def path(self) -> PurePosixPath:
@@ -40,7 +41,9 @@ class _Member(NamedTuple):
 
     @property
     def split(self) -> str:
-        return split_named(self.path.parts[:-1]) or split_named(self.words) or "train"
+        folders = self.path.parts[:-1]
+        own = next((name for depth, name in enumerate(folders, 1) if folders[:depth] in self.splits), None)
+        return (split_named([own]) if own else split_named(self.words)) or "train"
 
     @property
     def is_called_picture(self) -> bool:
@@ -50,7 +53,7 @@ class _Member(NamedTuple):
     def folder(self) -> str:
         """The folder that it lies in; none where that is a split."""
         folder, _ = place(self.info.filename)
-        return "" if split_named([folder]) else folder
+        return "" if self.path.parts[:-1] in self.splits else folder
 
 
 class _Row(NamedTuple):
@@ -78,6 +81,17 @@ def open_zips(paths: Sequence[Path], chosen: Chosen) -> Opened:
     return _images(every, chosen)
 
 
+def _splits(every: Sequence[_Member]) -> frozenset[tuple[str, ...]]:
+    """Folders that are splits: those called as one, beside a folder that is called as another."""
+    beside: dict[tuple[str, ...], dict[str, str]] = {}
+    for file in every:
+        folders = file.path.parts[:-1]
+        for depth, name in enumerate(folders):
+            if split := split_named([name]):
+                beside.setdefault(folders[:depth], {})[name] = split
+    return frozenset((*above, name) for above, named in beside.items() if len(set(named.values())) > 1 for name in named)
+
+
 def _words(stem: str) -> tuple[str, ...]:
     return tuple(re.split(r"[-_.]", stem))
 
@@ -89,6 +103,8 @@ def _images(every: Sequence[_Member], chosen: Chosen) -> Opened:
             f"The zip {chosen.place!r} holds {len(every)} files, none an image; allowed: folders of JPEG, PNG, WebP or BMP images, "
             "or Parquet files."
         )
+    splits = _splits([file for file, picture in zip(every, pictures, strict=True) if picture])
+    every = [file._replace(splits=splits) for file in every]
     for file in every:
         readable(file.info)
     if asked := {name: value for name, value in chosen.options.items() if name != "image" or value != "image"}:
@@ -137,7 +153,7 @@ def _tables(tables: Sequence[_Member], chosen: Chosen) -> Opened:
     found: dict[str, list[Any]] = {}
     try:
         for file in tables:
-            split = file._replace(words=(*_words(file.path.stem), *file.words)).split
+            split = split_named((*file.path.parts[:-1], *_words(file.path.stem), *file.words)) or "train"
             unzipped = TemporaryFile(suffix=".parquet")  # noqa: SIM115 - gone when the data set is
             unpacked(file.archive, file.info, unzipped, MOST_TABLE)
             found.setdefault(split, []).append(unzipped)
