@@ -8,11 +8,12 @@ one that a browser sends.
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, NamedTuple
 
 from ..containers import begins, form_of, member, members, place, readable, unpacked
@@ -23,7 +24,8 @@ from ._tables import ParquetRows, opened, refused, schema, splits_of
 
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))  # files of other names are pictures if they begin as one
 MOST = 20_000_000  # bytes of one image, unpacked
-MOST_TABLE = 100_000_000_000  # bytes of one Parquet file, unpacked
+MOST_TABLES = 100_000_000_000  # bytes of all Parquet files, unpacked
+SPARE = 50_000_000  # bytes that stay free where they are unpacked
 MOST_FILES = 2_000_000
 
 
@@ -149,13 +151,30 @@ def _content(file: _Member) -> bytes:
     return content
 
 
+def _room(needed: int, place: str) -> int:
+    """Bytes that Parquet files may unpack to, which are read from copies. Raises InvalidRequest before the first is written."""
+    folder = gettempdir()
+    free = shutil.disk_usage(folder).free - SPARE
+    if needed > min(MOST_TABLES, free):
+        raise InvalidRequest(
+            f"The Parquet files in the zip {place!r} unpack to {needed:,} bytes; allowed: at most {MOST_TABLES:,}, and there is room for "
+            f"{max(0, free):,} in {folder}. Unpack it yourself and give the folder, or set TMPDIR to a larger disk."
+        )
+    return needed
+
+
 def _tables(tables: Sequence[_Member], chosen: Chosen) -> Opened:
     found: dict[str, list[Any]] = {}
+    for file in tables:
+        if not begins(file.archive, file.info).startswith(b"PAR1"):
+            raise InvalidData(f"The zip {chosen.place!r} cannot be opened ({file.path.name} is no Parquet file); pack the folder anew.")
+    left = _room(sum(file.info.file_size for file in tables), chosen.place)
     try:
         for file in tables:
             split = split_named((*file.path.parts[:-1], *_words(file.path.stem), *file.words)) or "train"
             unzipped = TemporaryFile(suffix=".parquet")  # noqa: SIM115 - gone when the data set is
-            unpacked(file.archive, file.info, unzipped, MOST_TABLE)
+            unpacked(file.archive, file.info, unzipped, left)
+            left -= unzipped.tell()
             found.setdefault(split, []).append(unzipped)
         rows = {name: ParquetRows(files, schema(files[0])) for name, files in found.items()}
     except (InvalidData, InvalidRequest):
