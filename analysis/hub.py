@@ -51,7 +51,7 @@ def look_up(
         if kind == "model" and not checkpoint:
             _check_class(listed, repo_id, read.sha, between)
         if kind == "dataset" and config:
-            listed = of_config(listed, config, _readme(listed, repo_id, read.sha, between), repo_id)
+            listed = of_config(listed, config, _described(listed, repo_id, read.sha, between), repo_id)
         files = choose(listed, kind, checkpoint, repo_id)
     except Unreachable:
         before = find(repo_id, asked, kind)
@@ -97,14 +97,21 @@ def _check_class(files: list[HubFile], repo_id: str, commit: str, between: Betwe
         check_class(content_of(repo_id, "model", commit, file, between), repo_id)
 
 
-def _readme(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> str:
-    """A data set's README; empty where there is none, or none that may be read yet."""
+def _described(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> Any:
+    """The configurations in the header of a data set's README; None where there are none, or none that can be read yet."""
     file = next((file for file in files if file.name == "README.md" and file.size <= SMALL), None)
     if file is None:
-        return ""
-    with suppress(NotAllowed):
-        return content_of(repo_id, "dataset", commit, file, between).decode(errors="replace")
-    return ""
+        return None
+    from huggingface_hub import DatasetCard
+
+    try:
+        text = content_of(repo_id, "dataset", commit, file, between).decode(errors="replace")
+    except NotAllowed:  # who may not read it yet is told with the download
+        return None
+    try:
+        return DatasetCard(text, ignore_metadata_errors=True).data.to_dict().get("configs")
+    except Exception:  # of YAML and of the library: then folders tell
+        return None
 
 
 def _strange(repo_id: str, error: ValidationError) -> InvalidData:

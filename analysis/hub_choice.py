@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
+from typing import Any
 
 from .errors import InvalidRequest
 from .hub_records import HubFile, Kind
@@ -114,12 +115,12 @@ def _data(files: Sequence[HubFile]) -> list[HubFile]:
     return tables or [file for file in files if file.name.lower().endswith(IMAGES)]
 
 
-def of_config(files: Sequence[HubFile], config: str, readme: str, repo_id: str) -> list[HubFile]:
-    """The files of one configuration, as the README's header says or else by the folder of that name, and those that are read beside data.
+def of_config(files: Sequence[HubFile], config: str, described: Any, repo_id: str) -> list[HubFile]:
+    """The files of one configuration, as the README's header has it `described` under `configs` or else by the folder of that name, and those that are read beside data.
 
     Raises InvalidRequest where there is no such configuration.
     """
-    told = _patterns(readme)
+    told = _patterns(described)
     if told and config not in told:
         raise InvalidRequest(f"{repo_id} has no configuration {config!r}; it has: {', '.join(told)}.")
     of_it = [
@@ -133,14 +134,8 @@ def of_config(files: Sequence[HubFile], config: str, readme: str, repo_id: str) 
     return of_it + [file for file in files if file.name in PLAIN and file not in of_it]
 
 
-def _patterns(readme: str) -> dict[str, list[str]]:
+def _patterns(configs: Any) -> dict[str, list[str]]:
     """By name of each configuration that a README's header describes, what its files are called; empty where it describes none."""
-    from huggingface_hub import DatasetCard
-
-    try:
-        configs = DatasetCard(readme, ignore_metadata_errors=True).data.to_dict().get("configs")
-    except Exception:  # of YAML and of the library: then folders tell
-        return {}
     found: dict[str, list[str]] = {}
     for given in configs if isinstance(configs, list) else []:
         if isinstance(given, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import constants
 
 from analysis import hub, hub_calls, hub_fetch
@@ -221,7 +222,7 @@ def test_one_configuration_is_fetched_and_opened_and_another_added_later(tmp_pat
 )
 def test_files_of_a_configuration_in_every_way_that_a_readme_says_them(said: str) -> None:
     files = [HubFile(name=name, size=1, blob=f"{i:040x}") for i, name in enumerate(["small/a.parquet", "small/b.parquet", "c.parquet"])]
-    found = of_config(files, "tiny", f"---\nconfigs:\n- config_name: tiny\n{said}\n- config_name: big\n---\n", ID)
+    found = of_config(files, "tiny", yaml.safe_load(f"- config_name: tiny\n{said}\n- config_name: big\n"), ID)
     assert [file.name for file in found] == ["small/a.parquet", "small/b.parquet"]
 
 
