@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .specs import DataCard
 
 dataset_app = typer.Typer(help="See which data sets are here, and fetch others from the Hugging Face hub.", no_args_is_help=True)
+Config = Annotated[str | None, typer.Option(help="The one configuration that is wanted; default: all.")]
 Id = Annotated[str, typer.Argument(help="Hub id, such as uoft-cs/cifar10, or a preset's name.")]
 
 
@@ -30,19 +31,19 @@ def list_() -> None:
 
 
 @dataset_app.command()
-def look(id: Id, revision: Revision = None) -> None:
+def look(id: Id, revision: Revision = None, config: Config = None) -> None:
     """Say what a data set of the hub is, and which of its files would be fetched."""
     from .hub import look_up
 
-    show(look_up(_repo(id), revision, "dataset"))
+    show(look_up(_repo(id), revision, "dataset", config=config))
 
 
 @dataset_app.command()
-def fetch(id: Id, revision: Revision = None) -> None:
+def fetch(id: Id, revision: Revision = None, config: Config = None) -> None:
     """Fetch a data set; stop it when you like, the same command goes on where it stopped."""
     from .hub import look_up
 
-    bring(look_up(_repo(id), revision, "dataset"))
+    bring(look_up(_repo(id), revision, "dataset", config=config))
 
 
 @dataset_app.command()

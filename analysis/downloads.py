@@ -107,6 +107,6 @@ def _download(jobs: Jobs, job: Job) -> str:
         with suppress(StoreUnavailable):
             jobs.tell(job.id, done, total, name, left)
 
-    record = look_up(request.repo_id, request.revision, request.repo_kind, request.checkpoint, between)
+    record = look_up(request.repo_id, request.revision, request.repo_kind, request.checkpoint, between, request.config)
     fetch(record, progress, between)
     return record.said or f"{record.repo_id} is here, {record.revision} at {record.commit}."

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from .errors import InvalidData, InvalidRequest, NotAllowed, Unreachable
 from .hub_calls import Between, hub_name, patiently, quiet
-from .hub_choice import check_class, choose, config_of, needs_code
+from .hub_choice import check_class, choose, config_of, needs_code, of_config
 from .hub_fetch import content_of, fetch
 from .hub_records import CONVERTED, ID, MAIN, HubFile, Kind, Record, cache, day, fetched, find, folder, in_units, is_there, named, repo_type
 
@@ -25,13 +25,18 @@ COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def look_up(
-    repo_id: str, revision: str | None = None, kind: Kind = "model", checkpoint: str | None = None, between: Between | None = None
+    repo_id: str,
+    revision: str | None = None,
+    kind: Kind = "model",
+    checkpoint: str | None = None,
+    between: Between | None = None,
+    config: str | None = None,
 ) -> Record:
     """What a repository offers at a revision (a branch, a tag or a commit), without downloading any of it but what says which network it is.
 
     Of a data set that only code could read, it is the hub's own conversion to Parquet, where there is one, and says so.
-    `checkpoint` names one file that is wanted for weights, a `.pt` or a `diffusion_pytorch_model*.safetensors`; `between` is called while it waits,
-    and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
+    `checkpoint` names one file that is wanted for weights, a `.pt` or a `diffusion_pytorch_model*.safetensors`; `config` is the
+    one configuration of a data set that is wanted; `between` is called while it waits, and may raise to stop. Where the hub does not answer, it is what was fetched before, and says so. Raises InvalidRequest, NotAllowed, or Unreachable where nothing was fetched either.
     """
     quiet()
     asked = revision or MAIN
@@ -45,6 +50,8 @@ def look_up(
         listed = _files(read, repo_id)
         if kind == "model" and not checkpoint:
             _check_class(listed, repo_id, read.sha, between)
+        if kind == "dataset" and config:
+            listed = of_config(listed, config, _described(listed, repo_id, read.sha, between), repo_id)
         files = choose(listed, kind, checkpoint, repo_id)
     except Unreachable:
         before = find(repo_id, asked, kind)
@@ -88,6 +95,23 @@ def _check_class(files: list[HubFile], repo_id: str, commit: str, between: Betwe
         return
     with suppress(NotAllowed):  # who may not read it yet is told with the download
         check_class(content_of(repo_id, "model", commit, file, between), repo_id)
+
+
+def _described(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> Any:
+    """The configurations in the header of a data set's README; None where there are none, or none that can be read yet."""
+    file = next((file for file in files if file.name == "README.md" and file.size <= SMALL), None)
+    if file is None:
+        return None
+    from huggingface_hub import DatasetCard
+
+    try:
+        text = content_of(repo_id, "dataset", commit, file, between).decode(errors="replace")
+    except NotAllowed:  # who may not read it yet is told with the download
+        return None
+    try:
+        return DatasetCard(text, ignore_metadata_errors=True).data.to_dict().get("configs")
+    except Exception:  # of YAML and of the library: then folders tell
+        return None
 
 
 def _strange(repo_id: str, error: ValidationError) -> InvalidData:

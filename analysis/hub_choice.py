@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import PurePosixPath
+from typing import Any
 
 from .errors import InvalidRequest
 from .hub_records import HubFile, Kind
@@ -129,6 +131,38 @@ def _data(files: Sequence[HubFile]) -> list[HubFile]:
     """Tables where there are any, else the images or archives themselves."""
     tables = [file for file in files if file.name.lower().endswith(TABLES)]
     return tables or [file for file in files if file.name.lower().endswith(IMAGES)]
+
+
+def of_config(files: Sequence[HubFile], config: str, described: Any, repo_id: str) -> list[HubFile]:
+    """The files of one configuration, as the README's header has it `described` under `configs` or else by the folder of that name, and those that are read beside data.
+
+    Raises InvalidRequest where there is no such configuration.
+    """
+    told = _patterns(described)
+    if told and config not in told:
+        raise InvalidRequest(f"{repo_id} has no configuration {config!r}; it has: {', '.join(told)}.")
+    of_it = [
+        file
+        for file in files
+        if (any(fnmatch(file.name, pattern) for pattern in told[config]) if told else config in PurePosixPath(file.name).parts[:-1])
+    ]
+    if not of_it:
+        folders = sorted({PurePosixPath(file.name).parts[0] for file in files if "/" in file.name})
+        raise InvalidRequest(f"{repo_id} has no files of a configuration {config!r}; its folders: {', '.join(folders) or 'none'}.")
+    return of_it + [file for file in files if file.name in PLAIN and file not in of_it]
+
+
+def _patterns(configs: Any) -> dict[str, list[str]]:
+    """By name of each configuration that a README's header describes, what its files are called; empty where it describes none."""
+    found: dict[str, list[str]] = {}
+    for given in configs if isinstance(configs, list) else []:
+        if isinstance(given, dict):
+            folder, files = str(given.get("data_dir") or "").strip("/"), given.get("data_files") or "**"
+            files = list(files.values()) if isinstance(files, dict) else files if isinstance(files, list) else [files]
+            paths = [one.get("path") if isinstance(one, dict) else one for one in files]
+            flat = [path for one in paths for path in (one if isinstance(one, list) else [one])]
+            found[str(given.get("config_name", "default"))] = [f"{folder}/{path}" if folder else str(path) for path in flat]
+    return found
 
 
 def needs_code(names: Sequence[str], repo_id: str) -> bool:

@@ -240,6 +240,7 @@ class DownloadRequest(Frozen):
     revision: str | None = None  # None: the main branch
     repo_kind: Literal["model", "dataset", "encoder"] = "model"
     checkpoint: str | None = None  # one file of weights that is wanted by its name
+    config: str | None = None  # of a data set: the one configuration that is wanted, None for all
 
 
 class DataCard(Frozen):

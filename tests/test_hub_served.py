@@ -11,13 +11,15 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import constants
 
 from analysis import hub, hub_calls, hub_fetch
 from analysis.datasets import open_dataset
 from analysis.datasets.hub import Hub
 from analysis.errors import InvalidData, InvalidRequest, NotAllowed, Unreachable
-from analysis.hub_records import CONVERTED
+from analysis.hub_choice import of_config
+from analysis.hub_records import CONVERTED, HubFile
 
 from .standin import LARGE, Fault, Standin, pretending
 from .test_decoded import PIXELS, png, same, table
@@ -190,6 +192,38 @@ def coarse_and_fine(tmp_path: Path) -> dict[str, bytes]:
 
 def described() -> bytes:
     return configs(**{name: {split: f"{name}/{split}-*" for split in ("train", "test")} for name in ("coarse", "fine")})
+
+
+@pytest.mark.parametrize("readme", [True, False])
+def test_one_configuration_is_fetched_and_opened_and_another_added_later(tmp_path: Path, standin: Standin, readme: bool) -> None:
+    files = coarse_and_fine(tmp_path) | ({"README.md": described()} if readme else {})
+    standin.repo(ID, files, "dataset")
+    record = hub.look_up(ID, kind="dataset", config="fine")
+    beside = ["README.md"] if readme else []
+    assert [file.name for file in record.files] == [*beside, "fine/test-00000-of-00001.parquet", "fine/train-00000-of-00001.parquet"]
+    hub.fetch(record)
+    assert opened(f"{ID}?config=fine").label_set("label").classes == ("z0", "z1")
+    with pytest.raises(InvalidRequest, match=r"configuration 'odd'; .*fine"):
+        hub.look_up(ID, kind="dataset", config="odd")
+    hub.fetch(hub.look_up(ID, kind="dataset", config="coarse"))
+    assert opened(f"{ID}?config=coarse").label_set("label").classes == ("x0", "x1")
+    assert opened(f"{ID}?config=fine").label_set("label").classes == ("z0", "z1")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "  data_files: small/*.parquet",
+        "  data_files: [small/a.parquet, small/b.parquet]",
+        "  data_files: {train: small/a.parquet, test: [small/b.parquet]}",
+        "  data_files: [{split: train, path: [small/a.parquet, small/b.parquet]}]",
+        "  data_dir: small",
+    ],
+)
+def test_files_of_a_configuration_in_every_way_that_a_readme_says_them(said: str) -> None:
+    files = [HubFile(name=name, size=1, blob=f"{i:040x}") for i, name in enumerate(["small/a.parquet", "small/b.parquet", "c.parquet"])]
+    found = of_config(files, "tiny", yaml.safe_load(f"- config_name: tiny\n{said}\n- config_name: big\n"), ID)
+    assert [file.name for file in found] == ["small/a.parquet", "small/b.parquet"]
 
 
 def local(folder: Path, files: dict[str, bytes]) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import open_dataset
+from analysis.datasets import describe, open_dataset
 from analysis.errors import InvalidData, InvalidRequest
 from tests.test_decoded import PIXELS, png, table
 
@@ -53,6 +55,17 @@ def test_folders_named_like_splits_are_splits(tmp_path: Path, train: str, test: 
     data = open_dataset(pack(tmp_path / "d.zip", files), 8)
     assert {image.tobytes() for image in data.images[data.split == "test"]} == {image.tobytes() for image in PIXELS[30:]}
     assert data.label_set().classes == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "dev", "train", "Test"])
+def test_a_class_that_is_called_like_a_split_is_a_class(tmp_path: Path, name: str) -> None:
+    plain = {f"{(name, 'plane')[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(40)}
+    data = open_dataset(pack(tmp_path / "d.zip", plain), 8)
+    assert (sorted(data.label_set().classes), data.given) == (sorted((name, "plane")), None)
+    within = {f"{'train' if i < 30 else 'test'}/{(name, 'plane')[i % 2]}/{i}.png": png(PIXELS[i]) for i in range(40)}
+    data = open_dataset(pack(tmp_path / "e.zip", within), 8)
+    assert sorted(data.label_set().classes) == sorted((name, "plane"))
+    assert {image.tobytes() for image in data.images[data.split == "test"]} == {image.tobytes() for image in PIXELS[30:]}
 
 
 def test_a_zip_of_parquet_files_is_read_row_by_row(tmp_path: Path) -> None:
@@ -108,9 +121,24 @@ def test_an_image_that_unpacks_to_too_much_is_listed_and_not_unpacked(tmp_path: 
     monkeypatch.setattr(zips, "MOST_FILES", 40)
     with pytest.raises(InvalidRequest, match="holds 41 files; allowed: at most 40"):
         open_dataset(str(tmp_path / "d.zip"), 4)
-    monkeypatch.setattr(zips, "MOST_TABLE", 1000)
-    with pytest.raises(InvalidRequest, match="unpacks to more than 1,000 bytes"):
-        open_dataset(pack(tmp_path / "t.zip", {"train.parquet": b"\0" * 1_000_000}), 8)
+
+
+def test_what_is_no_parquet_or_too_much_of_it_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analysis.datasets import _zipped as zips
+
+    written: list[str] = []
+    monkeypatch.setattr(zips, "unpacked", lambda archive, info, *_: written.append(info.filename))
+    place = pack(tmp_path / "t.zip", {f"{name}.parquet": b"PAR1" + b"\0" * 600 for name in ("train", "test")})
+    monkeypatch.setattr(zips, "MOST_TABLES", 1000)
+    with pytest.raises(InvalidRequest, match="unpack to 1,208 bytes; allowed: at most 1,000, and there is room"):
+        describe(place)
+    monkeypatch.setattr(zips, "MOST_TABLES", 2000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=zips.SPARE + 1_207))
+    with pytest.raises(InvalidRequest, match=r"there is room for 1,207 in .*Unpack it yourself"):
+        describe(place)
+    with pytest.raises(InvalidData, match=r"\(b\.parquet is no Parquet file\)"):
+        describe(pack(tmp_path / "u.zip", {"a.parquet": b"PAR1", "b.parquet": b"\0" * 1_000_000}))
+    assert written == []
 
 
 def as_mode(mode: str, form: str = "PNG") -> bytes:
@@ -199,7 +227,8 @@ def test_a_folder_as_browsers_send_it_has_its_classes_one_level_deeper(tmp_path:
 
 def test_pictures_in_no_class_stay_without_a_label(tmp_path: Path) -> None:
     loose = {"loose.png": png(PIXELS[39]), "train/loose.png": png(PIXELS[38])}
-    data = open_dataset(pack(tmp_path / "d.zip", {name: c for i, (name, c) in enumerate(pets().items()) if i < 38} | loose), 8)
+    split = {f"{'test' if i < 9 else 'train'}/{name}": c for i, (name, c) in enumerate(pets().items()) if i < 38}
+    data = open_dataset(pack(tmp_path / "d.zip", split | loose), 8)
     assert (len(data.ids), int((data.label_set().values < 0).sum())) == (40, 2)
     assert open_dataset(pack(tmp_path / "e.zip", {f"{i}.png": png(PIXELS[i]) for i in range(9)}), 8).label_sets == {}
 

@@ -43,6 +43,12 @@ def in_readme(root: str) -> dict[str, bool]:
     return {name: bool(config.get("default")) or name == "default" for name, config in zip(names, configs, strict=True)}
 
 
+def files_in_readme(root: str, name: str) -> Any:
+    """What the README's header says of the files of a configuration, as the library takes it; None where it does not say."""
+    configs = _header(root).get("configs") or []
+    return next((config.get("data_files") for config in configs if str(config.get("config_name", "default")) == name), None)
+
+
 def _texts(given: Any) -> Iterator[str]:
     """Every text in lists and mappings but names of splits."""
     if isinstance(given, str):

@@ -27,7 +27,7 @@ CALLED = {"train": "train", "training": "train", "validation": "validation", "va
     "test": "test",
     "testing": "test",
 }
-VERSION = 2  # of the decoding: another one reads every source again
+VERSION = 3  # of the decoding: another one reads every source again
 
 
 class Encoded(NamedTuple):

@@ -1,18 +1,19 @@
 """Images and Parquet files in zips; nothing is unpacked to a path that a zip names.
 
-Folders (or, of Parquet files and of several zips, words of their names) called train, validation (val, valid, dev) and test are splits; the
-folder that an image lies in is its class. A zip may be a stranger's: an image is told by its content and checked before it is decoded, as
+Folders (or, of Parquet files and of several zips, words of their names) called train, validation (val, valid, dev) and test are splits, of
+images where two of them lie side by side; the folder that an image lies in is its class, and may be called train or dev. A zip may be a stranger's: an image is told by its content and checked before it is decoded, as
 one that a browser sends.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, NamedTuple
 
 from ..containers import begins, form_of, member, members, place, readable, unpacked
@@ -23,7 +24,8 @@ from ._tables import ParquetRows, opened, refused, schema, splits_of
 
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))  # files of other names are pictures if they begin as one
 MOST = 20_000_000  # bytes of one image, unpacked
-MOST_TABLE = 100_000_000_000  # bytes of one Parquet file, unpacked
+MOST_TABLES = 100_000_000_000  # bytes of all Parquet files, unpacked
+SPARE = 50_000_000  # bytes that stay free where they are unpacked
 MOST_FILES = 2_000_000
 
 
@@ -33,6 +35,7 @@ class _Member(NamedTuple):
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
     words: tuple[str, ...]
+    splits: frozenset[tuple[str, ...]] = frozenset()  # folders of the zip that are splits, as parts of their paths
 
     @property
     def path(self) -> PurePosixPath:
@@ -40,7 +43,9 @@ class _Member(NamedTuple):
 
     @property
     def split(self) -> str:
-        return split_named(self.path.parts[:-1]) or split_named(self.words) or "train"
+        folders = self.path.parts[:-1]
+        own = next((name for depth, name in enumerate(folders, 1) if folders[:depth] in self.splits), None)
+        return (split_named([own]) if own else split_named(self.words)) or "train"
 
     @property
     def is_called_picture(self) -> bool:
@@ -50,7 +55,7 @@ class _Member(NamedTuple):
     def folder(self) -> str:
         """The folder that it lies in; none where that is a split."""
         folder, _ = place(self.info.filename)
-        return "" if split_named([folder]) else folder
+        return "" if self.path.parts[:-1] in self.splits else folder
 
 
 class _Row(NamedTuple):
@@ -78,6 +83,17 @@ def open_zips(paths: Sequence[Path], chosen: Chosen) -> Opened:
     return _images(every, chosen)
 
 
+def _splits(every: Sequence[_Member]) -> frozenset[tuple[str, ...]]:
+    """Folders that are splits: those called as one, beside a folder that is called as another."""
+    beside: dict[tuple[str, ...], dict[str, str]] = {}
+    for file in every:
+        folders = file.path.parts[:-1]
+        for depth, name in enumerate(folders):
+            if split := split_named([name]):
+                beside.setdefault(folders[:depth], {})[name] = split
+    return frozenset((*above, name) for above, named in beside.items() if len(set(named.values())) > 1 for name in named)
+
+
 def _words(stem: str) -> tuple[str, ...]:
     return tuple(re.split(r"[-_.]", stem))
 
@@ -89,6 +105,8 @@ def _images(every: Sequence[_Member], chosen: Chosen) -> Opened:
             f"The zip {chosen.place!r} holds {len(every)} files, none an image; allowed: folders of JPEG, PNG, WebP or BMP images, "
             "or Parquet files."
         )
+    splits = _splits([file for file, picture in zip(every, pictures, strict=True) if picture])
+    every = [file._replace(splits=splits) for file in every]
     for file in every:
         readable(file.info)
     if asked := {name: value for name, value in chosen.options.items() if name != "image" or value != "image"}:
@@ -133,13 +151,30 @@ def _content(file: _Member) -> bytes:
     return content
 
 
+def _room(needed: int, place: str) -> int:
+    """Bytes that Parquet files may unpack to, which are read from copies. Raises InvalidRequest before the first is written."""
+    folder = gettempdir()
+    free = shutil.disk_usage(folder).free - SPARE
+    if needed > min(MOST_TABLES, free):
+        raise InvalidRequest(
+            f"The Parquet files in the zip {place!r} unpack to {needed:,} bytes; allowed: at most {MOST_TABLES:,}, and there is room for "
+            f"{max(0, free):,} in {folder}. Unpack it yourself and give the folder, or set TMPDIR to a larger disk."
+        )
+    return needed
+
+
 def _tables(tables: Sequence[_Member], chosen: Chosen) -> Opened:
     found: dict[str, list[Any]] = {}
+    for file in tables:
+        if not begins(file.archive, file.info).startswith(b"PAR1"):
+            raise InvalidData(f"The zip {chosen.place!r} cannot be opened ({file.path.name} is no Parquet file); pack the folder anew.")
+    left = _room(sum(file.info.file_size for file in tables), chosen.place)
     try:
         for file in tables:
-            split = file._replace(words=(*_words(file.path.stem), *file.words)).split
+            split = split_named((*file.path.parts[:-1], *_words(file.path.stem), *file.words)) or "train"
             unzipped = TemporaryFile(suffix=".parquet")  # noqa: SIM115 - gone when the data set is
-            unpacked(file.archive, file.info, unzipped, MOST_TABLE)
+            unpacked(file.archive, file.info, unzipped, left)
+            left -= unzipped.tell()
             found.setdefault(split, []).append(unzipped)
         rows = {name: ParquetRows(files, schema(files[0])) for name, files in found.items()}
     except (InvalidData, InvalidRequest):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidData, NoisescopeError
-from ._configs import converted, in_readme, is_told, one
+from ._configs import converted, files_in_readme, in_readme, is_told, one
 from ._folders import class_folders
 from ._streamed import Opened, Streamed, files_of
 from ._tables import ParquetRows, Rows, opened, refused, schema, splits_of
@@ -83,7 +83,9 @@ class Hub(Streamed):
         elif asked not in (None, "default"):
             folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
             return self._folder(os.path.join(root, one(folders, asked, place)), None)
-        builder = datasets.load_dataset_builder(root, *([asked] if configs else []))
+        # the library goes by the first configuration's files, which are not here where another alone was fetched
+        said = files_in_readme(root, asked) if configs and asked and asked != next(iter(configs)) else None
+        builder = datasets.load_dataset_builder(root, *([asked] if configs else []), **({"data_files": said} if said else {}))
         files = {str(name): [str(file) for file in part] for name, part in (builder.config.data_files or {}).items()}
         if isinstance(builder, Parquet) and all(os.path.exists(file) for part in files.values() for file in part):
             found = _parquet(files)
