@@ -73,6 +73,7 @@ class Lacking(NamedTuple):
     repo_id: str
     revision: str | None = None
     checkpoint: str | None = None
+    config: str | None = None
 
 
 def lacks(name: str, kind: hub.Kind = "model") -> Lacking | None:

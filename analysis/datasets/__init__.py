@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from .. import registry
 from ..errors import InvalidRequest, UnknownName
@@ -105,9 +106,9 @@ def lacks(name: str) -> Lacking | None:
     """What a name is of, which may be a data set of the hub or a preset, and is none that is here."""
     from .. import catalog, hub
 
-    place = name.partition("?")[0]
-    place = PRESETS[place].repo_id if place in PRESETS else place
+    place, _, query = name.partition("?")
+    place, _, query = (PRESETS[place].argument(query) if place in PRESETS else name).partition("?")
     given = HUB_ID.fullmatch(place)
     if given is None or os.path.exists(os.path.expanduser(place)) or hub.folder(given["repo"], given["revision"], "dataset"):
         return None
-    return catalog.Lacking("dataset", given["repo"], given["revision"])
+    return catalog.Lacking("dataset", given["repo"], given["revision"], config=dict(parse_qsl(query)).get("config"))

@@ -27,9 +27,9 @@ FETCHED = "looked-up"
 
 def panel(lacking: Lacking, here: bool = False) -> None:
     """Draw what can be done about a repository that is not here, or of which there may be a newer one."""
-    kind, repo_id, revision, checkpoint = lacking
+    kind, repo_id, revision, checkpoint, config = lacking
     with st.container(border=True, key=f"fetch-{kind}"):
-        at = f" at {revision}" if revision else ""
+        at = (f" at {revision}" if revision else "") + (f", configuration {config}" if config else "")
         st.subheader(f"{repo_id} on the hub" if here else f"{repo_id} is not on this machine", anchor=False)
         job = latest(lacking)
         if job and job.active:
@@ -43,7 +43,7 @@ def panel(lacking: Lacking, here: bool = False) -> None:
             when = checked(default_root()).get(preset.name, {}).get("date", "never")
             st.caption(f"{preset.title}: licence {plain(preset.licence)}. That its columns are as Noisescope expects was checked: {when}.")
         checkpoint = checkpoint or _checkpoint(kind, repo_id)
-        request = DownloadRequest(repo_id=repo_id, revision=revision, repo_kind=kind, checkpoint=checkpoint)
+        request = DownloadRequest(repo_id=repo_id, revision=revision, repo_kind=kind, checkpoint=checkpoint, config=config)
         known: dict[DownloadRequest, hub.Record] = st.session_state.setdefault(FETCHED, {})
         if st.button(
             "Look it up", icon=":material/travel_explore:", type="secondary" if request in known else "primary", key=f"look-{kind}"
@@ -64,7 +64,7 @@ def _checkpoint(kind: hub.Kind, repo_id: str) -> str | None:
             "Weights file",
             key=f"fetch-checkpoint-{repo_id}",
             placeholder="such as 256x256_diffusion_uncond.pt",
-            help="One .pt or .safetensors file of the repository. It is read as plain tensors: nothing in it is executed.",
+            help="One .pt file of the repository. It is read as plain tensors: nothing in it is executed.",
         )
     return given.strip() or None
 
@@ -82,7 +82,7 @@ def _look_up(request: DownloadRequest) -> hub.Record | None:
 
     try:
         with st.spinner("Asking the hub …"):
-            return hub.look_up(request.repo_id, request.revision, request.repo_kind, request.checkpoint, between)
+            return hub.look_up(request.repo_id, request.revision, request.repo_kind, request.checkpoint, between, request.config)
     except NoisescopeError as error:
         st.error(str(error), icon=":material/cloud_off:")
         return None

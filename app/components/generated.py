@@ -22,7 +22,7 @@ def _images(version: str, _study: Study) -> np.ndarray:
     from PIL import Image
 
     side, made = _study.card.resolution, _study.facts["generated"]
-    page = np.asarray(Image.open(io.BytesIO(_study.path("generated.png").read_bytes())).convert("RGB"))
+    page = np.asarray(Image.open(io.BytesIO(_study.path("generated.png").read_bytes()), formats=["PNG"]).convert("RGB"))
     rows = page.reshape(-1, side, made["columns"], side, 3).transpose(0, 2, 1, 3, 4)
     return rows.reshape(-1, side, side, 3)[: made["count"]]
 

@@ -15,7 +15,7 @@ def tiles(version: str, row: int, levels: int, size: int, _study: Study) -> list
     """PNG data URIs of image `row` at each level, `size` pixels wide."""
     from PIL import Image
 
-    sheet = Image.open(_study.path("strip.png"))
+    sheet = Image.open(_study.path("strip.png"), formats=["PNG"])
     side = sheet.width // levels
     found = []
     for level in range(levels):

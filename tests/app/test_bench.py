@@ -319,3 +319,13 @@ def test_a_checkpoint_of_several_is_named_in_the_id(standin: Standin, answered: 
     page = visit(backend="someone/adm:256.pt")
     assert not page.exception
     assert "is not on this machine" not in said(page)
+
+
+def test_of_a_data_set_one_configuration_is_fetched_where_one_is_named(standin: Standin, answered: Path, tmp_path: Path) -> None:
+    rows = table(tmp_path / "r.parquet", [png(image) for image in PIXELS], kind=["x", "y"] * 20).read_bytes()
+    standin.repo("someone/sizes", {"small/train.parquet": rows, "large/train.parquet": rows + b""}, "dataset")
+    press(press(visit(dataset="someone/sizes?config=small"), "Look it up"), "Fetch")
+    (job,) = Jobs(answered).downloads()
+    assert job.request.config == "small"
+    work(answered, NETWORK, idle=0.1, processes=1)
+    assert {file.name for file in hub.find("someone/sizes", kind="dataset").files} == {"small/train.parquet"}
