@@ -242,6 +242,7 @@ def test_a_cancelled_sweep_ends_on_every_device_within_a_batch(
     assert all(comes(tmp_path, f"dropped-{device}") for device in TWO)
 
 
+@pytest.mark.slow
 def test_a_device_whose_process_is_killed_costs_what_it_was_at(
     crew: Crew, instead: Instead, plain: tuple[Study, Path], request_few: SweepRequest, tmp_path: Path
 ) -> None:

@@ -215,7 +215,8 @@ def test_settings_that_would_do_nothing_are_refused(request_small: SweepRequest,
 def test_models_of_one_request_serve_the_next(request_small: SweepRequest, store: Store) -> None:
     first = Bench(request_small, store)
     second = Bench(request_small.model_copy(update={"head": "ridge"}), store, like=first)
-    assert second.sources is first.sources
+    assert second.sources.keys() == first.sources.keys()
+    assert all(second.sources[name] is opened for name, opened in first.sources.items())
 
 
 @pytest.mark.parametrize("change", [{"head": "knn"}, {"label_noise": 0.1}, {"imbalance": 2.0}])

@@ -14,6 +14,11 @@ from analysis.errors import NoisescopeError
 from app.components.words import size
 
 MADE = "file-made"  # one a session: its key, what it is of, and its bytes
+ASKED = "file-asked"  # the key of the one to be made: a click alone is lost where the page is drawn anew before it comes to the button
+
+
+def _ask(key: str) -> None:
+    st.session_state[ASKED] = key
 
 
 def offer(
@@ -24,14 +29,17 @@ def offer(
     if made is not None and made[0] == key and made[1] != of:
         st.session_state.pop(MADE)
     if made is None or made[:2] != (key, of):
-        if not st.button(label, key=key, icon=icon, help=help):
+        st.button(label, key=key, icon=icon, help=help, on_click=_ask, args=(key,))
+        if st.session_state.get(ASKED) != key:
             return
         try:
             with st.spinner(f"{label} …"):
                 data = make()
         except NoisescopeError as error:
+            st.session_state.pop(ASKED)
             st.error(str(error), icon=":material/broken_image:")
             return
+        st.session_state.pop(ASKED)
         st.session_state[MADE] = (key, of, data.encode() if isinstance(data, str) else data)
         st.rerun()
     st.download_button(

@@ -57,3 +57,19 @@ def test_what_cannot_be_made_is_a_sentence_and_the_button_stays() -> None:
     page.button(key="csv").click().run()
     assert [error.value for error in page.error] == ["It cannot be made; choose another."]
     assert (labels(page), saves(page)) == (["CSV", "Page"], [])
+
+
+def test_a_click_is_not_lost_where_the_page_is_drawn_anew_before_it_comes_to_the_button() -> None:
+    def redrawn() -> None:
+        import streamlit as st
+
+        from app.components import files
+
+        if st.session_state.pop("anew", False):
+            st.rerun()
+        files.offer("CSV", lambda: "text", "a.csv", "text/csv", "one", key="csv", icon=":material/table:")
+
+    page = AppTest.from_function(redrawn).run()
+    page.session_state["anew"] = True
+    page.button(key="csv").click().run()
+    assert saves(page) == ["Save CSV, 4 B"]

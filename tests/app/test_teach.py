@@ -194,6 +194,7 @@ def test_classes_are_added_and_removed() -> None:
     assert len(names(page)) == 2
 
 
+@pytest.mark.slow
 def test_boxes_and_what_was_taught_are_there_when_one_comes_back(digits: Dataset) -> None:
     page = press(dropped(digits), "Teach")
     page = settle(page.switch_page("app_pages/runs.py").run().switch_page("app_pages/image.py").run())
@@ -202,6 +203,7 @@ def test_boxes_and_what_was_taught_are_there_when_one_comes_back(digits: Dataset
     assert "The boxes have changed" not in texts(page)
 
 
+@pytest.mark.slow
 def test_when_a_box_changes_the_result_says_what_it_is_of(digits: Dataset) -> None:
     page = press(dropped(digits), "Teach")
     assert "The boxes have changed since" in texts(pick(page, 1, page.session_state["box-picks-1"][:3]))

@@ -114,6 +114,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: S
     page.close()
 
 
+@pytest.mark.slow
 def test_two_folders_of_a_zip_are_taught_and_read_with(page: Page, served: Served, digits: Dataset, tmp_path: Path) -> None:
     values = digits.label_set(None).values
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
