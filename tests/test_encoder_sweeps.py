@@ -204,7 +204,7 @@ def test_other_weights_under_the_same_name_make_another_study(asked: SweepReques
     ("encoders", "words"),
     [
         (("timm:resnet18",), "Unknown encoder 'timm'"),
-        (("transformers:/nowhere/at/all",), "cannot be opened"),
+        (("transformers:/nowhere/at/all",), "is not on this machine"),
         (("transformers:",), "No place is given"),
     ],
 )
