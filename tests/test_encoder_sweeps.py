@@ -142,6 +142,7 @@ def test_a_sweep_without_encoders_knows_nothing_of_them(small_study: Study, requ
     assert count(Bench(request_small, store)).encoded.total() == 0
 
 
+@pytest.mark.slow
 def test_a_label_that_is_all_there_is_to_see_is_read_when_clean_and_lost_in_noise(
     asked: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_the_passes_that_are_counted_are_those_of_the_command(curve) -> None:
     assert curve.again.passes == curve.again.images * len(given["sigma"]) * given["eps_draws"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_such_a_command_makes_as_many_passes(tiny_folder: Path, tmp_path: Path) -> None:
     words = shlex.split(published("edm-cifar10").again.command)[4:]
     given = get_command(app).commands["sweep"].make_context("sweep", words).params

@@ -179,6 +179,7 @@ def test_numbers_are_read_with_r2_as_sklearn_says_it() -> None:
     assert said == pytest.approx(r2_score(y[150:], found.logits[50:, 0]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_numbers_gives_r2_and_says_so(store: Store, tiny_folder: object) -> None:
     request = SweepRequest(
         backend="shapes-ddpm", dataset="shapes:600", label_set="size", levels=3, blocks=("down0.res0", "up1.res0"), labels_per_class=(8,)

@@ -153,6 +153,7 @@ def test_two_sweeps_at_once_fill_one_store_and_agree(tiny_folder: Path, store: S
     assert not list(store.root.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_damaged_unit_ends_with_one_sentence_and_deleting_it_mends(request_small: SweepRequest, store: Store) -> None:
     first = sweep(request_small, store, processes=0)
     for path in (store.root / "probes").rglob("*.safetensors"):

@@ -186,6 +186,7 @@ def test_a_killed_workers_job_is_finished_by_the_next_one_bit_for_bit(root: Path
     assert {path.relative_to(root): path.read_bytes() for path in root.glob("*/*/*/*.safetensors")} == units
 
 
+@pytest.mark.slow
 def test_a_worker_says_what_a_request_costs_while_it_is_at_work_and_ends_when_idle(root: Path, longer: SweepRequest) -> None:
     jobs = Jobs(root)
     job = jobs.submit(longer)

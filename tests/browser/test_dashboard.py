@@ -75,6 +75,7 @@ def test_from_asking_to_the_verdict(page: Page, served: Served) -> None:
     assert errors == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_the_page_is_left_the_app_restarts_and_the_worker_is_killed(page: Page, served: Served) -> None:
     jobs = Jobs(served.store)
     job = jobs.submit(SMALL.model_copy(update={"levels": 12, "seed": 7}))
@@ -237,6 +238,7 @@ def test_nothing_glides_where_less_motion_is_asked_for(browser: Browser, served:
 
 
 @pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
+@pytest.mark.slow
 def test_twice_as_large_nothing_is_cut_off(browser: Browser, served: Served, path: str) -> None:
     page = browser.new_page(viewport={"width": 640, "height": 400}, device_scale_factor=2)  # 1280 pixels wide at 200 %
     page.goto(served.address + path)
