@@ -162,6 +162,7 @@ def test_draws_are_averaged_before_the_probe_and_count_as_passes(request_small: 
 
 
 @pytest.mark.parametrize("change", [{"head": "ridge"}, {"pca": 4}, {"label_noise": 0.2}, {"label_draws": 3}, {"labels_per_class": (4,)}])
+@pytest.mark.slow
 def test_other_probes_of_what_is_stored_take_no_pass(request_small: SweepRequest, store: Store, change: dict) -> None:
     request = request_small.model_copy(update={"baselines": False, "poolings": ("1", "max")})
     sweep(request, store)

@@ -150,6 +150,7 @@ def test_nothing_that_axe_core_calls_serious_is_wrong(browser: Browser, served: 
     page.close()
 
 
+@pytest.mark.slow
 def test_nothing_serious_is_wrong_while_asking_and_watching(page: Page, served: Served) -> None:
     page.goto(f"{served.address}/curve?run={DIGITS.key}")
     page.wait_for_selector(CHART)
@@ -209,6 +210,7 @@ def test_the_keyboard_alone_asks_for_a_run_and_the_focus_is_always_seen(browser:
     page.close()
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_changes_view_level_and_receipt(browser: Browser, served: Served) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
     page.goto(f"{served.address}/curve?run={DIGITS.key}")

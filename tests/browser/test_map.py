@@ -136,6 +136,7 @@ def test_a_umap_comes_after_its_pca_and_every_block_is_a_click_away(page: Page, 
     page.wait_for_selector(f"text=/in block {names[0]} at σ/", timeout=LONG)
 
 
+@pytest.mark.slow
 def test_the_player_moves_in_the_browser_alone(page: Page, served: Served) -> None:
     sent: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
