@@ -31,6 +31,14 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def write_folder(folder: Path, files: dict[str, bytes]) -> str:
+    """The files in a folder; its path."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return str(folder)
+
+
 @dataclass
 class Repo:
     """A repository: commits of files, and what its branches point to."""

@@ -20,7 +20,7 @@ from analysis.datasets import _streamed, describe, open_dataset
 from analysis.errors import InvalidData, InvalidRequest, UnknownName
 from analysis.specs import DataCard
 
-from .standin import Fault, Standin, pretending, surroundings
+from .standin import Fault, Standin, pretending, surroundings, write_folder
 from .test_decoded import PIXELS, png, table
 
 ROOT = Path(__file__).parent.parent
@@ -57,13 +57,6 @@ def pictures() -> dict[str, bytes]:
     return {f"{split}/{'ab'[i % 2]}/{i}.png": png(PIXELS[i]) for split, rows in SPLITS.items() for i in range(40)[rows]}
 
 
-def local(folder: Path, files: dict[str, bytes]) -> str:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return str(folder)
-
-
 def zipped(path: Path, files: dict[str, bytes]) -> str:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
@@ -86,7 +79,7 @@ def test_tables_of_a_folder_a_file_a_zip_and_the_hub_are_told_by_their_columns(t
     standin.repo(ID, files, "dataset", license="cc0-1.0")
     hub.fetch(hub.look_up(ID, kind="dataset"))
     size, commit = sum(map(len, files.values())), standin.repos["dataset", ID].branches["main"]
-    folder, archive = local(tmp_path / "d", files), zipped(tmp_path / "z.zip", files)
+    folder, archive = write_folder(tmp_path / "d", files), zipped(tmp_path / "z.zip", files)
     one = f"{folder}/data/train-00000-of-00001.parquet"
     told = {"images": ("img", "mask"), "labels": {"kind": 2, "age": None}, "chosen": ("kind", "age"), "rows": HALF, "edge": 8}
     assert describe(ID) == DataCard(name=ID, **told, licence="cc0-1.0", bytes=size, revision=commit)
@@ -106,7 +99,7 @@ TOLD = b"---\nconfigs:\n- config_name: default\n  data_files: [{split: train, pa
 
 @pytest.mark.parametrize("card", [{}, {"README.md": TOLD}], ids=["plain", "by the library"])
 def test_class_folders_and_zips_of_them_are_told_by_their_names(tmp_path: Path, card: dict[str, bytes]) -> None:
-    for name in (local(tmp_path / "d", pictures() | card), zipped(tmp_path / "z.zip", pictures() | card)):
+    for name in (write_folder(tmp_path / "d", pictures() | card), zipped(tmp_path / "z.zip", pictures() | card)):
         found = describe(name)
         assert (found.images, found.labels, found.rows, found.edge) == (("image",), {"label": 2}, HALF, 8)
         agrees(found, name)
@@ -132,7 +125,7 @@ def test_plugins_presets_and_what_the_hub_converted_are_told(tmp_path: Path, sta
 
 
 def test_no_image_is_decoded_and_nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, archive = local(tmp_path / "d", tables(tmp_path)), zipped(tmp_path / "z.zip", pictures())
+    folder, archive = write_folder(tmp_path / "d", tables(tmp_path)), zipped(tmp_path / "z.zip", pictures())
 
     def never(*_: object) -> None:
         raise AssertionError("an image was decoded")

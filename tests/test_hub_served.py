@@ -21,7 +21,7 @@ from analysis.errors import InvalidData, InvalidRequest, NotAllowed, Unreachable
 from analysis.hub_choice import of_config
 from analysis.hub_records import CONVERTED, HubFile
 
-from .standin import LARGE, Fault, Standin, pretending
+from .standin import LARGE, Fault, Standin, pretending, write_folder
 from .test_decoded import PIXELS, png, same, table
 
 ID = "somebody/pets"
@@ -226,13 +226,6 @@ def test_files_of_a_configuration_in_every_way_that_a_readme_says_them(said: str
     assert [file.name for file in found] == ["small/a.parquet", "small/b.parquet"]
 
 
-def local(folder: Path, files: dict[str, bytes]) -> str:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return str(folder)
-
-
 def served(standin: Standin, files: dict[str, bytes]) -> str:
     standin.repo(ID, files, "dataset")
     fetch()
@@ -243,7 +236,7 @@ def served(standin: Standin, files: dict[str, bytes]) -> str:
 @pytest.mark.parametrize("readme", [True, False], ids=["described", "folders alone"])
 def test_a_configuration_is_read_alike_from_a_folder_and_from_the_hub(tmp_path: Path, standin: Standin, place: str, readme: bool) -> None:
     files = coarse_and_fine(tmp_path) | ({"README.md": described()} if readme else {"README.md": b"No more than words."})
-    name = served(standin, files) if place == "the hub" else local(tmp_path / "d", files)
+    name = served(standin, files) if place == "the hub" else write_folder(tmp_path / "d", files)
     for config, classes in (("coarse", ("x0", "x1")), ("fine", ("z0", "z1"))):
         data = open_dataset(f"{name}?config={config}", 8)
         assert (len(data.ids), data.label_set().classes, data.duplicates) == (40, classes, 0)
@@ -355,7 +348,7 @@ def test_images_and_zips_of_a_repository_are_what_they_are_in_a_folder(
     tmp_path: Path, standin: Standin, layout: Callable[[Path], dict[str, bytes]], readme: dict[str, bytes]
 ) -> None:
     files = layout(tmp_path) | readme | {".cache/data/train.zip.metadata": b"of `hf download`"}
-    from_hub, from_folder = opened(served(standin, files)), open_dataset(local(tmp_path / "d", files), 8)
+    from_hub, from_folder = opened(served(standin, files)), open_dataset(write_folder(tmp_path / "d", files), 8)
     assert (from_hub.name, from_folder.name) == (ID, "d")
     from_hub.name = from_folder.name
     same(from_hub, from_folder)
@@ -367,7 +360,7 @@ def test_a_path_or_a_folder_that_is_there_is_no_hub_id(tmp_path: Path, standin: 
     with pytest.raises(InvalidData, match="There is no folder or Parquet file '/nowhere/pets'"):
         open_dataset("/nowhere/pets", 8)
     monkeypatch.chdir(tmp_path)
-    local(tmp_path / "somebody" / "pets", class_folders())
+    write_folder(tmp_path / "somebody" / "pets", class_folders())
     assert (opened(ID).name, opened(ID).revision, len(opened(ID).ids)) == ("pets", "", 40)
 
 

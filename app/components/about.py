@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from html import escape
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
@@ -64,9 +65,9 @@ def model(card: Card, name: str, dataset: str, device: str) -> None:
     for note in card.notes:
         st.caption(plain(note))
     _newer("model", name)
-    st.fragment(_fits, run_every=None if _room(device) else POLL)(card, device)
+    st.fragment(_fits, run_every=None if _answered({"ask": "room"}, device) else POLL)(card, device)
     request = SweepRequest(backend=name, dataset=dataset)
-    st.fragment(_time, run_every=None if _known(request, device) else POLL)(request, device)
+    st.fragment(_time, run_every=None if _answered(_cost(request), device) else POLL)(request, device)
 
 
 def _newer(kind: str, name: str) -> None:
@@ -86,11 +87,16 @@ def table(told: dict[str, str]) -> None:
     )
 
 
-def _room(device: str) -> bool:
+def _answered(question: dict[str, Any], device: str) -> bool:
+    """Whether there is an answer, or what is wrong: then nothing has to be looked at again."""
     try:
-        return asking.answer({"ask": "room"}, device) is not None
+        return asking.answer(question, device) is not None
     except NoisescopeError:
         return True
+
+
+def _cost(request: SweepRequest) -> dict[str, Any]:
+    return {"ask": "cost", "request": request.canonical()}
 
 
 def _fits(card: Card, device: str) -> None:
@@ -111,16 +117,9 @@ def _fits(card: Card, device: str) -> None:
         st.success(f"It fits: it needs {size(needed)} for one image, and {device} has {size(free)} free.", icon=":material/memory:")
 
 
-def _known(request: SweepRequest, device: str) -> bool:
-    try:
-        return asking.answer({"ask": "cost", "request": request.canonical()}, device) is not None
-    except NoisescopeError:
-        return True
-
-
 def _time(request: SweepRequest, device: str) -> None:
     try:
-        told = asking.answer({"ask": "cost", "request": request.canonical()}, device)
+        told = asking.answer(_cost(request), device)
     except NoisescopeError as error:
         st.warning(str(error), icon=":material/block:")
         return
@@ -140,20 +139,18 @@ def data(name: str, device: str) -> None:
     """The data's card, and which columns are read: chosen here, they become part of the data set's name."""
     asking.anew("data")
     st.subheader(name, anchor=False)
+    st.fragment(_columns, run_every=None if _answered(_about_data(name), device) else POLL)(name, device)
+
+
+def _about_data(name: str) -> dict[str, Any]:
+    return {"ask": "data", "dataset": name}
+
+
+def _columns(name: str, device: str) -> None:
     try:
-        told = asking.answer({"ask": "data", "dataset": name}, device)
+        told = asking.answer(_about_data(name), device)
     except NoisescopeError as error:
-        told = ({}, b"")
         st.error(str(error), icon=":material/block:")
-    st.fragment(_columns, run_every=None if told else POLL)(name, device, told is None)
-
-
-def _columns(name: str, device: str, waits: bool) -> None:
-    try:
-        told = asking.answer({"ask": "data", "dataset": name}, device)
-    except NoisescopeError as error:
-        if waits:
-            st.error(str(error), icon=":material/block:")
         return
     if told is None:
         st.caption("Looking at it …")
