@@ -38,10 +38,12 @@ def sideways(page: Page) -> list[str]:
 
 
 def calm(page: Page) -> Page:
-    """The page when for a second nothing of it was about to be drawn anew: what is, stands there faded."""
+    """The page when for a second from now nothing of it moved or was about to be drawn anew: what is, stands there faded."""
+    page.evaluate("window.calmSince = null")
     page.wait_for_function(
         """() => {
-          const moves = document.querySelector('[data-stale=true], [data-testid=stStatusWidget]');
+          const ends = animation => animation.playState === 'running' && animation.effect.getComputedTiming().iterations < Infinity;
+          const moves = document.querySelector('[data-stale=true], [data-testid=stStatusWidget]') || document.getAnimations().some(ends);
           if (moves || !window.calmSince) window.calmSince = performance.now();
           return !moves && performance.now() - window.calmSince > 1000;
         }""",
