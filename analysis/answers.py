@@ -24,6 +24,7 @@ from .mapped import Mapped
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
+from .scene import Scene
 from .specs import SweepRequest
 from .store import Store
 from .strips import sheet
@@ -48,6 +49,7 @@ class Answers:
             **Dreams(self.own).answers,
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
+            **Scene(self.own).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

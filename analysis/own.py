@@ -61,10 +61,16 @@ class Own:
     def study(self, question: Question) -> Study:
         return find_study(str(question.get("study", "")), self.store.root)
 
+    def opened(self, name: str) -> Backend:
+        """A model by name, the worker's own where it has that open. Raises UnknownName, DamagedFile or InvalidRequest."""
+        like = self.like
+        found = like.model if like and like.request.backend == name and "sources" in vars(like) else self._models(name)
+        return found.at("float32")
+
     def model(self, study: Study) -> Backend:
         """The study's model, in the study's precision. Raises InvalidRequest where it is another now."""
-        name, like = study.facts["request"]["backend"], self.like
-        found = like.model if like and like.request.backend == name and "sources" in vars(like) else self._models(name)
+        name = study.facts["request"]["backend"]
+        found = self.opened(name)
         if found.card.identity != study.facts["receipt"]["revision"]:
             raise InvalidRequest(f"The model {name} has other weights than {study.name} was measured with: measure it again.")
         return found.at(study.precision)

@@ -11,6 +11,7 @@ page = st.navigation(
         st.Page("app_pages/start.py", title="Start", icon=":material/home:", default=True),
         st.Page("app_pages/curve.py", title="Curve", icon=":material/show_chart:"),
         st.Page("app_pages/image.py", title="Image", icon=":material/image_search:"),
+        st.Page("app_pages/ask.py", title="Ask", icon=":material/ads_click:"),
         st.Page("app_pages/map.py", title="Map", icon=":material/scatter_plot:"),
         st.Page("app_pages/generate.py", title="Generate", icon=":material/auto_awesome:"),
         st.Page("app_pages/runs.py", title="Runs", icon=":material/folder_open:"),

@@ -14,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis import panels, uploads
 from analysis.errors import NoisescopeError
+from analysis.specs import Card
 from analysis.studies import Study
 from app.components import album, asking, canvas
 from app.components.album import Shot
@@ -41,22 +42,22 @@ def controls(study: Study, device: str) -> None:
     if len(ways) > 1:
         way = st.segmented_control("Add an image", list(ways), required=True, format_func=ways.__getitem__, key="way")
     if way == "draw":
-        _draw(study)
+        draw(study.card)
     elif way == "compose":
         _compose(study, device)
     else:
-        _drop(study)
+        drop(study.card)
 
 
 def _makes_shapes(study: Study) -> bool:
     return str(study.facts["request"]["dataset"]).partition(":")[0] == "shapes"
 
 
-def _drop(study: Study) -> None:
+def drop(card: Card) -> None:
     """A box for files; what could not be read is said until the next are dropped."""
     turn = st.session_state.setdefault("uploads", 0)
     files = st.file_uploader(
-        f"Drop photos to see them as {study.card.name} does",
+        f"Drop photos to see them as {card.name} does",
         accept_multiple_files=True,
         key=f"upload-{turn}",
         max_upload_size=uploads.MAX_BYTES // 1_000_000,
@@ -71,10 +72,11 @@ def _drop(study: Study) -> None:
         st.warning(f"{name}: {why}", icon=":material/hide_image:")
 
 
-def _draw(study: Study) -> None:
+def draw(card: Card) -> None:
+    """A square to draw in, for a model of one channel."""
     if (cells := canvas.canvas()) is None:
         return
-    image = canvas.picture(cells, study.card.resolution)
+    image = canvas.picture(cells, card.resolution)
     if image is not None:
         count = sum(shot.origin == album.DRAWN for shot in album.mine().values())
         album.add([Shot(f"drawing {count + 1}", image, album.DRAWN, ("moved and scaled to fill the square",))])
