@@ -14,10 +14,10 @@ from torch.nn import functional
 from ..errors import InvalidRequest
 from ..noise import Schedule
 from ..specs import Block, Card
+from ._predictions import PREDICTIONS, denoised
 from .base import NOWHERE, Backend
 
 Layer = tuple[str, Literal["down", "mid", "up", "layer"], str, str | None]  # name, stage, module path, the literature's name
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
 UNTRAINED = "The condition 'mean' is the mean of the class embeddings, which the network was never trained with; features use it, as it has no null class."
 
 
@@ -51,21 +51,12 @@ class PixelUNet(Backend):
         return images.mean(1, keepdim=True) if self.card.image_channels == 1 else images
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> Tensor:
-        """x̂_0 of the network's F = F(u, t(σ)) at u = x_σ/√(1+σ²).
-
-        ε: x_σ - σ F; v = (ε - σ x_0)/√(1+σ²): (x_σ - σ √(1+σ²) F)/(1+σ²) (Salimans & Ho, arXiv 2202.00512, appendix D); x_0: F.
-        """
+        """x̂_0 of the network's F = F(u, t(σ)) at u = x_σ/√(1+σ²)."""
         labels = self._labels(condition, len(x))
-        at = (-1, 1, 1, 1)
         timestep = self.schedule.timestep(sigma).long().to(x.device)
-        sigma = self.schedule.nearest(sigma).to(x)
-        scale = self.schedule.input_scale(sigma).reshape(at)
-        made: Tensor = self.net(x * scale, timestep, labels).sample[:, : x.shape[1]]
-        if self.prediction == "epsilon":
-            return x - sigma.reshape(at) * made
-        if self.prediction == "v_prediction":
-            return scale * (scale * x - sigma.reshape(at) * made)
-        return made
+        sigma = self.schedule.nearest(sigma).to(x).reshape(-1, 1, 1, 1)
+        made: Tensor = self.net(x * self.schedule.input_scale(sigma), timestep, labels).sample[:, : x.shape[1]]
+        return denoised(self.prediction, x, sigma, made)
 
     def _labels(self, condition: str | None, count: int) -> Tensor | None:
         """What the network is told beside the timestep: (B,) indices of its class table. Raises InvalidRequest."""
