@@ -182,7 +182,7 @@ def read_features(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.inference_mode(), reader(source, names, condition) as read:
-        if compiled and isinstance(source, Backend):
+        if compiled and isinstance(source, Backend) and not _inside(source, names):
             read = quickly(read, source, batch)
         for start in range(0, len(x0), batch):
             between()
@@ -193,6 +193,12 @@ def read_features(
             for name, value in read(x, level).items():
                 parts[name].append(value.float())
     return {name: torch.cat(parts.pop(name)).cpu() for name in list(parts)}  # what is whole is not held in parts too
+
+
+def _inside(backend: Backend, names: Sequence[str]) -> bool:
+    """Whether any tensor is of what lies inside a block: its hook would be compiled with the layer around it."""
+    inner = {block.name for block in backend.card.inside}
+    return any(name.rpartition("/")[0] in inner for name in names)
 
 
 def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> dict[str, float]:

@@ -32,7 +32,7 @@ def table(study: Study, classes: Sequence[str], draws: Mapping[str, np.ndarray])
     request, levels = study.facts["request"], study.facts["levels"]
     common = {"backend": request["backend"], "dataset": request["dataset"], "condition": request["condition"], "pooling": READ_WITH}
     common |= {"draws": len(draws["error"])}
-    depth, errors = {block.name: block.depth for block in study.card.blocks}, draws["error"].mean(0)
+    depth, errors = {block.name: block.depth for block in study.card.every}, draws["error"].mean(0)
     rows = []
     for block in (name.removeprefix("mean/") for name in draws if name.startswith("mean/")):
         for place, level in enumerate(levels):

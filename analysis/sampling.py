@@ -62,7 +62,7 @@ def visited(schedule: Schedule, sampler: Sampler = "ddim", steps: int = 50) -> n
 def first_noise(backend: Backend, ids: range, seed: int) -> Tensor:
     """The ε that samples begin with, (B, c, h, w) float32 on the CPU; sample i's is a function of (seed, i) alone."""
     card = backend.card
-    return noise_like(torch.empty(len(ids), card.image_channels, card.resolution, card.resolution), list(ids), seed, 0)
+    return noise_like(torch.empty(len(ids), *card.x0_shape), list(ids), seed, 0)
 
 
 def descend(
