@@ -125,7 +125,7 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
     tested = bench.labels.values[bench.dataset.rows(bench.test)]
     pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
     shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
-    x0, clean = load_x0(bench.dataset, shown, bench.model).cpu(), bench.request.input == "clean"
+    x0, clean = load_x0(bench.dataset, shown, bench.model, bench.store).cpu(), bench.request.input == "clean"
     picture = noise_strip(bench.model, x0, shown.tolist(), bench.sigmas, bench.request.seed, clean)
     values = bench.labels.values[bench.dataset.rows(np.concatenate([bench.train, bench.validation, bench.test]))]
     identities = [*sorted(bench.features(source, 0).key() for source in bench.sources), checksum(values)]

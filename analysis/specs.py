@@ -145,6 +145,14 @@ class FeatureIdentity(Frozen):
     protocol: int = PROTOCOL
 
 
+class LatentIdentity(Frozen):
+    """What stored latents are of: a model's VAE and the images; they have no noise level."""
+
+    backend: str
+    dataset: str
+    protocol: int = PROTOCOL
+
+
 class ProbeIdentity(Frozen):
     """What a probed cell is of, apart from block, pooling and σ."""
 
