@@ -42,13 +42,18 @@ def places(levels: Levels) -> list[float]:
     return [math.log10(level["sigma"]) for level in levels]
 
 
+def axis_title(levels: Levels, axis: Axis) -> str:
+    """What the noise axis is called; that σ is in the units of latents is said."""
+    return TITLES[axis] + (" of the latents" if levels and levels[0].get("latent") else "")
+
+
 def noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
     """The layout of the noise axis."""
     x = places(levels)
     every = 2 if len(x) > 9 else 1
     margin = 0.03 * (x[-1] - x[0])
     return {
-        "title": {"text": f"clean ← {TITLES[axis]} → noisy", "standoff": 6},
+        "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy", "standoff": 6},
         "tickvals": x[::every],
         "ticktext": [label(level, axis) for level in levels][::every],
         "range": [x[0] - margin, x[-1] + margin],
@@ -202,7 +207,7 @@ def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, i
         height=520,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis={
-            "title": {"text": f"clean ← {TITLES[axis]} → noisy"},
+            "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy"},
             "tickvals": list(range(len(x)))[::every],
             "ticktext": [label(level, axis) for level in levels][::every],
             "fixedrange": True,
@@ -230,7 +235,7 @@ def multiples(parts: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis, ser
                 for trace in curve_traces(rows, levels, *look):
                     trace.showlegend = bool(trace.showlegend is not False and column == 1)
                     figure.add_trace(trace, row=1, col=column)
-        figure.update_xaxes(noise_axis(levels, axis) | {"title": {"text": TITLES[axis]}, "automargin": True}, row=1, col=column)
+        figure.update_xaxes(noise_axis(levels, axis) | {"title": {"text": axis_title(levels, axis)}, "automargin": True}, row=1, col=column)
     level_line(figure, float(next(iter(parts.values())).chance.iloc[0]), "chance", "bottom left")
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
     return figure.update_layout(

@@ -188,7 +188,8 @@ def _dimensions(bench: Bench) -> dict[str, int]:
 
 def _levels(bench: Bench) -> list[dict[str, float]]:
     steps = bench.schedule.timestep(torch.tensor(bench.sigmas, dtype=torch.float64)).tolist()
-    return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s))} for s, t in zip(bench.sigmas, steps, strict=True)]
+    more = {"latent": 1.0} if bench.card.space == "latent" else {}  # the units of σ
+    return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s)), **more} for s, t in zip(bench.sigmas, steps, strict=True)]
 
 
 def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:

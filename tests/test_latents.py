@@ -20,8 +20,10 @@ from analysis.backends._prompts import Prompts, words
 from analysis.backends.stable_diffusion import StableDiffusion
 from analysis.errors import InvalidRequest
 from analysis.features import capture, load_x0
+from analysis.figures import axis_title, noise_axis
 from analysis.noise import add_noise
 from analysis.planning import Bench
+from analysis.probed import ProbedModel, Target
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.sweeping import sweep
@@ -337,6 +339,7 @@ def test_a_sweep_encodes_every_image_once(
     assert study.facts["request"]["condition"] == "null"
     assert set(study.table().block.dropna()) >= set(blocks)
     assert study.card.space == "latent"
+    assert all(level["latent"] for level in study.facts["levels"])
 
 
 def identity_of(bench: Bench) -> Any:
@@ -350,6 +353,30 @@ def test_a_sweep_is_told_a_prompt(places: dict[str, Path], tmp_path: Path) -> No
     asked = request(place, blocks=("mid.res0",), condition="prompt:a red fox", baselines=False)
     study = sweep(asked, Store(tmp_path / "store"))
     assert study.facts["request"]["condition"] == "prompt:a red fox"
+
+
+@pytest.mark.parametrize("name", ["stable-diffusion:epsilon", "dit:imagenet", "sd3:plain", "flux:dev"])
+def test_attribution_reaches_the_pixels_through_the_vae(name: str, places: dict[str, Path]) -> None:
+    backend = opened(places, name)
+    block, side = backend.card.blocks[1], backend.card.resolution
+    weight = drawn(3, block.channels)
+    probed = ProbedModel(backend, block.name, at(backend), weight, torch.zeros(3), drawn(1, *backend.card.x0_shape), Target(index=2))
+    image = drawn(1, 3, side, side).clamp(-1, 1).requires_grad_()
+    maps: list[Tensor] = []
+    handle = probed.tap.register_forward_hook(lambda _m, _i, output: maps.append(output))
+    value = probed(image)
+    handle.remove()
+    value.sum().backward()
+    torch.testing.assert_close((maps[0] * weight[2, :, None, None]).sum(1).mean((-2, -1)), value[:, 0], rtol=1e-4, atol=1e-5)
+    assert image.grad is not None
+    assert float((image.grad != 0).float().mean()) > 0.5
+
+
+def test_the_axis_of_a_model_of_latents_says_so() -> None:
+    levels = [{"sigma": s, "timestep": t, "log_snr": 0.0} for s, t in ((0.1, 10.0), (1.0, 200.0))]
+    assert axis_title(levels, "sigma") == "noise level σ"
+    assert axis_title([level | {"latent": 1.0} for level in levels], "sigma") == "noise level σ of the latents"
+    assert "of the latents" in noise_axis([level | {"latent": 1.0} for level in levels], "timestep")["title"]["text"]
 
 
 def test_a_residual_branch_is_what_the_block_adds(places: dict[str, Path]) -> None:

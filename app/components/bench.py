@@ -219,7 +219,8 @@ def level(card: Card, run: str, peak: float) -> float:
             persist_state="session",
         )
         sigma = card.sigmas[place]
-        st.caption(f"t = {card.timesteps[place]:g}, σ = {sigma:.3g}, log-SNR = {-2 * math.log(sigma):.2f}")
+        of = " of the latents" if card.space == "latent" else ""
+        st.caption(f"t = {card.timesteps[place]:g}, σ{of} = {sigma:.3g}, log-SNR = {-2 * math.log(sigma):.2f}")
     return sigma
 
 
