@@ -360,7 +360,9 @@ def test_attribution_reaches_the_pixels_through_the_vae(name: str, places: dict[
     backend = opened(places, name)
     block, side = backend.card.blocks[1], backend.card.resolution
     weight = drawn(3, block.channels)
-    probed = ProbedModel(backend, block.name, at(backend), weight, torch.zeros(3), drawn(1, *backend.card.x0_shape), Target(index=2))
+    probed = ProbedModel(
+        backend, block.name, at(backend), weight, torch.zeros(3), drawn(1, *backend.card.x0_shape), Target(index=2), condition="null"
+    )
     image = drawn(1, 3, side, side).clamp(-1, 1).requires_grad_()
     maps: list[Tensor] = []
     handle = probed.tap.register_forward_hook(lambda _m, _i, output: maps.append(output))
