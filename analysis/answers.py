@@ -27,7 +27,7 @@ from .planning import Bench
 from .scene import Scene
 from .specs import SweepRequest
 from .store import Store
-from .strips import sheet
+from .strips import decoded, sheet
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
 
@@ -119,4 +119,6 @@ class Answers:
             made = bench.model.denoise(x, levels, bench.request.condition)
         seen = x * bench.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
         label = bench.labels.classes[int(bench.labels.values[bench.dataset.rows(ids)][0])]
-        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(bench.model, torch.stack([seen, made]))
+        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(
+            decoded(bench.model, torch.stack([seen, made]))
+        )

@@ -42,9 +42,14 @@ def places(levels: Levels) -> list[float]:
     return [math.log10(level["sigma"]) for level in levels]
 
 
+def units(levels: Levels) -> str:
+    """What noise is added to: pixels or latents."""
+    return "latents" if levels and levels[0].get("latent") else "pixels"
+
+
 def axis_title(levels: Levels, axis: Axis) -> str:
     """What the noise axis is called; that σ is in the units of latents is said."""
-    return TITLES[axis] + (" of the latents" if levels and levels[0].get("latent") else "")
+    return TITLES[axis] + (" of the latents" if units(levels) == "latents" else "")
 
 
 def noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
@@ -139,9 +144,9 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
         )
     pixels, clean = table[table.source == "baseline"], table[table.source == "clean"]
     if len(pixels):
-        figure.add_trace(curve_traces(pixels, levels, "best classifier on the noised pixels", GREY, "dot", "square")[1])
+        figure.add_trace(curve_traces(pixels, levels, f"best classifier on the noised {units(levels)}", GREY, "dot", "square")[1])
     if len(clean):
-        level_line(figure, float(clean.accuracy.iloc[0]), "clean pixels", "bottom right")
+        level_line(figure, float(clean.accuracy.iloc[0]), f"clean {units(levels)}", "bottom right")
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     figure.update_layout(
         height=560,
@@ -225,7 +230,7 @@ def multiples(parts: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis, ser
     """
     looks = {
         "model": ("model", OKABE_ITO[0], "solid", "circle"),
-        "baseline": ("noised pixels", GREY, "dash", "square"),
+        "baseline": (f"noised {units(levels)}", GREY, "dash", "square"),
         "random": ("random weights", OKABE_ITO[1], "dot", "x"),
     }
     figure = make_subplots(cols=len(parts), shared_yaxes=True, subplot_titles=list(parts), horizontal_spacing=0.03)
