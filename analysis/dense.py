@@ -29,8 +29,9 @@ def maps(
     seed: int = 0,
     condition: str | None = None,
     between: Between = still_wanted,
+    first: int = 0,
 ) -> dict[str, Tensor]:
-    """{block: (n, C, h, w) float32 on the CPU} of images (side, side, 3) uint8, the mean over `draws` of each image's own ε.
+    """{block: (n, C, h, w) float32 on the CPU} of images (side, side, 3) uint8, the mean over `draws` of each image's own ε, from draw `first` on.
 
     The level is the schedule's nearest to `sigma`. An image's maps do not depend on the others. Without a condition, the model's own
     for features. `between` is called before every pass; what it raises ends the work. The mean over draws: Tang et al.,
@@ -41,7 +42,7 @@ def maps(
     x0 = torch.cat([x0_of(model, image) for image in images])
     ids = [int(image_ids(image[None])[0]) for image in images]
     level = model.schedule.nearest(torch.tensor([sigma], dtype=torch.float64))
-    pairs = [(row, draw) for row in range(len(images)) for draw in range(draws)]
+    pairs = [(row, draw) for row in range(len(images)) for draw in range(first, first + draws)]
     found: dict[str, Tensor] = {}
     with capture(model, blocks) as taps:
         for start in range(0, len(pairs), BATCH):
