@@ -62,7 +62,7 @@ class Field:
     def of(cls, feature_map: Tensor, side: int) -> Field:
         """The field of a map (C, h, w) on the CPU, of an image of side × side pixels."""
         feature_map = feature_map.float().contiguous()
-        squares = sum((_upsampled(part, side).square().sum(0) for part in feature_map.split(CHANNELS)), torch.zeros(side, side))
+        squares = sum((_upsampled(part, side).square().sum(0) for part in torch.split(feature_map, CHANNELS)), torch.zeros(side, side))
         return cls(feature_map, squares.sqrt())
 
     @property

@@ -30,18 +30,22 @@ def pair(image: np.ndarray, seed: int, points: int = 16, colour: bool = False, f
     """An image and its copy, moved by an eighth to a quarter of the side both ways; what comes in repeats the edge.
 
     With `colour` each channel of the copy gets another gain and offset, with `flip` left and right change places. Points are middles
-    of pixels that are in both. The shift is more than correspondence.ALPHA allows: where a point was is never right, unless flipped.
+    of pixels that are in both, of the quarter of them where the image changes most: a plain surface has no place to be found. The
+    shift is more than correspondence.ALPHA allows: to stay where the point was is never right, unless flipped.
     """
     side, generator = len(image), np.random.default_rng(seed)
     if image.shape != (side, side, 3) or side < 8:
         raise InvalidRequest(f"The image is {image.shape}; allowed: (side, side, 3) with a side of 8 or more.")
     down, right = (int(step) for step in generator.integers(-(-side // 8), side // 4 + 1, 2) * generator.choice([-1, 1], 2))
     rows, columns = (np.clip(np.arange(side) - step, 0, side - 1) for step in (down, right))
-    second = image[rows][:, columns].astype(np.float32)
+    second: np.ndarray = image[rows][:, columns].astype(np.float32)
     if colour:
         gain, offset = generator.uniform(1 - LEVEL, 1 + LEVEL, 3), generator.uniform(-LEVEL, LEVEL, 3) * 255
         second = second * gain + offset
-    y, x = (generator.integers(max(0, -step), side - max(0, step), points) for step in (down, right))
+    top, left = max(0, -down), max(0, -right)
+    detail = np.hypot(*np.gradient(image.astype(np.float32).mean(-1)))[top : side - max(0, down), left : side - max(0, right)]
+    chosen = generator.permutation(np.argsort(-detail, axis=None)[: detail.size // 4])[:points]
+    y, x = (place + least for place, least in zip(np.unravel_index(chosen, detail.shape), (top, left), strict=True))
     truth = np.stack([x + right, y + down], 1) + 0.5
     if flip:
         second, truth = second[:, ::-1], truth * [-1, 1] + [side, 0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+HOVERED = 1024  # tokens, as tokens.MOST: of more, what each resembles is not sent with the image
 NEAR = 0.1  # of the side, as correspondence.RADIUS: a way back that ends this near comes out where it began
 COLUMNS = ("x", "y", "similarity", "second_x", "second_y", "second", "margin", "back")
 
@@ -52,6 +53,12 @@ def sentence(found: Sequence[Mapping[str, Any]], names: Sequence[str], point: tu
     )
 
 
+def short(one: Mapping[str, Any], side: int) -> str:
+    """A match in a few words."""
+    back = "" if returns(one, side) else " The way back ends elsewhere."
+    return f"Best at {one['x']:.1f}, {one['y']:.1f}: cosine {one['similarity']:.2f}, {one['margin']:.2f} above the next place.{back}"
+
+
 def tokens(told: Mapping[str, Any]) -> list[str]:
     """What is said of an image's tokens: of high norms, then of the corners."""
     height, width = told["size"]
@@ -60,7 +67,7 @@ def tokens(told: Mapping[str, Any]) -> list[str]:
     squares = [size for size in groups if size > 1]
     lie = f", {'in a group' if len(squares) == 1 else 'in groups'} of {_listed(squares)}" if squares else ""
     if squares and len(groups) > len(squares):
-        lie += f" and {len(groups) - len(squares)} alone"
+        lie += f", and {len(groups) - len(squares)} alone"
     high = (
         f"{count} of {height * width} tokens {'has' if count == 1 else 'have'} a norm far above the rest{lie}. Such tokens say little of what is "
         "there, and draw matches to themselves."

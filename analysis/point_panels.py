@@ -15,8 +15,12 @@ FADE = 0.6  # of a heat map over its image
 
 
 def ends(heats: np.ndarray) -> tuple[float, float]:
-    """The lowest and highest of heat maps (n, side, side): one scale for all. The highest is above the lowest."""
-    low, high = float(heats.min()), float(heats.max())
+    """The lowest and highest of heat maps (n, side, side): one scale for all, the highest above the lowest.
+
+    The first is of the point's own image, where the point is like itself: where there are others, theirs count.
+    """
+    counted = heats[1:] if len(heats) > 1 else heats
+    low, high = float(counted.min()), float(counted.max())
     return low, max(high, low + 1e-3)
 
 

@@ -45,14 +45,14 @@ class Pointing:
         return {"matches": [one.to_dict() for one, _ in found], "size": size, "passes": _draws(question)}, pack({"heat": heats})
 
     def tokens(self, question: Question, data: bytes) -> Steps:
-        """Of one image: norm (h, w) float32 of its tokens, high (h, w) uint8 for outliers, and how alike the corners are.
+        """Of one image: norm (h, w) float32 of its tokens, over their median; high (h, w) uint8 for outliers, and how alike the corners are.
 
         Of at most tokens.MOST tokens, `similarity` (h·w, h·w) uint8 too: cosines from `lowest` at 0 to 1 at 255.
         """
         field, *_ = yield from relay(self._steps(question, self.scene.given(data)[:1]), _said, PAUSE)
         lengths = tokens.norms(field.map)
         high, corners = tokens.outliers(lengths), tokens.corners(field.map)
-        found = {"norm": lengths, "high": high.astype(np.uint8)}
+        found: dict[str, np.ndarray] = {"norm": lengths / max(float(np.median(lengths)), 1e-12), "high": high.astype(np.uint8)}
         said: dict[str, Any] = {"size": list(lengths.shape), "groups": tokens.groups(high), "corners": None}
         if corners is not None:
             said["corners"] = {**asdict(corners), "alike": corners.alike}
