@@ -91,7 +91,8 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
     of = "points-others"
     if of not in st.session_state:
         st.session_state[of] = _alike(own, there)[:FIRST]
-    st.session_state[of] = [key for key in st.session_state[of] if key in there][:MOST]
+    picked = [key for key in st.session_state[of] if key in there]
+    st.session_state[of] = picked[:MOST]
     with st.container(key="box-picks-points"):
         st.pills(
             f"**Images B**, where it is looked for: up to {MOST}",
@@ -100,11 +101,9 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
             key=of,
             persist_state="session",
             format_func=lambda key: f"![{there[key].name}]({album.thumb(there[key])})",
-            on_change=_trim,
-            args=(of,),
         )
-    if st.session_state.pop("points-trimmed", False):
-        st.info(f"{MOST} images are shown beside A: take one out to choose another.", icon=":material/info:")
+    if len(picked) >= MOST:
+        st.caption(f"{MOST} images are beside A, as many as there can be: take one out to choose another.")
     link.start("draws", DRAWS, say=opening.note)
     st.segmented_control(
         "Draws of noise",
@@ -124,11 +123,6 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
 def _alike(own: Shot, there: Mapping[str, Shot]) -> list[str]:
     """Keys of the other images, those of the same class first."""
     return sorted(there, key=lambda key: there[key].name.rpartition(", ")[2] != own.name.rpartition(", ")[2])
-
-
-def _trim(of: str) -> None:
-    st.session_state["points-trimmed"] = len(st.session_state[of]) > MOST
-    st.session_state[of] = st.session_state[of][:MOST]
 
 
 def _from_link(shots: Mapping[str, Shot]) -> None:
