@@ -76,10 +76,7 @@ class Field:
     def at(self, points: Tensor) -> Tensor:
         """Features (n, C) at points (n, 2) in pixels. Raises InvalidRequest for a point outside the image."""
         for x, y in points.tolist():
-            if not (0 <= x <= self.side and 0 <= y <= self.side):
-                raise InvalidRequest(
-                    f"The point is ({x:g}, {y:g}); allowed: 0 to {self.side} each, in pixels of the image from its upper left corner."
-                )
+            check_point(x, y, self.side)
         places = (2 * points.to(self.map) / self.side - 1)[None, None]
         return functional.grid_sample(self.map[None], places, "bilinear", "border", align_corners=False)[0, :, 0].T
 
@@ -88,6 +85,12 @@ class Field:
         unit = feature / feature.norm().clamp_min(1e-12)
         products = _upsampled(torch.einsum("c,chw->hw", unit, self.map)[None], self.side)[0]
         return (products / self.lengths.clamp_min(1e-12)).clamp(-1, 1)
+
+
+def check_point(x: float, y: float, side: int) -> None:
+    """Raises InvalidRequest for a point outside an image of side × side pixels."""
+    if not (0 <= x <= side and 0 <= y <= side):
+        raise InvalidRequest(f"The point is ({x:g}, {y:g}); allowed: 0 to {side} each, in pixels of the image from its upper left corner.")
 
 
 def _upsampled(feature_map: Tensor, side: int) -> Tensor:

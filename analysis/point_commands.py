@@ -1,9 +1,10 @@
-"""`python -m analysis match`: a point of one image, and its match in others."""
+"""`python -m analysis match` and `find-again`: a point of one image and its match in others, and which block and level find points."""
 
 from __future__ import annotations
 
 import json
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,12 @@ import typer
 
 from .console import StoreOption, check_out, progress_bar, save_table
 from .errors import InvalidRequest
+
+
+class Change(StrEnum):
+    shift = "shift"
+    colour = "colour"
+    flip = "flip"
 
 
 def match(
@@ -77,6 +84,39 @@ def match(
         typer.echo(json.dumps({**common, "image": names[0], "point": place, "matches": told}))
 
 
+def find_again(
+    dataset: Annotated[str, typer.Argument(help="Images: a data set's name, a folder, a Parquet file or a zip; its test images are read.")],
+    backend: Annotated[str, typer.Option(help="Model: a bundled name, a folder, a .pt file or a fetched hub id.")] = "cifar10-ddpm",
+    block: Annotated[list[str] | None, typer.Option(help="Whose features, repeatable; default: all.")] = None,
+    sigma: Annotated[list[float] | None, typer.Option(help="Noise level σ, repeatable; the nearest that the model has is used.")] = None,
+    levels: Annotated[int, typer.Option(min=1, help="How many levels, even in log σ, where no --sigma is given.")] = 8,
+    change: Annotated[Change, typer.Option(help="How the copy differs: moved; and in its colours; and mirrored.")] = Change.colour,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 60,
+    draws: Annotated[int, typer.Option(min=1, max=32, help="Draws of the noise ε whose features are averaged.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of shifts, colours and points.")] = 0,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Write the table, .csv or .parquet: a block at a noise level a row.")] = None,
+) -> None:
+    """Say which block and noise level find points of images again in moved copies of them."""
+    if out is not None:
+        check_out(out, ".csv", ".parquet")
+    from .backends import open_backend
+    from .datasets import open_dataset
+    from .devices import choose_device
+    from .keypoint_table import sentence, table
+
+    model = open_backend(backend, device=choose_device(device))
+    data = open_dataset(dataset, model.card.resolution)
+    images = data.images[data.rows(data.members("test", None, data.label_set(None))[:count])]
+    blocks, sigmas = block or [one.name for one in model.card.blocks], sigma or model.schedule.spread(levels)
+    with progress_bar("Points", quiet=False) as progress:
+        found = table(model, images, blocks, sigmas, change.value, draws, seed=seed, progress=progress)
+    if out is not None:
+        save_table(found, out)
+    typer.echo(found.pivot(index="block", columns="sigma", values="pck").loc[found["block"].unique()].round(2).to_string())
+    typer.echo(sentence(found))
+
+
 def _point(given: str) -> tuple[float, float]:
     try:
         x, y = (float(part) for part in given.split(","))
@@ -85,3 +125,9 @@ def _point(given: str) -> tuple[float, float]:
     if not (math.isfinite(x) and math.isfinite(y)):
         raise InvalidRequest(f"--point is {given!r}; allowed: two numbers, X,Y in pixels from the upper left corner.")
     return x, y
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the commands into a command line."""
+    app.command()(match)
+    app.command()(find_again)

@@ -12,7 +12,7 @@ import torch
 
 from . import tokens
 from .backends.base import Backend
-from .correspondence import Field, match
+from .correspondence import Field, check_point, match
 from .datasets.base import image_ids
 from .dense import maps
 from .errors import InvalidRequest
@@ -37,6 +37,7 @@ class Pointing:
     def match(self, question: Question, data: bytes) -> Steps:
         """The matches of `point` (x, y) of the first image in each of the others, and heat (n, side, side) float16, its own first."""
         point = _point(question)
+        check_point(*point, self.scene.model(question).card.resolution)
         source, *others = yield from relay(self._steps(question, self.scene.given(data)), _said, PAUSE)
         own = source.heat(source.at(torch.tensor([point]))[0])
         found = [match(source, point, target) for target in others]

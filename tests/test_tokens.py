@@ -130,6 +130,13 @@ def test_the_worker_tells_of_tokens_what_the_library_finds(pointing: Pointing, i
     np.testing.assert_allclose(cosines, tokens.similarities(feature_map), atol=2 / 255)
 
 
+def test_of_many_tokens_what_they_resemble_is_not_sent(pointing: Pointing, images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MOST", 3)
+    told, back = finish(pointing.tokens(ASKED, save({"images": images})))
+    assert load(back).keys() == {"norm", "high"}
+    assert told["size"] == [4, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -183,7 +185,15 @@ export default function ({ parentElement, data, setTriggerValue }) {
 _images = st.components.v2.component("noisescope.pointing", html=HTML, css=CSS, js=JS)
 
 
-def pointing(data: dict[str, Any]) -> tuple[float, float] | None:
-    """Draw them; the point (x, y), in pixels of the image, once when it has been chosen. What `data` holds, points.py says."""
-    given = _images(key="pointing", data=data, on_point_change=lambda: None).point
-    return (float(given[0]), float(given[1])) if given else None
+def pointing(data: dict[str, Any], chosen: Callable[[float, float], Any]) -> None:
+    """Draw them; `chosen` is told of a new point (x, y), in pixels of the image, before the page is drawn again.
+
+    `data` is of points.py.
+    """
+
+    def told() -> None:
+        given = st.session_state["pointing"].point
+        if isinstance(given, list) and len(given) == 2 and all(isinstance(part, int | float) and math.isfinite(part) for part in given):
+            chosen(float(given[0]), float(given[1]))
+
+    _images(key="pointing", data=data, on_point_change=told)

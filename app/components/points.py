@@ -65,10 +65,7 @@ def show(scene: Scene) -> None:
         f"Click in image A, or move the cross with the arrow keys. Features are those of block {scene.block} at σ = {scene.sigma:.3g}, "
         f"{_size(scene, told)}; another block or noise level is chosen at the side."
     )
-    chosen = pointing(_data(scene, keys, point, pointed, told, words))
-    if chosen is not None and all(map(math.isfinite, chosen)):
-        st.session_state["points-at"] = (*chosen, scene.card.resolution)
-        st.rerun()
+    pointing(_data(scene, keys, point, pointed, told, words), lambda x, y: _choose_point(x, y, scene.card.resolution))
     if pointed:
         with st.container(key="verdict"):
             st.markdown(words)
@@ -160,6 +157,10 @@ def _point(side: int) -> tuple[float, float]:
     x, y = (round(min(side, max(0.0, value * side / of)), 1) for value in (x, y))
     link.put("point", f"{x:g},{y:g}")
     return x, y
+
+
+def _choose_point(x: float, y: float, side: int) -> None:
+    st.session_state["points-at"] = (x, y, side)
 
 
 def _pointed(scene: Scene, keys: Sequence[str], point: tuple[float, float], draws: int, matched: asking.Asked) -> Pointed:

@@ -94,3 +94,27 @@ def test_the_command_line_finds_what_the_page_says(tmp_path: Path, monkeypatch: 
     pd.testing.assert_frame_equal(ours.drop(columns=["image", "other"]), theirs.drop(columns=["image", "other"]), atol=1e-5)
     assert Image.open("matches.png").size == Image.open("page.png").size
     assert "The point (2.5, 5.5) of A.png" in ran.output
+
+
+def test_find_again_says_which_block_and_level_find_most(tmp_path: Path) -> None:
+    words = [
+        "find-again",
+        "digits",
+        "--backend",
+        "digits-ddpm",
+        "--block",
+        "up1.res1",
+        "--block",
+        "mid.res0",
+        "--sigma",
+        "0.1",
+        "--sigma",
+        "5",
+    ]
+    ran = CliRunner().invoke(command_line, [*words, "--count", "6", "--draws", "2", "--out", str(tmp_path / "found.csv")])
+    assert ran.exit_code == 0, ran.output
+    found = pd.read_csv(tmp_path / "found.csv")
+    assert found["block"].tolist() == ["mid.res0", "up1.res1"] * 2
+    assert ((found["ci_low"] <= found["pck"]) & (found["pck"] <= found["ci_high"])).all()
+    best = found.loc[found["pck"].idxmax()]
+    assert f"Block {best['block']} at σ = {best['sigma']:.3g} finds most points again: {best['pck']:.0%}" in ran.output

@@ -24,7 +24,9 @@ def test_a_point_is_clicked_and_its_match_is_seen(page: Page, served: Served, wi
     assert box is not None
     image.click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.8})
     page.wait_for_selector("text=/The point \\(2\\.4, 6\\.4\\)/")
-    expect(page.locator(".others figcaption").first).to_have_text(re.compile(r"B1: test image 11, 0\. Best at [\d.]+, [\d.]+: cosine 0\.\d\d"))
+    expect(page.locator(".others figcaption").first).to_have_text(
+        re.compile(r"B1: test image 11, 0\. Best at [\d.]+, [\d.]+: cosine 0\.\d\d")
+    )
     assert page.locator(".others .ring").count() == 4
 
     image.press("ArrowRight")
