@@ -14,7 +14,7 @@ from . import tokens
 from .backends.base import Backend
 from .correspondence import Field, check_point, match
 from .datasets.base import image_ids
-from .dense import maps
+from .dense import steps
 from .errors import InvalidRequest
 from .lane import Answer, Question, Steps, Teller
 from .own import pack
@@ -85,11 +85,8 @@ class Pointing:
         model: Backend, image: np.ndarray, block: str, sigma: float, draws: int, seed: int, so_far: tuple[int, int]
     ) -> Generator[tuple[int, int], None, Field]:
         done, of = so_far
-        total = torch.zeros(())
-        for draw in range(draws):
-            total = total + maps(model, [image], [block], sigma, 1, seed, first=draw)[block][0]
-            yield done + draw + 1, of
-        return Field.of(total / draws, model.card.resolution)
+        made = yield from relay(steps(model, [image], [block], sigma, draws, seed, batch=1), lambda step: (done + step[0], of))
+        return Field.of(made[block][0], model.card.resolution)
 
 
 def _said(done: tuple[int, int]) -> Answer:

@@ -15,9 +15,12 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend
 from analysis.correspondence import Field, match, pck
 from analysis.datasets import open_dataset
+from analysis.datasets.base import image_ids
 from analysis.dense import maps
 from analysis.errors import InvalidRequest
+from analysis.features import capture
 from analysis.keypoints import Pair, pair, score
+from analysis.noise import add_noise, noise_like
 from analysis.uploads import frame, read
 
 from .toys import Toy
@@ -127,9 +130,14 @@ def test_where_features_are_the_image_the_match_is_the_shift_itself() -> None:
 
 def test_the_mean_over_draws_is_the_one_by_hand(tiny: Backend) -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    several = maps(tiny, [image], ["mid.res0"], 0.5, draws=3)["mid.res0"]
-    each = [maps(tiny, [image], ["mid.res0"], 0.5, first=draw)["mid.res0"] for draw in range(3)]
+    x0 = torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1
+    x0, level = tiny.encode(x0), tiny.schedule.nearest(torch.tensor([0.5]))
+    each, ids = [], [int(image_ids(image[None])[0])]
+    with torch.no_grad(), capture(tiny, ["mid.res0"]) as taps:
+        for draw in range(3):
+            each.append(taps(add_noise(x0, level, noise_like(x0, ids, 0, draw)), level, tiny.card.unconditional)["mid.res0"])
     assert not torch.equal(each[0], each[1])
+    several = maps(tiny, [image], ["mid.res0"], 0.5, draws=3)["mid.res0"]
     torch.testing.assert_close(several, torch.stack(each).mean(0), atol=1e-5, rtol=0)
 
 

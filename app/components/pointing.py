@@ -81,9 +81,11 @@ export default function ({ parentElement, data, setTriggerValue }) {
     stack.tabIndex = 0; stack.setAttribute('role', 'application');
     const at = event => { const box = stack.getBoundingClientRect();
       return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map(share => share * root.data.side); };
-    const send = () => { clearTimeout(root.timer); root.timer = null; said.textContent = 'Looking for its matches …'; root.send('point', root.cross); };
+    const send = () => { clearTimeout(root.timer); root.timer = null;
+      if (root.cross.every((value, i) => value === root.data.point[i])) return;
+      said.textContent = 'Looking for its matches …'; root.send('point', root.cross); };
     const move = point => { root.cross = point.map(value => Math.round(10 * Math.min(root.data.side, Math.max(0, value))) / 10); root.marked(); };
-    stack.addEventListener('click', event => { move(at(event)); send(); });
+    stack.addEventListener('click', event => { move(at(event)); root.held = root.index(at(event)); root.token(null); send(); });
     stack.addEventListener('pointermove', event => { if (event.pointerType === 'mouse') root.token(at(event)); });
     stack.addEventListener('pointerleave', () => root.token(null));
     stack.addEventListener('keydown', event => {
@@ -152,13 +154,14 @@ export default function ({ parentElement, data, setTriggerValue }) {
     shape(svg, 'path', { d }, ['under', 'cross']);
     find('.legend').hidden = !tokens || !wanted;
   };
+  root.index = ([x, y]) => tokens ? Math.min(tokens.h - 1, Math.floor(y / side * tokens.h)) * tokens.w + Math.min(tokens.w - 1, Math.floor(x / side * tokens.w)) : null;
   root.token = point => {
     const canvas = a.querySelector('.token'), heat = a.querySelector('.heat');
-    const shown = point && similar && find('.hover').checked;
+    if (point && root.index(point) !== root.held) root.held = null;  // after a click its heat map stays until another token is reached
+    const shown = point && similar && find('.hover').checked && root.held == null;
     canvas.hidden = !shown; heat.hidden = shown || !data.a.heat;
     if (!shown) { heated(); if (root.timer == null) said.textContent = ''; return; }
-    const column = Math.min(tokens.w - 1, Math.floor(point[0] / side * tokens.w)), row = Math.min(tokens.h - 1, Math.floor(point[1] / side * tokens.h));
-    const token = row * tokens.w + column, count = tokens.w * tokens.h;
+    const token = root.index(point), column = token % tokens.w, row = (token - column) / tokens.w, count = tokens.w * tokens.h;
     canvas.width = tokens.w; canvas.height = tokens.h;
     const context = canvas.getContext('2d'), picture = context.createImageData(tokens.w, tokens.h);
     for (let i = 0; i < count; i++) {

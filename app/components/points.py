@@ -20,7 +20,8 @@ from app.components.pointing import pointing
 from app.components.scene import Scene
 
 MOST, FIRST = 6, 4  # images that a match is looked for in: at most, and at first
-DRAWS = ["8", "1", "4"]  # the first is DIFT's
+DRAWS = ["8", "4", "1"]  # DIFT's first; of a LARGE model, whose passes take long, it is the last
+LARGE = 100_000_000  # parameters
 SMALLEST = 192  # pixels of a picture that is sent
 
 
@@ -55,8 +56,11 @@ def show(scene: Scene) -> None:
     keys = [own.key, *others]
     more = {"block": scene.block, "sigma": scene.sigma, "draws": draws}
     matched = asking.look(scene.question("match", point=list(point), **more), scene.device, scene.data(*keys), patience=1.5)
-    told = asking.look(scene.question("tokens", **more), scene.device, scene.data(own.key), patience=0.5)
-    for asked in (matched, told):
+    told = None  # of image A's tokens: asked when its map is there, which takes no pass then
+    if matched.answer:
+        told = asking.look(scene.question("tokens", **more), scene.device, scene.data(own.key), patience=1.0)
+    going = [asked for asked in (matched, told) if asked is not None]
+    for asked in going:
         if asked.error:
             st.error(str(asked.error), icon=":material/error:")
     pointed = _pointed(scene, keys, point, draws, matched) if matched.answer else None
@@ -65,18 +69,18 @@ def show(scene: Scene) -> None:
         f"Click in image A, or move the cross with the arrow keys. Features are those of block {scene.block} at σ = {scene.sigma:.3g}, "
         f"{_size(scene, told)}; another block or noise level is chosen at the side."
     )
-    pointing(_data(scene, keys, point, pointed, told, words), lambda x, y: _choose_point(x, y, scene.card.resolution))
+    pointing(_data(scene, keys, point, pointed, told), lambda x, y: _choose_point(x, y, scene.card.resolution))
     if pointed:
         with st.container(key="verdict"):
             st.markdown(words)
-        if told.answer:
+        if told and told.answer:
             for line in matches.tokens(told.answer[0]):
                 st.caption(line)
         points_receipt.show(pointed)
-    for asked, what in ((matched, "The images are being read …"), (told, "The tokens are being compared …")):
-        if not asked.ended.is_set():
-            waiting(asked, what)
-            break
+    if not going[-1].ended.is_set():
+        waiting(
+            going[-1], f"{scene.card.name} reads the images, {draws} times each …" if told is None else "The tokens are being compared …"
+        )
 
 
 def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
@@ -86,9 +90,10 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
     own = album.choose(shots, "**Image A**, where the point is")
     there = {key: shot for key, shot in shots.items() if key != own.key}
     of = "points-others"
-    if of not in st.session_state:
-        st.session_state[of] = _alike(own, there)[:FIRST]
-    picked = [key for key in st.session_state[of] if key in there]
+    before = st.session_state.get(of)
+    picked = [key for key in before or () if key in there]
+    if before is None or (before and not picked):  # none is here any more: other data are on the bench
+        picked = _alike(own, there)[:FIRST]
     st.session_state[of] = picked[:MOST]
     with st.container(key="box-picks-points"):
         st.pills(
@@ -101,7 +106,8 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
         )
     if len(picked) >= MOST:
         st.caption(f"{MOST} images are beside A, as many as there can be: take one out to choose another.")
-    link.start("draws", DRAWS, say=opening.note)
+    draws = DRAWS if scene.card.parameters < LARGE else DRAWS[::-1]
+    link.start("draws", draws, say=opening.note)
     st.segmented_control(
         "Draws of noise",
         sorted(DRAWS, key=int),
@@ -114,7 +120,7 @@ def _choose(scene: Scene) -> tuple[Shot, list[str], int]:
     given = {key for key, shot in shots.items() if not shot.own}
     link.put("a", own.key if own.key in given else None)
     link.put("b", ",".join(key for key in others if key in given) or None)
-    return own, others, int(link.keep("draws", DRAWS))
+    return own, others, int(link.keep("draws", draws))
 
 
 def _alike(own: Shot, there: Mapping[str, Shot]) -> list[str]:
@@ -169,8 +175,8 @@ def _pointed(scene: Scene, keys: Sequence[str], point: tuple[float, float], draw
     return Pointed(scene, keys, point, draws, said["matches"], load(back)["heat"], tuple(said["size"]))
 
 
-def _size(scene: Scene, told: asking.Asked) -> str:
-    if told.answer is None:
+def _size(scene: Scene, told: asking.Asked | None) -> str:
+    if told is None or told.answer is None:
         return "a map of tokens"
     height, width = told.answer[0]["size"]
     if height * width <= matches.HOVERED:
@@ -179,7 +185,7 @@ def _size(scene: Scene, told: asking.Asked) -> str:
 
 
 def _data(
-    scene: Scene, keys: Sequence[str], point: tuple[float, float], pointed: Pointed | None, told: asking.Asked, words: str
+    scene: Scene, keys: Sequence[str], point: tuple[float, float], pointed: Pointed | None, told: asking.Asked | None
 ) -> dict[str, Any]:
     """What the browser draws: of each image its picture, heat map and words, the point, and the tokens of the first."""
     shots, side = scene.shots, scene.card.resolution
@@ -203,8 +209,8 @@ def _data(
 RAMP = panels.sequential(np.arange(256.0), 255.0)
 
 
-def _tokens(told: asking.Asked) -> dict[str, Any] | None:
-    if told.answer is None:
+def _tokens(told: asking.Asked | None) -> dict[str, Any] | None:
+    if told is None or told.answer is None:
         return None
     said, back = told.answer
     arrays = load(back)
