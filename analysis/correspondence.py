@@ -5,14 +5,15 @@ Points are (x, y) in pixels from the image's upper left corner, 0 to `side`; the
 features are bilinear, beyond the outermost ones constant (`align_corners=False`).
 
 As in Tang et al., Emergent Correspondence from Image Diffusion (DIFT), arXiv 2306.03881, the map is brought to the image's size and the
-match is the pixel with the highest cosine. The large map itself is never held: a cosine is the upsampled product with one feature
-(upsampling is linear), over the upsampled map's lengths, which are summed a few channels at a time.
+match is the pixel with the highest cosine. The large map itself is never made: a cosine is the upsampled product with one feature
+(upsampling is linear), over the upsampled map's lengths, which follow from the products of neighbouring places.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from torch.nn import functional
 
 from .errors import InvalidRequest
 
-CHANNELS = 16  # that are upsampled at once: 16 MB for an image of 512 pixels
 RADIUS = 0.1  # of the side: what lies nearer is the same place
 ALPHA = 0.1  # of the side: a match that is nearer to the truth is right
 
@@ -62,8 +62,7 @@ class Field:
     def of(cls, feature_map: Tensor, side: int) -> Field:
         """The field of a map (C, h, w) on the CPU, of an image of side × side pixels."""
         feature_map = feature_map.float().contiguous()
-        squares = sum((_upsampled(part, side).square().sum(0) for part in torch.split(feature_map, CHANNELS)), torch.zeros(side, side))
-        return cls(feature_map, squares.sqrt())
+        return cls(feature_map, _lengths(feature_map, side))
 
     @property
     def side(self) -> int:
@@ -95,6 +94,28 @@ def check_point(x: float, y: float, side: int) -> None:
 
 def _upsampled(feature_map: Tensor, side: int) -> Tensor:
     return functional.interpolate(feature_map[None], (side, side), mode="bilinear", align_corners=False)[0]
+
+
+def _lengths(feature_map: Tensor, side: int) -> Tensor:
+    """(C, h, w) -> (side, side): the lengths of the upsampled features.
+
+    A pixel's feature is a weighted sum of the four places around it, so its square is the weighted sum of their products.
+    """
+    (top, down), (left, right) = (_between(size, side) for size in feature_map.shape[1:])
+    weights = [(1 - down)[:, None] * (1 - right), (1 - down)[:, None] * right, down[:, None] * (1 - right), down[:, None] * right]
+    below = torch.cat([feature_map[:, 1:], feature_map[:, -1:]], 1)
+    places = [part for rows in (feature_map, below) for part in (rows, torch.cat([rows[:, :, 1:], rows[:, :, -1:]], 2))]
+    squares = torch.zeros(side, side)
+    for i, j in combinations_with_replacement(range(4), 2):
+        products = (places[i] * places[j]).sum(0)[top][:, left]
+        squares += (1 if i == j else 2) * weights[i] * weights[j] * products
+    return squares.clamp_min(0).sqrt()
+
+
+def _between(size: int, side: int) -> tuple[Tensor, Tensor]:
+    """For each of `side` pixels the place before it, of `size`, and how far it is to the next, from 0 to 1."""
+    at = ((torch.arange(side) + 0.5) * size / side - 0.5).clamp(0, size - 1)
+    return at.long(), at - at.long()
 
 
 def best(heat: Tensor) -> tuple[float, float, float]:

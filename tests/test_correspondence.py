@@ -45,8 +45,10 @@ def test_a_point_between_places_is_sampled_as_by_hand() -> None:
 
 
 def test_heat_is_the_cosine_with_the_upsampled_map() -> None:
-    feature_map, feature = noise(40, 5, 5), noise(40, seed=1)
-    torch.testing.assert_close(Field.of(feature_map, 16).heat(feature), plainly(feature, feature_map, 16), atol=1e-5, rtol=0)
+    feature = noise(40, seed=1)
+    for shape, side in (((5, 5), 16), ((4, 8), 16), ((1, 1), 4), ((8, 8), 8), ((6, 6), 4)):
+        feature_map = noise(40, *shape)
+        torch.testing.assert_close(Field.of(feature_map, side).heat(feature), plainly(feature, feature_map, side), atol=1e-5, rtol=0)
 
 
 def test_a_point_is_most_like_itself() -> None:

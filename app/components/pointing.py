@@ -100,7 +100,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     find('.strength').addEventListener('input', () => root.strength());
     find('.marks').addEventListener('change', () => root.marked());
   }
-  const { side, tokens } = data, now = `${data.a.uri}${data.point}`;
+  const { side, tokens } = data;
   root.data = data; root.send = setTriggerValue;
   if (root.timer == null) root.cross = [...data.point];
   const similar = tokens && tokens.similarity ? bytes(tokens.similarity) : null, ramp = bytes(data.ramp);
@@ -180,8 +180,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   }));
   find('.hovering').hidden = !similar; find('.marking').hidden = !tokens;
   root.strength(); root.marked();
-  if (root.now !== now || !root.timer) root.token(null);
-  root.now = now;
+  if (root.timer == null) root.token(null);
 }
 """
 
