@@ -69,8 +69,8 @@ def tokens(told: Mapping[str, Any]) -> list[str]:
     if squares and len(groups) > len(squares):
         lie += f", and {len(groups) - len(squares)} alone"
     high = (
-        f"{count} of {height * width} tokens {'has' if count == 1 else 'have'} a norm far above the rest{lie}. Such tokens say little of what is "
-        "there, and draw matches to themselves."
+        f"{count} of {height * width} tokens {'has' if count == 1 else 'have'} a norm far above the rest{lie}. In Stable Diffusion such "
+        "tokens were found to be flaws of the network, not of the image (arXiv 2504.07008): read matches there with care."
         if count
         else f"No token of {height * width} has a norm far above the rest."
     )
@@ -79,7 +79,11 @@ def tokens(told: Mapping[str, Any]) -> list[str]:
         return [high]
     beside = f"The four corners have a mean cosine of {corners['similarity']:.2f} with each other"
     usual = f"other tokens as far apart {corners['typical']:.2f} in the median and up to {corners['high']:.2f} in 95 % of pairs"
-    why = "They carry where they are, unless the corners of the image look the same." if corners["alike"] else "They are not too alike."
+    why = (
+        "They may carry where they are more than what is there, unless the image's corners look the same."
+        if corners["alike"]
+        else "They are not too alike."
+    )
     return [high, f"{beside}, {usual}. {why}"]
 
 
