@@ -59,6 +59,7 @@ def command(of: Pointed) -> str:
     scene = of.scene
     words = ["python", "-m", "analysis", "match", *_files(of), "--point", f"{of.point[0]:g},{of.point[1]:g}"]
     words += ["--backend", scene.backend, "--block", scene.block, "--sigma", f"{scene.sigma:.6g}", "--draws", str(of.draws)]
+    words += ["--device", scene.device] if scene.device != "cpu" else []
     return shlex.join([*words, "--out", "matches.csv", "--heat", "matches.png"])
 
 
