@@ -29,6 +29,12 @@ def test_a_planted_square_of_high_norm_is_marked_and_nothing_else() -> None:
     assert tokens.groups(marked) == [4]
 
 
+def test_maps_of_noise_have_hardly_any_marked_token() -> None:
+    generator = np.random.default_rng(0)
+    marked = [tokens.outliers(np.exp(generator.normal(0, 0.1, (32, 32)))).any() for _ in range(200)]
+    assert np.mean(marked) < 0.04
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_what_is_marked_does_not_depend_on_the_scale(scale: float) -> None:
     lengths = np.ones((8, 8)) + np.random.default_rng(0).normal(0, 0.05, (8, 8))
