@@ -42,9 +42,9 @@ def norms(feature_map: Tensor) -> np.ndarray:
 def outliers(lengths: np.ndarray) -> np.ndarray:
     """(h, w) bool: tokens whose log norm lies further above the median than any token's does in 99 of 100 normal maps.
 
-    It is counted in robust standard deviations: a deviation is 1.4826 times the median absolute one, and of a hundred maps of as many independent normal log norms about one has
-    a token beyond the limit: 3.6 deviations for 64 tokens, where Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993), take
-    3.5, and 4.6 for 4,096. The logarithm makes a ratio of norms count the same at any scale.
+    It is counted in robust standard deviations, 1.4826 times the median absolute one. Of a hundred maps of as many independent normal
+    log norms about one has a token beyond the limit: 3.6 deviations for 64 tokens, where Iglewicz and Hoaglin, How to Detect and
+    Handle Outliers (1993), take 3.5, and 4.6 for 4,096. The logarithm makes a ratio of norms count the same at any scale.
     """
     logs = np.log(np.maximum(lengths, np.finfo(np.float32).tiny))
     distances = logs - np.median(logs)
