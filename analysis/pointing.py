@@ -43,7 +43,7 @@ class Pointing:
         found = [match(source, point, target) for target in others]
         heats = torch.stack([own, *(heat for _, heat in found)]).half().numpy()
         size = list(source.map.shape[1:])
-        return {"matches": [one.to_dict() for one, _ in found], "size": size, "passes": _draws(question)}, pack({"heat": heats})
+        return {"matches": [one.to_dict() for one, _ in found], "size": size}, pack({"heat": heats})
 
     def tokens(self, question: Question, data: bytes) -> Steps:
         """Of one image: norm (h, w) float32 of its tokens, over their median; high (h, w) uint8 for outliers, and how alike the corners are.
@@ -70,12 +70,11 @@ class Pointing:
         model, draws = self.scene.model(question), _draws(question)
         block, sigma, seed = model.block(str(question.get("block", ""))).name, _sigma(question), int(question.get("seed", 0))
         names = [(model.card.identity, model.precision, block, sigma, draws, seed, int(image_ids(image[None])[0])) for image in images]
-        lacking = [place for place, name in enumerate(names) if name not in self._fields]
-        found = {name: self._fields.pop(name) for name in names if name in self._fields}
-        for done, place in enumerate(lacking):
-            field = yield from self._made(model, images[place], block, sigma, draws, seed, (done * draws, len(lacking) * draws))
-            found[names[place]] = field
-        self._fields |= found
+        found = {name: self._fields[name] for name in names if name in self._fields}
+        lacking = {name: image for name, image in zip(names, images, strict=True) if name not in found}
+        for done, (name, image) in enumerate(lacking.items()):
+            found[name] = yield from self._made(model, image, block, sigma, draws, seed, (done * draws, len(lacking) * draws))
+        self._fields = {name: field for name, field in self._fields.items() if name not in found} | found
         while sum(field.nbytes for field in self._fields.values()) > HELD and len(self._fields) > len(found):
             self._fields.pop(next(iter(self._fields)))
         return [found[name] for name in names]
