@@ -24,6 +24,7 @@ from .mapped import Mapped
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
+from .pointing import Pointing
 from .scene import Scene
 from .specs import SweepRequest
 from .store import Store
@@ -50,6 +51,7 @@ class Answers:
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
             **Scene(self.own).answers,
+            **Pointing(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

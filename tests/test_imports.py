@@ -43,6 +43,8 @@ LIGHT = {
     "fairness",
     "siblings",
     "matching",
+    "matches",
+    "point_panels",
     "verdict",
     "intervals",
     "lesson",
