@@ -36,6 +36,7 @@ from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
 from .options import CORES, AddressOption, ConditionOption, DeviceOption, EngineName, EngineOption, PrecisionName, PrecisionOption
 from .preset_commands import preset_app
+from .segment_command import segment
 from .study_commands import study_app
 from .worker_command import worker
 
@@ -50,6 +51,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
+app.command()(segment)
 
 
 @app.command()

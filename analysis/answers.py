@@ -25,6 +25,7 @@ from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
 from .scene import Scene
+from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
 from .strips import sheet
@@ -50,6 +51,7 @@ class Answers:
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
             **Scene(self.own).answers,
+            **Segmenting(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

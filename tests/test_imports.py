@@ -72,6 +72,8 @@ LIGHT = {
     "readout",
     "literature",
     "wall",
+    "label_images",
+    "segment_panels",
 }
 
 

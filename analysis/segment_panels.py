@@ -1,0 +1,117 @@
+"""Label images -> pictures, a curve and a table. No maths beyond placing and colouring, no files.
+
+Each class has a colour and a pattern of lines, so that it is told without its colour too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import panels
+from .figures import OKABE_ITO, Levels, accuracy_layout, curve_traces
+from .label_images import CLASSES, LETTERS, VOID
+from .specs import Axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+COLOURS = OKABE_ITO[:CLASSES]
+SIDE = 144  # pixels of a picture on the screen, at least
+INK = 0.6  # how much of a segment's colour covers the image
+
+
+def _lines(k: int, side: int) -> np.ndarray:
+    """Where a class has lines on a picture, (side, side) bool: none, slanting, dots, rows, columns, crossed, checks."""
+    y, x = np.mgrid[:side, :side]
+    return np.asarray(
+        (
+            np.zeros((side, side), dtype=bool),
+            (x + y) % 8 < 2,
+            (x % 6 < 2) & (y % 6 < 2),
+            y % 6 < 2,
+            x % 6 < 2,
+            ((x - y) % 8 < 2) | ((x + y) % 8 < 2),
+            (x // 4 + y // 4) % 2 == 0,
+        )[k]
+    )
+
+
+def _large(values: np.ndarray, side: int) -> np.ndarray:
+    """(h, w, …) enlarged without smoothing, by a whole number, to at least `side`; larger ones are left as they are."""
+    scale = max(1, -(-side // len(values)))
+    return np.asarray(values.repeat(scale, 0).repeat(scale, 1))
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """An image (h, w, 3) uint8 under its label image (h, w), large, with an edge between segments; unpainted pixels as they are."""
+    picture, told = _large(image, side).astype(np.float32), _large(labels, side)
+    for k, colour in enumerate(COLOURS):
+        here = told == k
+        if here.any():
+            rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], np.float32)
+            picture[here] = (1 - INK) * picture[here] + INK * rgb
+            lines = here & _lines(k, len(told))
+            picture[lines] = 0.4 * picture[lines] + 0.6 * 255
+    edge = np.zeros(told.shape, dtype=bool)
+    edge[1:] |= told[1:] != told[:-1]
+    edge[:, 1:] |= told[:, 1:] != told[:, :-1]
+    picture[edge] = 20
+    return picture.round().astype(np.uint8)
+
+
+def certainty(values: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Probabilities in 255ths (h, w) uint8 as a picture: viridis from 0 to 1."""
+    return panels.sequential(_large(values, side), 255.0)
+
+
+def shares(labels: np.ndarray, names: Sequence[str]) -> str:
+    """What part of an image each class has, in words, the largest first."""
+    counts = [int((labels == k).sum()) for k in range(len(names))]
+    order = sorted((k for k in range(len(names)) if counts[k]), key=lambda k: -counts[k])
+    return ", ".join(f"{names[k]} {100 * counts[k] / max(1, sum(counts)):.0f} %" for k in order)
+
+
+def legend(names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """Of each class its letter and name, and a swatch (h, w, 3) uint8 of its colour and lines."""
+    ground = np.full((1, 1, 3), 255, np.uint8)
+    return [(f"{LETTERS[k]} {name}", overlay(ground, np.full((1, 1), k, np.uint8), 24)) for k, name in enumerate(names)]
+
+
+def curve_figure(told: Mapping[str, Any], levels: Levels, axis: Axis, name: str, level: int | None = None) -> go.Figure:
+    """Mean IoU over noise with its band; `told` is overlap.Overlap as a dict, `level` the place that is shown elsewhere."""
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    mean = told["mean"]
+    rows = pd.DataFrame(
+        {"sigma": [one["sigma"] for one in levels], "accuracy": mean, "ci_low": told["low"] or mean, "ci_high": told["high"] or mean}
+    )
+    figure = accuracy_layout(go.Figure(curve_traces(rows, levels, name, OKABE_ITO[0], "solid", "circle")), levels, axis, "mean IoU")
+    if level is not None:
+        figure.add_vline(x=float(np.log10(levels[level]["sigma"])), line={"color": panels.MARK, "width": 1.5})
+    return figure.update_layout(height=400, showlegend=False)
+
+
+def table(told: Mapping[str, Any], levels: Levels, names: Sequence[str], **common: Any) -> pd.DataFrame:
+    """IoU as a tidy table: a class at a level a row, and their mean, which alone has an interval. `common` is in every row."""
+    import pandas as pd
+
+    rows = []
+    for place, level in enumerate(levels):
+        low, high = ((told[bound][place] if told[bound] else None) for bound in ("low", "high"))
+        place_of = {**common, **level, "images": told["images"], "pixels": told["pixels"]}
+        rows.append({**place_of, "class": "mean", "iou": told["mean"][place], "ci_low": low, "ci_high": high})
+        rows += [
+            {**place_of, "class": name, "iou": iou, "ci_low": None, "ci_high": None}
+            for name, iou in zip(names, told["each"][place], strict=True)
+        ]
+    return pd.DataFrame(rows)
+
+
+def painted(labels: np.ndarray) -> bool:
+    """Whether anything is."""
+    return bool((labels != VOID).any())
