@@ -7,7 +7,8 @@ are a true mask and what a probe says.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,10 @@ def unpainted(labels: np.ndarray, classes: int) -> list[int]:
     return [k for k in range(classes) if not (labels == k).any()]
 
 
-def named(names: Sequence[str]) -> list[str]:
-    """Class names, each with its letter: (A) sky."""
-    return [f"({letter}) {name}" for letter, name in zip(LETTERS, names, strict=False)]
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """Files by their paths, as one zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:  # PNGs do not get smaller
+        for name, data in files.items():
+            packed.writestr(zipfile.ZipInfo(name), data)
+    return out.getvalue()

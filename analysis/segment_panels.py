@@ -12,14 +12,15 @@ import numpy as np
 
 from . import panels
 from .figures import OKABE_ITO, Levels, accuracy_layout, curve_traces
-from .label_images import CLASSES, LETTERS, VOID
-from .specs import Axis
+from .label_images import CLASSES, LETTERS
+from .specs import Axis, Card
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 COLOURS = OKABE_ITO[:CLASSES]
+LEVELS, HIGHEST = 16, 20.0  # of a curve over noise, and its last σ
 SIDE = 144  # pixels of a picture on the screen, at least
 INK = 0.6  # how much of a segment's colour covers the image
 
@@ -112,6 +113,27 @@ def table(told: Mapping[str, Any], levels: Levels, names: Sequence[str], **commo
     return pd.DataFrame(rows)
 
 
-def painted(labels: np.ndarray) -> bool:
-    """Whether anything is."""
-    return bool((labels != VOID).any())
+def levels(card: Card, count: int = LEVELS) -> list[dict[str, float]]:
+    """`count` of a model's levels, ascending, even in log σ, up to σ = 20: those that a curve is drawn of, as a study says them."""
+    sigmas = np.log(np.asarray(card.sigmas))
+    wanted = np.linspace(sigmas[0], min(sigmas[-1], np.log(HIGHEST)), count)
+    return [level(card, place) for place in sorted({int(np.abs(sigmas - each).argmin()) for each in wanted})]
+
+
+def level(card: Card, place: int) -> dict[str, float]:
+    """One of a model's levels, as a study says it."""
+    sigma = card.sigmas[place]
+    return {"sigma": sigma, "timestep": card.timesteps[place], "log_snr": -2 * float(np.log(sigma))}
+
+
+def parts(labels: np.ndarray, sure: np.ndarray | None, images: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """What part of each image every class has, and how sure that is on average, a row each: label images (n, side, side)."""
+    import pandas as pd
+
+    rows = []
+    for row, image in enumerate(images):
+        for k, name in enumerate(names):
+            here = labels[row] == k
+            mean = float(sure[row][here].mean() / 255) if sure is not None and here.any() else None
+            rows.append({"image": image, "class": name, "share": float(here.mean()), "certainty": mean})
+    return pd.DataFrame(rows)
