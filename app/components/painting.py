@@ -99,7 +99,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
       const button = document.createElement('button'), k = i < data.classes.length ? i + 1 : 0;
       button.type = 'button'; button.value = k; button.setAttribute('role', 'radio');
       if (k) { const swatch = document.createElement('canvas'); swatch.width = swatch.height = 20; swatch.setAttribute('aria-hidden', 'true');
-        inked(swatch.getContext('2d'), 20, () => i, data.classes); button.append(swatch); }
+        const ground = swatch.getContext('2d'); ground.fillStyle = '#fff'; ground.fillRect(0, 0, 20, 20); inked(ground, 20, () => i, data.classes); button.append(swatch); }
       button.append(k ? one.letter + ' ' + one.name : one.name);
       button.onclick = () => { my.acts.choose(k, true); };
       button.onkeydown = event => { const way = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]; if (!way) return; event.preventDefault();

@@ -27,6 +27,10 @@ CITE = "@misc{baranchuk2021, title = {Label-Efficient Semantic Segmentation with
 TITLE = "Receipt: how these segments came about"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True)
 class Read:
     """What pixels are read with."""
@@ -44,8 +48,10 @@ class Read:
         blocks = f"block{'s' * (len(self.blocks) > 1)} {', '.join(self.blocks)}"
         return f"{blocks} at σ = {', '.join(f'{sigma:.3g}' for sigma in self.sigmas)}"
 
-    def passes(self, images: int) -> int:
-        return images * len(self.sigmas) * self.draws
+    def cost(self, images: int) -> str:
+        """Passes of the network, in words."""
+        parts = [_count(images, "image"), _count(len(self.sigmas), "level"), *([f"{self.draws} draws"] if self.draws > 1 else [])]
+        return f"{' × '.join(parts)} = {images * len(self.sigmas) * self.draws:,} passes of the network"
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def score(told: Mapping[str, Any], names: Sequence[str]) -> None:
     for name, value in zip(names, told["each"][0], strict=True):
         if value is not None:
             row.metric(name, percent(value), help="Intersection over union of this class, all pixels of all images together.")
-    st.caption(f"{interval} Scored on {told['images']} images, {told['pixels']:,} pixels that were not painted.")
+    st.caption(f"{interval} Scored on {_count(told['images'], 'image')}, {told['pixels']:,} pixels that were not painted.")
 
 
 def curve(told: Mapping[str, Any], scene: Scene, read: Read) -> None:
@@ -143,7 +149,7 @@ def receipt(
         )
         facts = {
             "model": f"{card.name}, {card.identity}",
-            "features": f"{read.said}, {read.draws} draw{'s' * (read.draws > 1)} of ε, condition: {card.unconditional}; brought to {card.resolution}×{card.resolution} by bilinear interpolation",
+            "features": f"{read.said}, {_count(read.draws, 'draw')} of ε, condition: {card.unconditional}; brought to {card.resolution}×{card.resolution} by bilinear interpolation",
             "segments": how,
             "images": f"{len(shown.keys)}, as the model reads them",
             "after": PAPER,

@@ -28,7 +28,7 @@ COUNTS = tuple(str(k) for k in range(2, CLASSES + 1))
 def show(scene: Scene) -> None:
     """Draw the view."""
     link.start("seg-by", list(WAYS), say=opening.note)
-    way = st.segmented_control("Segments", list(WAYS), required=True, format_func=WAYS.__getitem__, key="seg-by", persist_state="session")
+    way = st.segmented_control("Find parts", list(WAYS), required=True, format_func=WAYS.__getitem__, key="seg-by", persist_state="session")
     link.keep("seg-by", list(WAYS))
     (_strokes if way == "strokes" else _clusters)(scene)
 
@@ -136,10 +136,7 @@ def _button(scene: Scene, read: Read, given: Given) -> bool:
         )
         if strokes.strokes() or strokes.dropped():
             st.button("Forget all strokes", icon=":material/delete:", on_click=strokes.forget)
-    cost = (
-        f"{len(given.keys)} images × {len(read.sigmas)} levels × {read.draws} draws = {read.passes(len(given.keys))} passes of the network"
-    )
-    st.caption(given.wrong or f"{cost}, once; another stroke needs none.")
+    st.caption(given.wrong or f"{read.cost(len(given.keys))}, once; another stroke needs none.")
     return st.session_state.get("segmenting") == of
 
 
@@ -158,30 +155,28 @@ def _failed(asked: asking.Asked) -> bool:
 
 def _segmented(scene: Scene, read: Read, given: Given) -> None:
     names, data = strokes.names(), _data(scene, given)
+    of = (scene.backend, read, tuple(names))
     asked = asking.look(scene.question("segment", classes=len(names), **read.question), scene.device, data, patience=1.0)
     if _failed(asked):
         return
     if asked.answer is None:
         following(asked, "segmenting", "The images are being read …", lambda _: -1)
-        answer, before = st.session_state.get("segment-last"), True
+        last, before = st.session_state.get("segment-last"), True
     else:
-        answer, before = (given.keys, asked.answer), False
-        st.session_state["segment-last"] = answer
-    if answer is None:
+        last, before = (of, given.keys, asked.answer), False
+        st.session_state["segment-last"] = last
+    if last is None or last[0] != of or not set(last[1]) <= set(scene.images):
         return
-    keys, (said, back) = answer
+    _, keys, (said, back) = last
     arrays = load(back)
-    if not all(key in scene.images for key in keys) or arrays["labels"].shape[1] != scene.card.resolution:
-        return
     st.subheader("Segments", anchor=False)
     if before:
         st.caption("These are from the strokes before.")
     for k in said["unpainted"]:
-        if k < len(names):
-            st.caption(f"Nothing is painted of {names[k]}, so no pixel is said to be of it.")
+        st.caption(f"Nothing is painted of {names[k]}, so no pixel is said to be of it.")
     told: Mapping[str, Any] | None = said.get("overlap")
     if told:
-        segmented.score(told, names[: len(told["each"][0])] + ["?"] * (len(told["each"][0]) - len(names)))
+        segmented.score(told, names)
     painted = {key for row, key in enumerate(given.keys) if (given.labels[row] != VOID).any()}
     shown = Shown(keys, arrays["labels"], arrays["certainty"], names)
     segmented.pictures(scene, shown, painted)
@@ -200,9 +195,7 @@ def _over(scene: Scene, read: Read, given: Given, data: bytes) -> Mapping[str, A
     if st.session_state.get("segment-over") != of:
         count = len(painted | scored)
         st.button("Score every level", icon=":material/show_chart:", on_click=lambda: st.session_state.update({"segment-over": of}))
-        st.caption(
-            f"{count} images × {len(levels)} levels × {read.draws} draws = {count * len(levels) * read.draws} passes of the network."
-        )
+        st.caption(f"{Read(read.blocks, tuple(levels), read.draws).cost(count)}.")
         return None
     question = scene.question("segment-levels", classes=len(strokes.names()), **{**read.question, "sigmas": levels})
     asked = asking.look(question, scene.device, data, patience=1.0)
@@ -230,7 +223,7 @@ def _clusters(scene: Scene) -> None:
     of = (scene.backend, read)
     if st.session_state.get("clustering") != of:
         st.button("Find segments", type="primary", icon=":material/join_inner:", on_click=lambda: st.session_state.update(clustering=of))
-        st.caption(f"{read.passes(len(keys))} passes of the network, once; another k needs none.")
+        st.caption(f"{read.cost(len(keys))}, once; another k needs none.")
         return
     asked = asking.look(scene.question("segment-clusters", k=count, **read.question), scene.device, scene.data(*keys), patience=1.0)
     if _failed(asked):

@@ -58,11 +58,10 @@ def name_classes() -> None:
         count = int(
             st.number_input("How many classes", 2, CLASSES, key="segment-count", help="Two to seven: so many colours can be told apart.")
         )
-        found = [
-            st.text_input(f"Class {LETTERS[k]}", now[k] if k < len(now) else NAMES[k], max_chars=LONGEST, key=f"segment-name-{k}").strip()
-            or NAMES[k]
-            for k in range(count)
-        ]
+        found = []
+        for k in range(count):
+            st.session_state.setdefault(f"segment-name-{k}", now[k] if k < len(now) else NAMES[k])
+            found.append(str(st.text_input(f"Class {LETTERS[k]}", max_chars=LONGEST, key=f"segment-name-{k}")).strip() or NAMES[k])
     if found != now:
         st.session_state["segment-names"], st.session_state["segment-named"] = found, True
         st.rerun()

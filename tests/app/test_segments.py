@@ -140,7 +140,7 @@ def test_one_class_alone_is_a_sentence_and_one_without_a_stroke_is_said() -> Non
 
 def test_every_level_is_scored_after_one_click_whose_cost_is_said() -> None:
     page = press(paint(visit()), "Label the rest")
-    assert "24 images × 16 levels × 1 draws = 384 passes" in texts(page)
+    assert "24 images × 16 levels = 384 passes" in texts(page)
     page = press(page, "Score every level")
     assert not page.exception
     assert "segments meet the masks best at σ" in texts(page)
@@ -174,7 +174,7 @@ def test_a_mask_of_ones_own_is_scored_and_one_that_is_none_is_said(tmp_path: Pat
     mask[4:12, 4:12] = 1
     page.get("file_uploader")[1].set_value([("mine.png", png(mask), "image/png")])
     page = press(settle(page.run()), "Label the rest")
-    assert "Scored on 1 images" in texts(page)
+    assert "Scored on 1 image," in texts(page)
     assert "Of one image there is no interval" in texts(page)
 
 
