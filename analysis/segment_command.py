@@ -94,7 +94,7 @@ def segment(
         said, back = finish((teller.clusters if clusters else teller.segment)(question, data), say)
         sigmas = model.schedule.spread(over) if over else []
         curve = finish(teller.levels({**question, "sigmas": sigmas}, data), say)[0] if over else None
-    found, shown = load(back)["labels"], [str(k + 1) for k in range(clusters)] if clusters else names
+    found, shown = load(back)["labels"], label_images.LETTERS if clusters else names
     for place, (path, values) in enumerate(zip(images, found, strict=True)):
         file = out / f"{path.stem}-segments.png"
         if path.stem in (other.stem for other in images[:place]):

@@ -72,14 +72,17 @@ def certainty(values: np.ndarray, side: int = SIDE) -> np.ndarray:
 def shares(labels: np.ndarray, names: Sequence[str]) -> str:
     """What part of an image each class has, in words, the largest first."""
     counts = [int((labels == k).sum()) for k in range(len(names))]
-    order = sorted((k for k in range(len(names)) if counts[k]), key=lambda k: -counts[k])
-    return ", ".join(f"{names[k]} {100 * counts[k] / max(1, sum(counts)):.0f} %" for k in order)
+    found = sorted(((100 * counts[k] / sum(counts), names[k]) for k in range(len(names)) if counts[k]), key=lambda one: -one[0])
+    return ", ".join(f"{name} {share:.0f} %" if share >= 1 else f"{name} under 1 %" for share, name in found)
 
 
 def legend(names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Of each class its letter and name, and a swatch (h, w, 3) uint8 of its colour and lines."""
+    """Of each class its letter and name, where it has one, and a swatch (h, w, 3) uint8 of its colour and lines."""
     ground = np.full((1, 1, 3), 255, np.uint8)
-    return [(f"{LETTERS[k]} {name}", overlay(ground, np.full((1, 1), k, np.uint8), 24)) for k, name in enumerate(names)]
+    return [
+        (name if name == LETTERS[k] else f"{LETTERS[k]} {name}", overlay(ground, np.full((1, 1), k, np.uint8), 24))
+        for k, name in enumerate(names)
+    ]
 
 
 def curve_figure(told: Mapping[str, Any], levels: Levels, axis: Axis, name: str, level: int | None = None) -> go.Figure:

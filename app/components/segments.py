@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from analysis import segment_panels
 from analysis.figures import label
-from analysis.label_images import CLASSES, VOID
+from analysis.label_images import CLASSES, LETTERS, VOID
 from app.components import album, asking, link, opening, segmented, strokes
 from app.components import bench as lab
 from app.components.looked import following, waiting
@@ -64,11 +64,10 @@ def _read(scene: Scene) -> Read:
     if not several:
         found = Read((scene.block,), (scene.sigma,), 1)
     else:
-        for what, allowed in (("seg-blocks", blocks), ("seg-sigmas", list(sigmas))):
-            own = scene.block if what == "seg-blocks" else min(sigmas, key=lambda name: abs(np.log(float(name) / scene.sigma)))
-            there = [name for name in st.session_state.get(what, wished[what]) if name in allowed]
-            if what not in st.session_state or there != st.session_state[what]:
-                st.session_state[what] = there or [own]
+        if "seg-blocks" not in st.session_state:
+            _start(scene, wished, sigmas)
+        st.session_state["seg-blocks"] = [name for name in st.session_state["seg-blocks"] if name in blocks] or [scene.block]
+        st.session_state["seg-sigmas"] = [name for name in st.session_state["seg-sigmas"] if name in sigmas] or [_near(sigmas, scene.sigma)]
         link.start("seg-draws", DRAWS, say=opening.note)
         some = st.multiselect("Blocks", blocks, key="seg-blocks", persist_state="session")
         at = st.multiselect(
@@ -86,6 +85,33 @@ def _read(scene: Scene) -> Read:
     link.put("seg-draws", None if found.draws == 1 else str(found.draws))
     st.caption(f"Pixels are read by {found.said}{f', the mean over {found.draws} draws of noise' if found.draws > 1 else ''}.")
     return found
+
+
+def _near(sigmas: Mapping[str, Any], sigma: float) -> str:
+    """The level, by its name, that is nearest to σ."""
+    return min(sigmas, key=lambda name: abs(np.log(float(name) / sigma)))
+
+
+def _start(scene: Scene, wished: Mapping[str, list[str]], sigmas: Mapping[str, Any]) -> None:
+    """Several blocks and levels as the link says them; what it asks for that is not there is named."""
+    blocks = {block.name for block in scene.card.blocks}
+    for name in wished["seg-blocks"]:
+        if name not in blocks:
+            opening.note(f"The link asks to read block {name!r}, which {scene.card.name} does not have. It is left out.")
+    found = []
+    for name in wished["seg-sigmas"]:
+        try:
+            sigma = float(name)
+        except ValueError:
+            sigma = 0.0
+        if not 0 < sigma < np.inf:
+            opening.note(f"The link asks to read σ = {name!r}; allowed: numbers above 0. It is left out.")
+            continue
+        found.append(_near(sigmas, sigma))
+        if abs(np.log(float(found[-1]) / sigma)) > opening.CLAMPED:
+            opening.note(f"The link asks to read σ = {name}; the nearest of {len(sigmas)} levels, σ = {float(found[-1]):.3g}, is read.")
+    st.session_state["seg-blocks"] = wished["seg-blocks"]
+    st.session_state["seg-sigmas"] = list(dict.fromkeys(found))
 
 
 def _known(scene: Scene) -> dict[str, np.ndarray]:
@@ -231,6 +257,6 @@ def _clusters(scene: Scene) -> None:
     if asked.answer is None:
         waiting(asked, "The images are being read …")
         return
-    shown = Shown(keys, load(asked.answer[1])["labels"], None, [f"segment {k + 1}" for k in range(count)])
+    shown = Shown(keys, load(asked.answer[1])["labels"], None, list(LETTERS[:count]))
     segmented.pictures(scene, shown, set())
     segmented.receipt(scene, read, shown, None, None, None, _state(scene, read, **{"seg-k": str(count)}))

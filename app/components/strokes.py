@@ -45,23 +45,19 @@ def suggest(given: list[str]) -> None:
     """The names that the masks of a data set give, unless a person has chosen some."""
     if given and "segment-named" not in st.session_state and given != names():
         st.session_state["segment-names"] = given
-        for k, name in enumerate(given):
-            st.session_state[f"segment-name-{k}"] = name
-        st.session_state["segment-count"] = len(given)
+        st.session_state["segment-turn"] = st.session_state.get("segment-turn", 0) + 1
 
 
 def name_classes() -> None:
     """Draw how many classes there are and what they are called."""
     with st.popover("Classes", icon=":material/palette:"):
-        now = names()
-        st.session_state.setdefault("segment-count", len(now))
-        count = int(
-            st.number_input("How many classes", 2, CLASSES, key="segment-count", help="Two to seven: so many colours can be told apart.")
-        )
+        now, turn = names(), st.session_state.get("segment-turn", 0)  # a field that is not open takes a value only as it is made
+        help_ = "Two to seven: so many colours can be told apart."
+        count = int(st.number_input("How many classes", 2, CLASSES, len(now), key=f"segment-count-{turn}", help=help_))
         found = []
         for k in range(count):
-            st.session_state.setdefault(f"segment-name-{k}", now[k] if k < len(now) else NAMES[k])
-            found.append(str(st.text_input(f"Class {LETTERS[k]}", max_chars=LONGEST, key=f"segment-name-{k}")).strip() or NAMES[k])
+            said = now[k] if k < len(now) else NAMES[k]
+            found.append(str(st.text_input(f"Class {LETTERS[k]}", said, LONGEST, key=f"segment-name-{k}-{turn}")).strip() or NAMES[k])
     if found != now:
         st.session_state["segment-names"], st.session_state["segment-named"] = found, True
         st.rerun()

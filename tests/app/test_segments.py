@@ -151,16 +151,18 @@ def test_segments_are_found_without_labels() -> None:
     page = press(visit(**{"seg-by": "clusters", "seg-k": "3"}), "Find segments")
     assert not page.exception
     markup = " ".join(str(element.proto.body) for element in page.get("html"))
-    assert "segment 3" in markup
+    assert "C</span>" in markup
     assert "--clusters 3" in next(code.value for code in page.code if "analysis segment" in code.value)
 
 
 def test_several_blocks_and_levels_come_back_with_a_link() -> None:
-    page = visit(**{"seg-blocks": "up0.res1,up1.res0", "seg-sigmas": "0.0999999,nothing", "seg-draws": "4"})
+    page = visit(**{"seg-blocks": "up0.res1,up1.res0", "seg-sigmas": "0.15,nothing", "seg-draws": "4"})
     assert not page.exception
     assert page.multiselect[0].value == ["up0.res1", "up1.res0"]
     assert "blocks up0.res1, up1.res0" in texts(page)
     assert "the mean over 4 draws of noise" in texts(page)
+    assert "asks to read σ = 'nothing'" in texts(page)
+    assert "σ = 0.15; the nearest of 16 levels, σ = 0.128, is read" in texts(page)
 
 
 def test_a_mask_of_ones_own_is_scored_and_one_that_is_none_is_said(tmp_path: Path) -> None:
