@@ -41,15 +41,16 @@ def _lines(k: int, side: int) -> np.ndarray:
     )
 
 
-def _large(values: np.ndarray, side: int) -> np.ndarray:
-    """(h, w, …) enlarged without smoothing, by a whole number, to at least `side`; larger ones are left as they are."""
+def _sized(values: np.ndarray, side: int) -> np.ndarray:
+    """(h, w, …) at about `side`: enlarged without smoothing by a whole number, or every n-th pixel of a large one."""
+    step = max(1, len(values) // side)
     scale = max(1, -(-side // len(values)))
-    return np.asarray(values.repeat(scale, 0).repeat(scale, 1))
+    return np.asarray(values[::step, ::step].repeat(scale, 0).repeat(scale, 1))
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, side: int = SIDE) -> np.ndarray:
     """An image (h, w, 3) uint8 under its label image (h, w), large, with an edge between segments; unpainted pixels as they are."""
-    picture, told = _large(image, side).astype(np.float32), _large(labels, side)
+    picture, told = _sized(image, side).astype(np.float32), _sized(labels, side)
     for k, colour in enumerate(COLOURS):
         here = told == k
         if here.any():
@@ -66,7 +67,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, side: int = SIDE) -> np.ndarr
 
 def certainty(values: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Probabilities in 255ths (h, w) uint8 as a picture: viridis from 0 to 1."""
-    return panels.sequential(_large(values, side), 255.0)
+    return panels.sequential(_sized(values, side), 255.0)
 
 
 def shares(labels: np.ndarray, names: Sequence[str]) -> str:

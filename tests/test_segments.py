@@ -19,10 +19,11 @@ from analysis.datasets import open_dataset
 from analysis.datasets.base import Dataset
 from analysis.datasets.shapes import SHAPES
 from analysis.errors import InvalidData, InvalidRequest, UnknownName
-from analysis.label_images import VOID, check, png, read, unpainted
+from analysis.label_images import CLASSES, VOID, check, png, read, unpainted
 from analysis.overlap import confusion, iou, mean_iou, overlap, sentence
 from analysis.own import Own
 from analysis.scene import Scene
+from analysis.segment_panels import levels, overlay
 from analysis.segmentation import Kept, Reading, Scores, Spread, at, chosen, kmeans, logistic, points, upsample
 from analysis.segmenting import Segmenting
 from analysis.segments import clusters, confusions, over_levels, probabilities, segment, to_score
@@ -233,8 +234,8 @@ def test_mean_iou_by_hand() -> None:
 def test_an_overlap_over_levels_has_paired_intervals() -> None:
     rng = np.random.default_rng(0)
     right = rng.integers(60, 101, 30)
-    levels = [[[[r - d, 100 - r + d], [100 - r + d, r - d]] for r in right] for d in (8, 0, 20)]
-    found = overlap(np.array(levels))
+    made = [[[[r - d, 100 - r + d], [100 - r + d, r - d]] for r in right] for d in (8, 0, 20)]
+    found = overlap(np.array(made))
     assert found.best == 1
     assert found.low is not None
     assert found.high is not None
@@ -243,7 +244,7 @@ def test_an_overlap_over_levels_has_paired_intervals() -> None:
     assert (found.mean < found.high).all()
     assert found.below[2] - found.below[1] < found.high[1] - found.low[1]  # images shift both levels alike
     assert "a hump" in sentence(found, [0.1, 0.3, 1.0], "block x")
-    one = overlap(np.array(levels)[:, :1])
+    one = overlap(np.array(made)[:, :1])
     assert one.low is None
     assert "Of one image there is no interval" in sentence(one, [0.1, 0.3, 1.0], "block x")
 
@@ -394,3 +395,17 @@ def test_the_command_line_writes_segments_and_a_curve(planted: tuple, tmp_path: 
     alone = CliRunner().invoke(app, [*words[:4], "--clusters", "2", "--backend", "cifar10-ddpm", "--out", str(out)])
     assert alone.exit_code == 0, alone.output
     assert isinstance(CliRunner().invoke(app, words[:4]).exception, InvalidRequest)
+
+
+def test_a_picture_of_segments_is_told_without_its_colours_too() -> None:
+    image = np.full((8, 8, 3), 128, np.uint8)
+    made = [overlay(image, np.full((8, 8), k, np.uint8)) for k in range(CLASSES)]
+    shapes = [(picture == picture.reshape(-1, 3).max(0)).all(-1).tobytes() for picture in made]
+    assert len(set(shapes)) == CLASSES  # where the lines are
+    assert (overlay(image, np.full((8, 8), VOID, np.uint8)) == 128).all()
+    assert overlay(np.zeros((600, 600, 3), np.uint8), np.zeros((600, 600), np.uint8)).shape == (150, 150, 3)
+
+
+def test_the_levels_of_a_curve_are_the_models_own_and_even_in_log_sigma(model: Backend) -> None:
+    found = [one["sigma"] for one in levels(model.card, 16)]
+    assert found == pytest.approx(model.schedule.spread(16))

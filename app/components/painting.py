@@ -57,13 +57,13 @@ const runs = cells => { const out = []; for (let i = 0; i < cells.length;) { let
 const unrun = (text, cells) => { let i = 0; cells.fill(0); if (text) for (const part of text.split(',')) { const [value, count] = part.split('x');
   cells.fill(+value, i, i + (+count || 1)); i += +count || 1; } };
 
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data, setStateValue }) {
   const canvas = parentElement.querySelector('[role=application]'), said = parentElement.querySelector('p');
   const row = parentElement.querySelector('.classes'), brush = parentElement.querySelector('.brush');
   let my = canvas.mine;
   const first = !my;
   if (first) my = canvas.mine = { version: null, image: new Image(), chosen: 1, pen: null, down: false, keyed: false, last: null, moved: false };
-  my.data = data; my.send = setTriggerValue;
+  my.data = data; my.send = setStateValue;  // kept: a page that is drawn anew in that moment loses nothing
   const N = data.side, scale = Math.max(1, Math.floor(512 / N)), context = canvas.getContext('2d', { willReadFrequently: true });
 
   const at = (x, y) => y * N + x;
@@ -83,7 +83,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     for (let i = 0; i <= steps; i++) stamp(from[0] + (to[0] - from[0]) * i / steps, from[1] + (to[1] - from[1]) * i / steps); };
   const begin = () => { my.before = my.cells.slice(); my.moved = false; };
   const end = () => { if (!my.moved) return; my.past.push(my.before); if (my.past.length > 50) my.past.shift(); my.moved = false; tell(); };
-  const tell = () => { const text = runs(my.cells); my.send('strokes', { of: my.data.of, runs: text }); };
+  const tell = () => { const text = runs(my.cells); my.send('strokes', { of: my.data.of, version: my.data.version, runs: text }); };
   const where = event => { const box = canvas.getBoundingClientRect(); return [(event.clientX - box.left) / box.width * N, (event.clientY - box.top) / box.height * N]; };
   const lift = () => { if (my.down) { my.down = false; end(); } };
   const name = () => my.chosen ? my.data.classes[my.chosen - 1].letter + ', ' + my.data.classes[my.chosen - 1].name : 'the eraser';
@@ -155,9 +155,10 @@ _board = st.components.v2.component("noisescope.painting", html=HTML, css=CSS, j
 
 
 def painting(key: str, name: str, image: np.ndarray, labels: np.ndarray, classes: list[str], version: int) -> tuple[str, np.ndarray] | None:
-    """Draw an image (side, side, 3) uint8 with its strokes; after a stroke, once, the key of the image and its new label image.
+    """Draw an image (side, side, 3) uint8 with its strokes: the key of the image that was painted on last, and its label image.
 
-    Label images are (side, side) uint8, VOID where nothing is painted. Another `version` takes the strokes from `labels` again.
+    Label images are (side, side) uint8, VOID where nothing is painted. Another `version` takes the strokes from `labels` again, and
+    forgets what was painted before.
     """
     side = len(image)
     data: dict[str, Any] = {
@@ -170,7 +171,7 @@ def painting(key: str, name: str, image: np.ndarray, labels: np.ndarray, classes
         "classes": [{"letter": LETTERS[k], "name": each, "colour": COLOURS[k]} for k, each in enumerate(classes)],
     }
     found = _board(key="painting", data=data, on_strokes_change=lambda: None).strokes
-    if not isinstance(found, dict) or (cells := unrun(str(found.get("runs", "")), side)) is None:
+    if not isinstance(found, dict) or found.get("version") != version or (cells := unrun(str(found.get("runs", "")), side)) is None:
         return None
     return str(found.get("of", "")), cells
 

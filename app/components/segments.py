@@ -117,13 +117,14 @@ def _start(scene: Scene, wished: Mapping[str, list[str]], sigmas: Mapping[str, A
 def _known(scene: Scene) -> dict[str, np.ndarray]:
     """True masks that the data set knows, by the image's key, and the names of their classes suggested."""
     question = scene.question("segment-masks", dataset=str(st.session_state.get("dataset", "")))
-    asked = asking.look(question, scene.device, scene.data(*scene.images), patience=1.5)
-    if asked.answer is None:
+    keys = [key for key in scene.images if not scene.shots[key].own]
+    asked = asking.look(question, scene.device, scene.data(*keys), patience=1.5) if keys else None
+    if asked is None or asked.answer is None:
         return {}
     said, back = asked.answer
     strokes.suggest(said["names"])
     masks = load(back)["masks"]
-    return {key: masks[row] for row, key in enumerate(scene.images) if (masks[row] != VOID).any()}
+    return {key: masks[row] for row, key in enumerate(keys) if (masks[row] != VOID).any()}
 
 
 def _strokes(scene: Scene) -> None:

@@ -41,7 +41,6 @@ def test_two_strokes_are_painted_the_rest_is_labelled_and_a_key_takes_one_back(p
     page.get_by_role("button", name="Label the rest").click()
     page.wait_for_selector("text=Mean IoU over noise levels", timeout=LONG)
     assert page.locator(".st-key-segments figure").count() == 24
-    assert serious(page) == []
     before = page.locator(".st-key-segments img").first.get_attribute("alt")
     board.focus()
     for key in (
