@@ -103,8 +103,8 @@ def segment(
         typer.echo(f"{path.name}: {segment_panels.shares(values, shown)}. In {file}.", err=as_json)
     told = curve or said.get("overlap")
     if told:
-        used = told.get("sigmas") or [None]
-        levels = [{} if level is None else {"sigma": level} for level in used]
+        card, used = model.card, question["sigmas"]
+        levels = segment_panels.nearest(card, curve["sigmas"]) if curve else segment_panels.together(card, used)
         common = {"backend": backend, "blocks": " ".join(question["blocks"]), "draws": draws}
         save_table(segment_panels.table(told, levels, names, **common), out / "iou.csv")
         typer.echo(_score(said["overlap"], names), err=as_json)

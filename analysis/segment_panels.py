@@ -43,8 +43,8 @@ def _lines(k: int, side: int) -> np.ndarray:
 
 def _sized(values: np.ndarray, side: int) -> np.ndarray:
     """(h, w, …) at about `side`: enlarged without smoothing by a whole number, or every n-th pixel of a large one."""
-    step = max(1, len(values) // side)
-    scale = max(1, -(-side // len(values)))
+    step = max(1, round(len(values) / side))
+    scale = max(1, round(side / len(values)))
     return np.asarray(values[::step, ::step].repeat(scale, 0).repeat(scale, 1))
 
 
@@ -101,7 +101,7 @@ def curve_figure(told: Mapping[str, Any], levels: Levels, axis: Axis, name: str,
     return figure.update_layout(height=400, showlegend=False)
 
 
-def table(told: Mapping[str, Any], levels: Levels, names: Sequence[str], **common: Any) -> pd.DataFrame:
+def table(told: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], names: Sequence[str], **common: Any) -> pd.DataFrame:
     """IoU as a tidy table: a class at a level a row, and their mean, which alone has an interval. `common` is in every row."""
     import pandas as pd
 
@@ -128,6 +128,16 @@ def level(card: Card, place: int) -> dict[str, float]:
     """One of a model's levels, as a study says it."""
     sigma = card.sigmas[place]
     return {"sigma": sigma, "timestep": card.timesteps[place], "log_snr": -2 * float(np.log(sigma))}
+
+
+def nearest(card: Card, sigmas: Sequence[float]) -> list[dict[str, float]]:
+    """A model's levels that are nearest to these σ, as a study says them."""
+    return [level(card, int(np.abs(np.log(np.asarray(card.sigmas) / sigma)).argmin())) for sigma in sigmas]
+
+
+def together(card: Card, sigmas: Sequence[float]) -> list[Mapping[str, Any]]:
+    """What a row of a table says of levels that are read together."""
+    return [*nearest(card, sigmas)] if len(sigmas) == 1 else [{"sigma": " ".join(f"{sigma:.6g}" for sigma in sigmas)}]
 
 
 def parts(labels: np.ndarray, sure: np.ndarray | None, images: Sequence[str], names: Sequence[str]) -> pd.DataFrame:

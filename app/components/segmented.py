@@ -113,7 +113,7 @@ def score(told: Mapping[str, Any], names: Sequence[str]) -> None:
 
 def curve(told: Mapping[str, Any], scene: Scene, read: Read) -> None:
     """Mean IoU over noise levels, with the sentence that it comes to."""
-    levels = _levels(scene, told)
+    levels = segment_panels.nearest(scene.card, told["sigmas"])
     near = min(range(len(levels)), key=lambda at: abs(np.log(levels[at]["sigma"] / scene.sigma)))
     with st.container(key="verdict"):
         st.markdown(told["sentence"])
@@ -123,11 +123,6 @@ def curve(told: Mapping[str, Any], scene: Scene, read: Read) -> None:
         "At every level a probe of its own, from the same strokes. Intervals and differences are 95 %, over resampled images, for these strokes and "
         "this ε; the best level was chosen with the same images."
     )
-
-
-def _levels(scene: Scene, told: Mapping[str, Any]) -> list[dict[str, float]]:
-    sigmas = scene.card.sigmas
-    return [segment_panels.level(scene.card, min(range(len(sigmas)), key=lambda at: abs(sigmas[at] - sigma))) for sigma in told["sigmas"]]
 
 
 def receipt(
@@ -171,7 +166,7 @@ def receipt(
             table = segment_panels.parts(shown.labels, shown.sure, [scene.shots[key].name for key in shown.keys], shown.names)
             files.offer("Segments (CSV)", partial(_csv, table), "segments.csv", "text/csv", of, key="segment-csv", icon=":material/table:")
             if scores := over or told:
-                levels = _levels(scene, over) if over else [segment_panels.level(card, scene.level)]
+                levels = segment_panels.nearest(card, over["sigmas"]) if over else segment_panels.together(card, read.sigmas)
                 rows = segment_panels.table(
                     scores, levels, shown.names, backend=scene.backend, blocks=" ".join(read.blocks), draws=read.draws
                 )

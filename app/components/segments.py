@@ -114,13 +114,16 @@ def _start(scene: Scene, wished: Mapping[str, list[str]], sigmas: Mapping[str, A
     st.session_state["seg-sigmas"] = list(dict.fromkeys(found))
 
 
-def _known(scene: Scene) -> dict[str, np.ndarray]:
-    """True masks that the data set knows, by the image's key, and the names of their classes suggested."""
+def _known(scene: Scene) -> dict[str, np.ndarray] | None:
+    """True masks that the data set knows, by the image's key, and the names of their classes suggested; None while they are on their way."""
     question = scene.question("segment-masks", dataset=str(st.session_state.get("dataset", "")))
     keys = [key for key in scene.images if not scene.shots[key].own]
     asked = asking.look(question, scene.device, scene.data(*keys), patience=1.5) if keys else None
-    if asked is None or asked.answer is None:
+    if asked is None or asked.error:
         return {}
+    if asked.answer is None:  # nothing is painted before it is known what the classes are called
+        waiting(asked, "The data are being looked at …")
+        return None
     said, back = asked.answer
     strokes.suggest(said["names"])
     masks = load(back)["masks"]
@@ -128,7 +131,8 @@ def _known(scene: Scene) -> dict[str, np.ndarray]:
 
 
 def _strokes(scene: Scene) -> None:
-    known = _known(scene)
+    if (known := _known(scene)) is None:
+        return
     st.caption(
         "Paint a short stroke of each class, on one image or on several. A probe learns from the features of the painted pixels what each class is, "
         "and says it of all other pixels, in these images and in the others."

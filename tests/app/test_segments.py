@@ -13,11 +13,14 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from safetensors.numpy import load
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
+from analysis.__main__ import app
 from analysis.answers import Answers
 from analysis.datasets import open_dataset
 from analysis.label_images import VOID, png
@@ -180,14 +183,23 @@ def test_a_mask_of_ones_own_is_scored_and_one_that_is_none_is_said(tmp_path: Pat
     assert "Of one image there is no interval" in texts(page)
 
 
-def test_what_is_taken_along_is_images_strokes_masks_and_segments() -> None:
+def test_the_command_line_makes_the_same_segments_from_what_is_taken_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = press(press(paint(visit()), "Label the rest"), "Label images (zip)")
-    data = page.session_state["file-made"][2]
-    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+    with zipfile.ZipFile(io.BytesIO(page.session_state["file-made"][2])) as packed:
         names = packed.namelist()
-        said = np.asarray(Image.open(io.BytesIO(packed.read("segments/03.png"))))
+        packed.extractall(tmp_path)
     assert [sum(name.startswith(folder) for name in names) for folder in ("images/", "segments/", "strokes/", "masks/")] == [24, 24, 2, 24]
-    assert set(np.unique(said)) <= {0, 1}
+    words = shlex.split(next(code.value for code in page.code if "analysis segment" in code.value))
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, words[3:])
+    assert found.exit_code == 0, found.output
+    for name in names:
+        if name.startswith("segments/"):
+            again = tmp_path / "again" / f"{Path(name).stem}-segments.png"
+            assert (np.asarray(Image.open(again)) == np.asarray(Image.open(tmp_path / name))).all()
+    mean = pd.read_csv(tmp_path / "again" / "iou.csv").query("`class` == 'mean'").iloc[0]
+    assert page.metric[0].value == f"{100 * mean.iou:.0f} %"
+    assert mean.sigma == pytest.approx(0.2547, rel=1e-3)
 
 
 def test_strokes_travel_as_runs() -> None:
