@@ -37,6 +37,7 @@ from .model_commands import models_app
 from .options import CORES, AddressOption, ConditionOption, DeviceOption, EngineName, EngineOption, PrecisionName, PrecisionOption
 from .point_commands import add_to as add_points
 from .preset_commands import preset_app
+from .segment_command import segment
 from .study_commands import study_app
 from .worker_command import worker
 
@@ -52,6 +53,7 @@ app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
 add_points(app)
+app.command()(segment)
 
 
 @app.command()

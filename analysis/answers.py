@@ -26,6 +26,7 @@ from .own import Own
 from .planning import Bench
 from .pointing import Pointing
 from .scene import Scene
+from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
 from .strips import decoded, sheet
@@ -52,6 +53,7 @@ class Answers:
             **Advising(self.own).answers,
             **Scene(self.own).answers,
             **Pointing(Scene(self.own)).answers,
+            **Segmenting(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

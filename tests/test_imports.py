@@ -74,6 +74,8 @@ LIGHT = {
     "readout",
     "literature",
     "wall",
+    "label_images",
+    "segment_panels",
 }
 
 
