@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .classify_command import classify
 from .console import (
     AxisName,
     InputName,
@@ -50,6 +51,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
+app.command()(classify)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from .advising import Advising
+from .classify_answers import ClassifyAnswers
 from .combining import combine
 from .costs import estimate
 from .crew import Crew
@@ -50,6 +51,7 @@ class Answers:
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
             **Scene(self.own).answers,
+            **ClassifyAnswers(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 
