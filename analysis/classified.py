@@ -175,7 +175,7 @@ def sentence(found: Classified, names: Sequence[str]) -> str:
     best, second = (names[k] for k in found.race.order[:2])
     told = f"{number(lead)} (95 % interval {number(low)} to {number(high)})"
     if found.decided:
-        return f"This is **{best}**: its denoising error is lowest, {told} below that of {second}, the next."
+        return f"The answer is **{best}**: its denoising error is lowest, {told} below that of {second}, the next."
     near = [names[k] for k in found.race.order[1:] if not found.race.out[k]]
     others = f" and {len(near) - 3} others" if len(near) > 3 else ""
     return f"**{best}** has the lowest denoising error, but it is not told apart from {', '.join(near[:3])}{others}: {told} below that of {second}."
@@ -201,14 +201,12 @@ def where(found: Classified, names: Sequence[str]) -> str:
 
 def saved(found: Classified) -> str:
     """What the early end for clear losers saved, in words."""
-    early = int((found.race.taken < found.draws).sum())
-    if not early:
+    taken = found.race.taken
+    early, most = int((taken < taken.max()).sum()), int(taken.max())
+    if found.evaluations == found.most:
         return f"All {found.most:,} passes were made: no class could be left out early."
-    share = found.evaluations / found.most
-    return (
-        f"{found.evaluations:,} of {found.most:,} passes were made ({100 * share:.0f} %): {early} of {len(found.conditions)} classes needed fewer than "
-        f"{found.draws} draws of noise."
-    )
+    told = f"{early:,} of {len(taken):,} classes fell out early" + (f", and after {most} draws one was left" if most < found.draws else "")
+    return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * found.evaluations / found.most:.0f} %): {told}."
 
 
 def summary(found: Classified, card: Card, image: str = "") -> dict[str, Any]:

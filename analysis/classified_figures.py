@@ -39,15 +39,11 @@ def bars(found: Classified, names: Sequence[str]) -> go.Figure:
             "<extra>%{y}</extra>",
         )
     )
-    figure.add_vline(
-        x=0,
-        line={"color": GREY, "width": 2},
-        annotation={"text": f"{names[race.best]}: {race.error[race.best]:.3g}", "showarrow": False},
-        annotation_position="top",
-    )
-    figure.update_xaxes(title={"text": "error above the answer's", "standoff": 6}, fixedrange=True, automargin=True, zeroline=False)
+    figure.add_vline(x=0, line={"color": GREY, "width": 2})
+    answer = f"error above that of {names[race.best]}, {race.error[race.best]:.3g}"
+    figure.update_xaxes(title={"text": answer, "standoff": 6}, fixedrange=True, automargin=True, zeroline=False)
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, automargin=True, showgrid=False)
-    return figure.update_layout(height=120 + 26 * max(4, len(shown)), margin={"l": 8, "r": 8, "t": 32, "b": 8}, bargap=0.35)
+    return figure.update_layout(height=120 + 26 * max(4, len(shown)), margin={"l": 8, "r": 8, "t": 8, "b": 8}, bargap=0.35)
 
 
 def curves(found: Classified, names: Sequence[str], levels: Levels, axis: Axis) -> go.Figure:
@@ -90,8 +86,8 @@ def curves(found: Classified, names: Sequence[str], levels: Levels, axis: Axis) 
     figure.add_hline(
         y=0,
         line={"color": GREY, "width": 2},
-        annotation={"text": names[race.best], "showarrow": False},
-        annotation_position="top left",
+        annotation={"text": f"answer {names[race.best]}", "showarrow": False},
+        annotation_position="bottom right",
     )
     return figure.update_layout(
         height=400,

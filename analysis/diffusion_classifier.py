@@ -94,18 +94,20 @@ def classifying(
     asked = torch.tensor(levels_of(model) if sigmas is None else sorted(sigmas), dtype=torch.float64)
     levels = torch.unique(model.schedule.nearest(asked))
     weights, x0 = weights_of(levels.tolist(), weighting), x0_of(model, image)
-    id, began = int(image_ids(image[None])[0]), time.perf_counter()
+    id, size, began = int(image_ids(image[None])[0]), _batch(model), time.perf_counter()
     errors = np.full((len(conditions), len(levels), draws), np.nan)
     alive, done, found, taken = list(range(len(conditions))), 0, None, 0
     for look in looks(draws):
         of = done + len(alive) * len(levels) * (draws - taken)
         pairs = [(s, r) for r in range(taken, look) for s in range(len(levels))]
-        for part in _parts(pairs, _batch(model)):
+        for part in _parts(pairs, size):
             at, x = _noised(model, x0, levels, part, id, seed)
-            for k in alive:
+            for rows in _parts([(k, p) for k in alive for p in range(len(part))], size):
                 between()
-                errors[k, [s for s, _ in part], [r for _, r in part]] = _errors(model, x0, x, at, conditions[k])
-                done += len(part)
+                which, places = [k for k, _ in rows], [p for _, p in rows]
+                made = _errors(model, x0, x[places], at[places], [conditions[k] for k in which])
+                errors[which, [part[p][0] for p in places], [part[p][1] for p in places]] = made
+                done += len(rows)
                 yield Step(done, of, len(alive), found)
         taken = look
         race = judge(errors, weights, len(looks(draws)) if eliminate else 1)
@@ -126,7 +128,7 @@ def seconds(model: Backend, image: np.ndarray, condition: str) -> float:
             break
         at = torch.full((count,), card.sigmas[len(card.sigmas) // 2], dtype=torch.float64)
         began = time.perf_counter()
-        _errors(model, x0, add_noise(x0.expand(count, *x0.shape[1:]), at, torch.zeros_like(x0)), at, condition)
+        _errors(model, x0, add_noise(x0.expand(count, *x0.shape[1:]), at, torch.zeros_like(x0)), at, [condition] * count)
         took = (time.perf_counter() - began) / count
     return took
 
@@ -149,8 +151,8 @@ def _noised(model: Backend, x0: Tensor, levels: Tensor, pairs: list[tuple[int, i
 
 
 @torch.inference_mode()
-def _errors(model: Backend, x0: Tensor, x: Tensor, at: Tensor, condition: str) -> np.ndarray:
+def _errors(model: Backend, x0: Tensor, x: Tensor, at: Tensor, conditions: Sequence[str]) -> np.ndarray:
     """(B,): the squared error of ε, a mean over the numbers of x_0."""
     with lowered(model.device.type, model.precision):
-        made = model.denoise(x, at, condition)
+        made = model.denoise_each(x, at, conditions)
     return np.asarray(((made.float() - x0).square().mean((1, 2, 3)).cpu().double() / at**2).numpy())

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis import catalog
+from analysis import catalog, diffusion_classifier
 from analysis.backends import open_backend
+from analysis.backends.base import Backend
 from analysis.classified import Classified, check, name_of, of, table
 from analysis.datasets.base import Dataset
 from analysis.diffusion_classifier import Step, classify, classifying, levels_of, weights_of
@@ -148,7 +149,8 @@ def test_steps_tell_what_there_is_so_far_and_how_much_is_left() -> None:
     assert later.found.race.taken.tolist() == [2, 2, 2]
 
 
-def test_between_is_called_before_every_pass_and_ends_the_work() -> None:
+def test_between_is_called_before_every_pass_and_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion_classifier, "MOST", 4)
     model, calls = Told([0.3, 0.5]), []
 
     def between() -> None:
@@ -252,3 +254,16 @@ def test_the_bundled_model_saw_no_test_image_and_no_test_label(digits: Dataset) 
     assert card.training["images"] == int((digits.split != "test").sum())
     assert card.training["data_identity"] == digits.identity
     assert card.training["classes"] == [str(k) for k in range(10)]
+
+
+@pytest.mark.parametrize("name", [MODEL, "digits-ddpm"])
+def test_rows_with_conditions_of_their_own_are_those_of_a_pass_each(name: str) -> None:
+    model = open_backend(name)
+    told = [model.card.conditions[i % len(model.card.conditions)] for i in (0, 3, 1, 3)]
+    x, sigma = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 0.5, 1.0, 2.0])
+    together = model.denoise_each(x, sigma, told)
+    torch.testing.assert_close(together, Backend.denoise_each(model, x, sigma, told), rtol=1e-4, atol=1e-5)
+    alone = torch.cat([model.denoise(x[i : i + 1], sigma[i : i + 1], condition) for i, condition in enumerate(told)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InvalidRequest, match="'class:99'; allowed"):
+        model.denoise_each(x, sigma, [*told[:3], "class:99"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -67,8 +67,15 @@ class PixelUNet(Backend):
             return scale * (scale * x - sigma.reshape(at) * made)
         return made
 
-    def _labels(self, condition: str | None, count: int) -> Tensor | None:
+    def denoise_each(self, x: Tensor, sigma: Tensor, conditions: Sequence[str]) -> Tensor:
+        """D(x; σ) with a condition for each of the B rows, in one pass."""
+        return self.denoise(x, sigma, list(conditions))  # type: ignore[arg-type]
+
+    def _labels(self, condition: str | list[str] | None, count: int) -> Tensor | None:
         """What the network is told beside the timestep: (B,) indices of its class table. Raises InvalidRequest."""
+        if isinstance(condition, list):
+            told = [label for name in condition if (label := self._labels(name, 1)) is not None]
+            return torch.cat(told) if told else None
         condition = condition or self.card.unconditional
         if condition not in self.card.conditions:
             raise InvalidRequest(f"condition {condition!r}; allowed for {self.card.name}: {', '.join(self.card.said_conditions)}.")

@@ -192,7 +192,7 @@ def _answer(scene: Scene, found: Classified, so_far: bool) -> None:
                 {
                     "class": names[k],
                     "error": f"{found.race.error[k]:.4f}",
-                    "above the answer": f"{found.race.excess[k]:.4f} ({found.race.low[k]:.4f} to {found.race.high[k]:.4f})",
+                    "above the answer": _above(found, k),
                     "draws": int(found.race.taken[k]),
                     "lowest at": f"{found.lowest.count(k)} levels",
                 }
@@ -201,3 +201,9 @@ def _answer(scene: Scene, found: Classified, so_far: bool) -> None:
             hide_index=True,
             width="stretch",
         )
+
+
+def _above(found: Classified, k: int) -> str:
+    if k == found.race.best:
+        return "the answer"
+    return f"{found.race.excess[k]:.4f} ({found.race.low[k]:.4f} to {found.race.high[k]:.4f})"
