@@ -12,9 +12,8 @@ from typer.main import get_command
 
 from analysis import catalog
 from analysis.__main__ import app
-from app.components import album
 
-from .test_image import settle
+from .test_image import NOISE, drop, png, settle
 from .test_start import MAIN, texts
 
 pytestmark = pytest.mark.usefixtures("answered")
@@ -103,10 +102,8 @@ def test_a_model_that_takes_text_is_asked_with_prompts(monkeypatch: pytest.Monke
     assert page.query_params["prompts"] in ("a cat\na dog at sea", ["a cat\na dog at sea"])
 
 
-def test_an_own_image_is_in_the_command_by_its_name(digits) -> None:  # type: ignore[no-untyped-def]
+def test_an_own_image_is_in_the_command_by_its_name() -> None:
     page = visit(**{"classify-levels": "8", "classify-draws": "8"})
-    page.session_state["album"] = {shot.key: shot for shot in [album.Shot("my four.png", digits.images[4], album.UPLOADED)]}
-    page.session_state["image-key"] = next(iter(page.session_state["album"]))
-    page = press(settle(page.run()), BUTTON)
+    page = press(drop(page, ("my four.png", png(NOISE), "image/png")), BUTTON)
     words = shlex.split(next(code.value for code in page.code if code.value.startswith("python")))
     assert words[4] == "my four.png"
