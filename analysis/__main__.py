@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .classify_command import classify
 from .console import (
     AxisName,
     InputName,
@@ -54,6 +55,7 @@ app.add_typer(preset_app, name="presets")
 app.command()(worker)
 add_points(app)
 app.command()(segment)
+app.command()(classify)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from .advising import Advising
+from .classify_answers import ClassifyAnswers
 from .combining import combine
 from .costs import estimate
 from .crew import Crew
@@ -54,6 +55,7 @@ class Answers:
             **Scene(self.own).answers,
             **Pointing(Scene(self.own)).answers,
             **Segmenting(Scene(self.own)).answers,
+            **ClassifyAnswers(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

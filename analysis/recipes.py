@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from .errors import InvalidRequest, UnknownName
@@ -24,10 +25,23 @@ class Recipe(Frozen):
     weight_decay: float = 0.0
     clip: float = 1.0
     flips: bool = False
+    class_dropout: float | None = None  # share of the images whose class is withheld, so that there is a null class; None: no classes
     seed: int = 0
     weights: Literal["float32", "float16"] = "float32"  # how they leave
     license: str = "Apache-2.0"
     paper: str = "arXiv 2006.11239"
+
+    def canonical(self) -> str:
+        """As of any spec; without classes nothing is said of them, so that runs begun before there were any go on."""
+        said = self.model_dump(mode="json", exclude={"class_dropout"} if self.class_dropout is None else None)
+        return json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def conditions(self) -> tuple[str, ...] | None:
+        """What its network can be told: the last row of the class table is the null class. None where there is no table."""
+        if self.class_dropout is None:
+            return None
+        return ("null", *(f"class:{k}" for k in range(self.network["num_class_embeds"] - 1)))
 
 
 def _unet(side: int, image_channels: int, widths: list[int], attention: set[int], layers: int, groups: int, head: int) -> dict[str, Any]:
@@ -56,6 +70,19 @@ RECIPES = (
         learning_rate=2e-3,
         warmup=100,
         ema_decay=0.995,
+    ),
+    Recipe(
+        name="digits-ddpm-classes",
+        dataset="digits",
+        network=_unet(8, 1, [32, 64, 64], {2}, layers=1, groups=8, head=16) | {"num_class_embeds": 11},
+        steps=4000,
+        batch=64,
+        learning_rate=2e-3,
+        warmup=100,
+        ema_decay=0.998,
+        class_dropout=0.15,
+        weights="float16",
+        paper="arXiv 2207.12598",
     ),
     Recipe(
         name="shapes-ddpm",

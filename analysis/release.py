@@ -54,6 +54,7 @@ def export(run: Run, out: Path) -> Card:
             license=spec.license,
             paper=spec.paper,
             training=_facts(run),
+            conditions=spec.conditions,
         )
         temporary.write_text(backend.card.model_dump_json(indent=1) + "\n")
         kept = {path.name for path in fresh.iterdir()}
@@ -91,6 +92,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "learning_rate": spec.learning_rate,
         "ema_decay": spec.ema_decay,
         "flips": spec.flips,
+        **({} if spec.class_dropout is None else {"class_dropout": spec.class_dropout, "classes": list(dataset.label_set().classes)}),
         "seed": spec.seed,
         "loss": None if run.loss is None else round(run.loss, 5),
         "seconds": round(run.seconds),

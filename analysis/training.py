@@ -1,7 +1,7 @@
 """Train a small diffusion model from a recipe; a run that was stopped goes on, bit for bit, from its last checkpoint.
 
 The objective is L_simple of Ho et al., arXiv 2006.11239, eq. 14: ||ε - ε_θ(√ᾱ x_0 + √(1-ᾱ) ε, t)||², t uniform. What a
-step draws (images, t, ε, flips) is a function of (seed, step) alone, so a checkpoint holds no random state.
+step draws (images, t, ε, flips, whose class is withheld) is a function of (seed, step) alone, so a checkpoint holds no random state.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .release import check_place, export
 from .sampling import sample, sheet, to_pixels
 from .specs import Card
 from .store import checksum, write_bytes, writing
+from .withheld import classes_of, withhold
 
 Progress = Callable[[int, int, str], None]
 BINS = 10  # of timesteps, in the log
@@ -58,6 +59,7 @@ class Run:
         self.seen = dataset.split != "test"
         self.fresh = dataset.fresh(spec.seed, 0, 1) is not None
         self.images = torch.from_numpy(dataset.images[self.seen]).permute(0, 3, 1, 2).to(device)
+        self.classes = None if spec.class_dropout is None else classes_of(spec, dataset, self.seen).to(device)
         if self.images.shape[-1] != spec.network["sample_size"]:
             raise InvalidData(
                 f"Images of {dataset.name!r} are {self.images.shape[-1]} pixels wide; {spec.name} reads {spec.network['sample_size']}."
@@ -69,10 +71,9 @@ class Run:
         warm = min(1.0, (self.step + 1) / self.spec.warmup)
         return float(self.spec.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * self.step / self.spec.steps)))
 
-    def _batch(self, generator: torch.Generator) -> Tensor:
-        """x_0 of one step, (B, c, h, w) in [-1, 1]: images never seen before where the data have no end, else drawn ones."""
+    def _batch(self, rows: Tensor) -> Tensor:
+        """x_0 of one step, (B, c, h, w) in [-1, 1]: images never seen before where the data have no end, else those drawn."""
         spec = self.spec
-        rows = torch.randint(len(self.images), (spec.batch,), generator=generator, device=self.device)
         if self.fresh:
             images = torch.from_numpy(self.dataset.fresh(spec.seed, self.step, spec.batch)).permute(0, 3, 1, 2).to(self.device)
         else:
@@ -85,15 +86,17 @@ class Run:
         spec = self.spec
         digest = hashlib.blake2b(f"{spec.seed}/{self.step}".encode(), digest_size=7).digest()
         generator = torch.Generator(self.device).manual_seed(int.from_bytes(digest, "little"))
-        x0 = self._batch(generator)
+        rows = torch.randint(len(self.images), (spec.batch,), generator=generator, device=self.device)
+        x0 = self._batch(rows)
         t = torch.randint(spec.train_timesteps, (spec.batch,), generator=generator, device=self.device)
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
         if spec.flips:
             flip = torch.rand(spec.batch, generator=generator, device=self.device) < 0.5
             x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
+        classes = None if self.classes is None else withhold(spec, self.classes[rows], generator)
         alpha = self.alphas[t].reshape(-1, 1, 1, 1)
         with autocast(self.device):
-            predicted = self.forward(alpha.sqrt() * x0 + (1 - alpha).sqrt() * eps, t).sample
+            predicted = self.forward(alpha.sqrt() * x0 + (1 - alpha).sqrt() * eps, t, classes).sample
         errors = (predicted.float() - eps).square().mean((1, 2, 3))
         loss = errors.mean()
         self._check(loss, "loss")
@@ -286,5 +289,5 @@ def _ending() -> Iterator[list[int]]:
 
 def _show(run: Run, folder: Path) -> None:
     """Write what the run generates now, always from the same seed."""
-    backend = UNet2D(run.mean_network(), run.scheduler, name=run.spec.name)
+    backend = UNet2D(run.mean_network(), run.scheduler, name=run.spec.name, conditions=run.spec.conditions)
     write_bytes(folder / "samples" / f"step-{run.step:07}.png", sheet(to_pixels(sample(backend, 36, steps=25)), 6))

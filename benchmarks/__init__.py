@@ -132,6 +132,13 @@ BENCHMARKS = {
             0.9,
             True,
         ),
+        Benchmark(
+            "diffusion-classifier",
+            "diffusion_classifier",
+            "passes of the diffusion classifier that leaves losers out over those of all classes under all draws, on 400 test digits",
+            0.4,
+            False,
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

@@ -15,6 +15,8 @@ HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
 STDLIB = set(sys.stdlib_module_names)
 LIGHT = {
     "class_scores",
+    "classified",
+    "classified_figures",
     "known_when",
     "view_figures",
     "errors",
@@ -131,6 +133,9 @@ def foreign(path: Path) -> set[str]:
         ("fairness", set()),
         ("siblings", set()),
         ("comparing_figures", {"numpy", "pandas", "plotly"}),
+        ("classified", {"numpy", "pandas"}),
+        ("classified_figures", {"plotly"}),
+        ("paired_errors", {"numpy", "scipy"}),
         ("lesson", {"numpy"}),
         ("settling", {"numpy"}),
         ("figures", {"pandas", "plotly"}),

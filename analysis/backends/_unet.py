@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -58,8 +58,15 @@ class PixelUNet(Backend):
         made: Tensor = self.net(x * self.schedule.input_scale(sigma), timestep, labels).sample[:, : x.shape[1]]
         return denoised(self.prediction, x, sigma, made)
 
-    def _labels(self, condition: str | None, count: int) -> Tensor | None:
+    def denoise_each(self, x: Tensor, sigma: Tensor, conditions: Sequence[str]) -> Tensor:
+        """D(x; σ) with a condition for each of the B rows, in one pass."""
+        return self.denoise(x, sigma, list(conditions))  # type: ignore[arg-type]
+
+    def _labels(self, condition: str | list[str] | None, count: int) -> Tensor | None:
         """What the network is told beside the timestep: (B,) indices of its class table. Raises InvalidRequest."""
+        if isinstance(condition, list):
+            told = [label for name in condition if (label := self._labels(name, 1)) is not None]
+            return torch.cat(told) if told else None
         condition = condition or self.card.unconditional
         if not self.card.knows(condition):
             raise InvalidRequest(f"condition {condition!r}; allowed for {self.card.name}: {', '.join(self.card.said_conditions)}.")

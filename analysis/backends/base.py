@@ -137,6 +137,14 @@ class Backend(ABC):
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
+    def denoise_each(self, x: Tensor, sigma: Tensor, conditions: Sequence[str]) -> Tensor:
+        """D(x; σ) with a condition for each of the B rows: a pass a condition, or one for all where a family can."""
+        made = torch.empty_like(x)
+        for condition in dict.fromkeys(conditions):
+            rows = [row for row, name in enumerate(conditions) if name == condition]
+            made[rows] = self.denoise(x[rows], sigma[rows], condition).to(made.dtype)
+        return made
+
 
 def origin(place: Path) -> dict[str, Any]:
     """What a place says of where a model comes from, as fields of a Card: name, repo_id, revision, license.
