@@ -37,6 +37,7 @@ from .model_commands import models_app
 from .options import CORES, AddressOption, ConditionOption, DeviceOption, EngineName, EngineOption, PrecisionName, PrecisionOption
 from .preset_commands import preset_app
 from .study_commands import study_app
+from .word_commands import words
 from .worker_command import worker
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
+app.command()(words)
 
 
 @app.command()

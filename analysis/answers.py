@@ -28,6 +28,7 @@ from .scene import Scene
 from .specs import SweepRequest
 from .store import Store
 from .strips import sheet
+from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
 
@@ -50,6 +51,7 @@ class Answers:
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
             **Scene(self.own).answers,
+            **Wording(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

@@ -72,6 +72,7 @@ LIGHT = {
     "readout",
     "literature",
     "wall",
+    "word_panels",
 }
 
 
@@ -138,6 +139,7 @@ def foreign(path: Path) -> set[str]:
         ("thumbnails", {"numpy", "PIL"}),
         ("map_classes", {"numpy", "pandas"}),
         ("map_page", set()),
+        ("word_panels", {"numpy", "pandas", "plotly", "PIL"}),
         ("map_export", {"numpy", "pandas", "pyarrow"}),
     ],
 )

@@ -8,11 +8,13 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from app.components import bench as lab
-from app.components import link, opening, scene
+from app.components import link, opening, scene, words_view
 from app.components.runs import runs
 from app.components.scene import Scene
 
-VIEWS: dict[str, tuple[str, Callable[[Scene], None]]] = {}  # name in a link: what the switch says, and who draws it
+VIEWS: dict[str, tuple[str, Callable[[Scene], None]]] = {
+    "words": ("Words", words_view.show)
+}  # name in a link: what the switch says, and who draws it
 
 
 def page() -> None:
