@@ -88,31 +88,34 @@ def grid(model: Backend) -> int:
     return max(model.card.resolution // block.stride for block in text_blocks(model))
 
 
+@torch.inference_mode()
+def drawn(model: Backend, images: Sequence[np.ndarray], seed: int = 0, draw: int = 0) -> tuple[Tensor, Tensor]:
+    """x_0 and each image's own ε of a draw, (n, c, h, w) both: encoded once for all levels. Raises InvalidRequest."""
+    if not images:
+        raise InvalidRequest("There is no image; allowed: at least one.")
+    x0 = torch.cat([x0_of(model, image) for image in images])
+    return x0, noise_like(x0, [int(image_ids(image[None])[0]) for image in images], seed, draw).to(x0.device)
+
+
 def levels_of(
     model: Backend,
-    images: Sequence[np.ndarray],
+    x0: Tensor,
+    eps: Tensor,
     given: Prompted,
     sigmas: Sequence[float],
     blocks: Sequence[str] = (),
     heads: str | None = None,
-    seed: int = 0,
-    draw: int = 0,
     between: Between = still_wanted,
 ) -> Generator[Level, None, None]:
-    """`maps`, a level after the other; what it takes to hold is one level's maps of `blocks` and attending.BUDGET."""
+    """`maps` of what is `drawn`, a level after the other; what it takes to hold is one level's maps of `blocks` and attending.BUDGET."""
     known = {block.name: block for block in text_blocks(model)}
     for name in (*blocks, *([heads] if heads else [])):
         if name not in known:
             raise UnknownName("block that reads the text", name, list(known))
-    if not images:
-        raise InvalidRequest("There is no image; allowed: at least one.")
-    with torch.inference_mode():
-        x0 = torch.cat([x0_of(model, image) for image in images])
-        eps = noise_like(x0, [int(image_ids(image[None])[0]) for image in images], seed, draw).to(x0.device)
     for sigma in sigmas:
         between()
         with torch.inference_mode():
-            found = _Pass(model, given, len(images), list(known), tuple(blocks), heads)
+            found = _Pass(model, given, len(x0), list(known), tuple(blocks), heads)
             found.run(x0, eps, model.schedule.nearest(torch.tensor([sigma], dtype=torch.float64)))
             level = found.level(grid(model))
         yield level
@@ -136,7 +139,8 @@ def maps(
     """
     known = [block.name for block in text_blocks(model)]
     found: list[Level] = []
-    way = levels_of(model, images, given, sigmas, known if blocks is None else blocks, heads, seed, draw, between)
+    x0, eps = drawn(model, images, seed, draw)
+    way = levels_of(model, x0, eps, given, sigmas, known if blocks is None else blocks, heads, between)
     finish(way, found.append)
     if not found:
         raise InvalidRequest("sigmas is empty; allowed: at least one noise level.")

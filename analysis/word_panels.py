@@ -83,7 +83,7 @@ def curves_figure(shares: Mapping[str, np.ndarray], focus: np.ndarray, levels: L
     figure.update_xaxes(noise_axis(levels, axis) | {"automargin": True, "title": None})
     figure.update_xaxes(title=noise_axis(levels, axis)["title"], row=2, col=1)
     shared = {"fixedrange": True, "automargin": True, "zeroline": False}
-    figure.update_yaxes(shared | {"type": "log", "title": {"text": "share of attention"}, "tickformat": "~%", "dtick": 1}, row=1, col=1)
+    figure.update_yaxes(shared | {"type": "log", "title": {"text": "share of attention"}, "tickformat": "~%", "nticks": 6}, row=1, col=1)
     figure.update_yaxes(shared | {"title": {"text": "in a tenth of the places"}, "tickformat": ".0%", "rangemode": "tozero"}, row=2, col=1)
     return figure.update_layout(
         height=560,

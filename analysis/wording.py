@@ -19,9 +19,10 @@ from .lane import Answer, Question, Steps, Teller
 from .own import pack
 from .prompted import Prompted, prompted
 from .scene import Scene
-from .word_maps import Level, Maps, focus, levels_of, text_blocks
+from .word_maps import Level, Maps, drawn, focus, levels_of, text_blocks
 
 MOST_LEVELS = 32
+QUICK = 5.0  # seconds
 HELD = 1 << 28  # bytes of all blocks' own maps that are kept of a question; where there are more, the asked block's alone
 
 
@@ -30,6 +31,7 @@ class _Known:
     """What has been read of an image and a prompt; levels by σ of the schedule."""
 
     given: Prompted
+    drawn: tuple[Tensor, Tensor]  # x_0 and ε
     levels: dict[float, Level] = field(default_factory=dict)
     heads: dict[float, Tensor] = field(default_factory=dict)  # (H, h, w) of one word in one block
 
@@ -45,14 +47,16 @@ class Wording:
     def begin(self, question: Question, data: bytes) -> Answer:
         """The prompt's words, what was cut, the blocks that read it, how many passes are left, and the seconds of one.
 
-        One level is read for that, and kept.
+        One level is read for that, and kept; a second, whose pass is a warm one, where the first says that all will take long.
         """
         model, image, sigmas = self._asked(question, data)
         known = self._known(model, question, image, sigmas)
         given, lacking, seconds = known.given, [sigma for sigma in sigmas if sigma not in known.levels], 0.0
-        if lacking:
+        for _ in range(min(2, len(lacking))):
+            if seconds and seconds * len(lacking) < QUICK:
+                break
             started = time.perf_counter()
-            self._read(model, image, known, lacking[0], self._kept(model, given, question, sigmas), question)
+            self._read(model, known, lacking.pop(0), self._kept(model, given, question, sigmas))
             seconds = time.perf_counter() - started
         return {
             "words": given.names,
@@ -62,7 +66,7 @@ class Wording:
             "blocks": [block.name for block in text_blocks(model)],
             "joint": model.text != "apart",
             "levels": len(sigmas),
-            "lacking": max(0, len(lacking) - 1),
+            "lacking": len(lacking),
             "pace": seconds,
         }, b""
 
@@ -78,7 +82,7 @@ class Wording:
         keep = self._kept(model, known.given, question, sigmas)
         for place, sigma in enumerate(sigmas):
             if sigma not in known.levels:
-                self._read(model, image, known, sigma, keep, question)
+                self._read(model, known, sigma, keep)
                 yield {"done": place + 1, "of": len(sigmas)}, b""
         names = [one.name for one in text_blocks(model)]
         found = Maps.of([known.levels[sigma] for sigma in sigmas], sigmas, names, known.given.names)
@@ -107,7 +111,7 @@ class Wording:
         place = known.given.names.index(word)
         for i, sigma in enumerate(sigmas):
             if sigma not in known.heads:
-                level = next(levels_of(model, [image], known.given, [sigma], (), block, _seed(question)))
+                level = next(levels_of(model, *known.drawn, known.given, [sigma], heads=block))
                 assert level.heads is not None
                 known.heads[sigma] = level.heads[0, :, place].clone()
                 yield {"done": i + 1, "of": len(sigmas)}, b""
@@ -131,14 +135,13 @@ class Wording:
         self, model: Backend, question: Question, image: np.ndarray, sigmas: Sequence[float], heads: tuple[str, str] | None = None
     ) -> _Known:
         prompt, others = str(question.get("prompt", "")), tuple(str(one) for one in question.get("others", ()))
-        given = self._last["words"][1].given if "words" in self._last else None
         base = (model.card.identity, model.precision, prompt, others, _seed(question), int(image_ids(image[None])[0]))
-        if given is None or self._last["words"][0][: len(base)] != base:
-            given = prompted(model, prompt, others)
+        last = next((known for name, known in self._last.values() if name[: len(base)] == base), None)
+        given = last.given if last else prompted(model, prompt, others)
         what = "words" if heads is None else "heads"
         name = (*base, *(heads or self._kept(model, given, question, sigmas)))
         if what not in self._last or self._last[what][0] != name:
-            self._last[what] = (name, _Known(given))
+            self._last[what] = (name, _Known(given, last.drawn if last else drawn(model, [image], _seed(question))))
         return self._last[what][1]
 
     def _kept(self, model: Backend, given: Prompted, question: Question, sigmas: Sequence[float]) -> tuple[str, ...]:
@@ -151,8 +154,8 @@ class Wording:
         return (block,) if block else ()
 
     @staticmethod
-    def _read(model: Backend, image: np.ndarray, known: _Known, sigma: float, keep: Sequence[str], question: Question) -> None:
-        known.levels[sigma] = next(levels_of(model, [image], known.given, [sigma], keep, seed=_seed(question)))
+    def _read(model: Backend, known: _Known, sigma: float, keep: Sequence[str]) -> None:
+        known.levels[sigma] = next(levels_of(model, *known.drawn, known.given, [sigma], keep))
 
     @staticmethod
     def _block(model: Backend, question: Question) -> str | None:

@@ -182,16 +182,15 @@ def test_the_logits_of_another_word_are_those_of_its_keys(opened: dict[str, Back
     model, logits = opened["stable"], []
 
     def take(block: Any, given: Attention) -> None:
-        logits.append((given.q[..., :, :] @ given.k.transpose(-1, -2)).mul(given.scale).mean(1))
+        logits.append((given.q @ given.k.transpose(-1, -2)).mul(given.scale).mean(1))
 
     (other,) = prompted.prompted(model, "a red fox", ["snow"]).others
-    x0 = word_maps.x0_of(model, image(model))
+    x0, eps = word_maps.drawn(model, [image(model)])
     longer = word_maps._Pass(model, prompted.prompted(model, "a red fox snow"), 1, [], (), None)
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(longer, "take", take)
-        eps = word_maps.noise_like(x0, [int(word_maps.image_ids(image(model)[None])[0])], 0, 0)
         longer.run(x0, eps, torch.tensor([SIGMA], dtype=torch.float64))
-    found, single = [], word_maps._Pass(model, prompted.prompted(model, "a red fox", ["snow"]), 1, [], (), None)
+    single = word_maps._Pass(model, prompted.prompted(model, "a red fox", ["snow"]), 1, [], (), None)
     with torch.inference_mode():
         single.run(x0, eps, torch.tensor([SIGMA], dtype=torch.float64))
     found = single.found["down0.res0"][0][1]

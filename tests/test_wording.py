@@ -61,6 +61,25 @@ def test_the_first_level_tells_words_blocks_and_cost_and_is_kept(asked: tuple[Wo
     assert [level["sigma"] for level in found[0]["levels"]] == sorted(level["sigma"] for level in found[0]["levels"])
 
 
+def test_the_image_is_encoded_once(asked: tuple[Wording, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    words, question = asked
+    encoded: list[int] = []
+    encode: Callable[..., Any] = word_maps.x0_of
+    monkeypatch.setattr(word_maps, "x0_of", lambda *given: (encoded.append(1), encode(*given))[1])
+    words.begin(question, DATA)
+    finish(words.words(question, DATA))
+    finish(words.heads({**question, "block": "mid.res0", "word": "fox"}, DATA))
+    assert len(encoded) == 1
+
+
+def test_where_the_first_pass_is_slow_a_warm_one_tells_the_cost(
+    asked: tuple[Wording, dict[str, Any]], counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wording, "QUICK", 0.0)
+    assert asked[0].begin(asked[1], DATA)[0]["lacking"] == 1  # type: ignore[index]
+    assert len(counted) == 2
+
+
 def test_another_block_of_the_last_question_takes_no_pass(asked: tuple[Wording, dict[str, Any]], counted: list[int]) -> None:
     words, question = asked
     every = load(finish(words.words(question, DATA))[1])
@@ -107,7 +126,9 @@ def test_heads_are_of_one_word_in_one_block_and_their_mean_is_its_map(asked: tup
         ({"prompt": "", "others": []}, InvalidRequest, "no word"),
     ],
 )
-def test_what_cannot_be_asked_is_said(asked: tuple[Wording, dict[str, Any]], wrong: dict[str, Any], kind: type[Exception], says: str) -> None:
+def test_what_cannot_be_asked_is_said(
+    asked: tuple[Wording, dict[str, Any]], wrong: dict[str, Any], kind: type[Exception], says: str
+) -> None:
     with pytest.raises(kind, match=says):
         finish(asked[0].words({**asked[1], **wrong}, DATA))
     with pytest.raises(InvalidRequest, match="block is not given"):
@@ -155,7 +176,9 @@ def test_figures_have_a_line_a_word_and_a_picture_a_level() -> None:
 def test_the_command_line_writes_the_table_and_the_picture(folder: Path, tmp_path: Path, own_store: None) -> None:
     Image.fromarray(PIXELS[0]).save(tmp_path / "fox.png")
     words = ["words", str(tmp_path / "fox.png"), "--backend", str(folder), "--prompt", "a red fox", "--word", "snow", "--sigma", "0.5"]
-    done = CliRunner().invoke(app, [*words, "--sigma", "0.1", "--out", str(tmp_path / "a.csv"), "--picture", str(tmp_path / "a.png"), "--json"])
+    done = CliRunner().invoke(
+        app, [*words, "--sigma", "0.1", "--out", str(tmp_path / "a.csv"), "--picture", str(tmp_path / "a.png"), "--json"]
+    )
     assert done.exit_code == 0, done.output
     said, table = json.loads(done.stdout.splitlines()[-1]), pd.read_csv(tmp_path / "a.csv")
     assert set(table.word) == {"a", "red", "fox", "+ snow", word_panels.SPECIAL}

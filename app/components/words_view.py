@@ -146,9 +146,10 @@ def _going(scene: Scene, asks: Mapping[str, Any], told: Mapping[str, Any], data:
         st.session_state["words-go"] = name
         return True
     st.session_state["words-stopped"] = name
+    read = told["levels"] - told["lacking"]
     st.caption(
-        f"One of {told['levels']} noise levels has been read. The other {told['lacking']} take about {duration(max(1.0, seconds))}: a pass of "
-        f"{scene.card.name} each."
+        f"{read} of {told['levels']} noise levels {'has' if read == 1 else 'have'} been read. The other {told['lacking']} take about "
+        f"{duration(max(1.0, seconds))}: a pass of {scene.card.name} each."
     )
     st.button("Make the maps", type="primary", icon=":material/grid_view:", on_click=st.session_state.__setitem__, args=("words-go", name))
     return False
