@@ -40,6 +40,7 @@ from .point_commands import add_to as add_points
 from .preset_commands import preset_app
 from .segment_command import segment
 from .study_commands import study_app
+from .word_commands import words
 from .worker_command import worker
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.command()(worker)
 add_points(app)
 app.command()(segment)
 app.command()(classify)
+app.command()(words)
 
 
 @app.command()

@@ -31,6 +31,8 @@ from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
 from .strips import decoded, sheet
+from .strips import sheet
+from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
 
@@ -56,6 +58,7 @@ class Answers:
             **Pointing(Scene(self.own)).answers,
             **Segmenting(Scene(self.own)).answers,
             **ClassifyAnswers(Scene(self.own)).answers,
+            **Wording(Scene(self.own)).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

@@ -78,6 +78,7 @@ LIGHT = {
     "wall",
     "label_images",
     "segment_panels",
+    "word_panels",
 }
 
 
@@ -147,6 +148,7 @@ def foreign(path: Path) -> set[str]:
         ("thumbnails", {"numpy", "PIL"}),
         ("map_classes", {"numpy", "pandas"}),
         ("map_page", set()),
+        ("word_panels", {"numpy", "pandas", "plotly", "PIL"}),
         ("map_export", {"numpy", "pandas", "pyarrow"}),
     ],
 )

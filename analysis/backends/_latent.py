@@ -95,6 +95,10 @@ class Latent(Backend):
         """What the network is given beside x and the timestep, for a batch."""
         return {name: value.expand(count, *value.shape[1:]) for name, value in told.tensors.items()}
 
+    def streams(self, told: Told) -> tuple[range, ...]:
+        """The places of a text, one range an encoder: each says the whole prompt again."""
+        return (range(len(told.tokens)),)
+
     # What follows from that
 
     @classmethod

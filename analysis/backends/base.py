@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 from weakref import WeakValueDictionary
 
 import torch
@@ -64,6 +64,9 @@ class Backend(ABC):
     schedule: Schedule
     precision: Precision = "float32"  # of matrix products and convolutions while features are read
     kept: MutableMapping[str, Told]  # what a network with text encoders was told of each condition; may outlive the process
+    text: ClassVar[Literal["apart", "behind", "before"] | None] = (
+        None  # where a text's keys stand in attention: behind or before the image's
+    )
 
     @classmethod
     def claims(cls, place: Path) -> bool:

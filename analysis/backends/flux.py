@@ -39,6 +39,7 @@ class Flux(Latent):
     network = FluxTransformer2DModel
     classes = ("FluxTransformer2DModel",)
     family = "flux"
+    text = "before"
     paper = "github.com/black-forest-labs/flux"
 
     @classmethod

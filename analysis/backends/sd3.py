@@ -39,6 +39,7 @@ class StableDiffusion3(Latent):
     network = SD3Transformer2DModel
     classes = ("SD3Transformer2DModel",)
     family = "sd3"
+    text = "behind"
     paper = "arXiv 2403.03206"
 
     @classmethod
@@ -68,6 +69,10 @@ class StableDiffusion3(Latent):
     def run(cls, net: Any, x: Tensor, timestep: Tensor, given: Reads) -> Tensor:
         made: Tensor = net(hidden_states=x, timestep=timestep, **given).sample
         return made
+
+    def streams(self, told: Told) -> tuple[range, ...]:
+        count = len(told.tokens)
+        return range(count - LENGTH), range(count - LENGTH, count)
 
     def tell(self, condition: str) -> Told:
         from diffusers import StableDiffusion3Pipeline

@@ -34,6 +34,7 @@ class StableDiffusion(Latent):
     classes = ("UNet2DConditionModel",)
     family = "stable-diffusion"
     part = "unet"
+    text = "apart"
     paper = "arXiv 2112.10752"
 
     @classmethod
