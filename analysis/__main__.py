@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .classify_command import classify
+from .ask_commands import add_to
 from .console import (
     AxisName,
     InputName,
@@ -36,11 +36,8 @@ from .engines import leads
 from .errors import InvalidRequest, NoisescopeError
 from .model_commands import models_app
 from .options import CORES, AddressOption, ConditionOption, DeviceOption, EngineName, EngineOption, PrecisionName, PrecisionOption
-from .point_commands import add_to as add_points
 from .preset_commands import preset_app
-from .segment_command import segment
 from .study_commands import study_app
-from .word_commands import words
 from .worker_command import worker
 
 app = typer.Typer(
@@ -54,10 +51,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(dataset_app, name="datasets")
 app.add_typer(preset_app, name="presets")
 app.command()(worker)
-add_points(app)
-app.command()(segment)
-app.command()(classify)
-app.command()(words)
+add_to(app)
 
 
 @app.command()

@@ -31,7 +31,6 @@ from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
 from .strips import decoded, sheet
-from .strips import sheet
 from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
@@ -47,6 +46,7 @@ class Answers:
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
+        scene = Scene(self.own)
         self.known: dict[str, Teller] = {
             **{"cost": self.cost, "combine": self.combine, "strip": self.strip, "room": self.room, "data": self.data},
             **self.own.answers,
@@ -54,11 +54,11 @@ class Answers:
             **Dreams(self.own).answers,
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
-            **Scene(self.own).answers,
-            **Pointing(Scene(self.own)).answers,
-            **Segmenting(Scene(self.own)).answers,
-            **ClassifyAnswers(Scene(self.own)).answers,
-            **Wording(Scene(self.own)).answers,
+            **scene.answers,
+            **Pointing(scene).answers,
+            **Segmenting(scene).answers,
+            **ClassifyAnswers(scene).answers,
+            **Wording(scene).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 
