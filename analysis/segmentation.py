@@ -36,7 +36,7 @@ from .label_images import VOID
 
 PENALTY = 1e-3  # λ of mean loss + λ/2 ||W||²
 PIXELS = 4096  # painted pixels that a probe is fitted on, at most: neighbours are all but the same
-PLACES = 20_000  # places that k-means is fitted on, at most
+PLACES = 6_000  # places that k-means is fitted on, at most
 HELD = 1 << 28  # bytes of maps of one group of images; and of those that are kept
 Cell = tuple[str, float]  # a block, and a noise level
 Maps = Mapping[Cell, Tensor]  # (n, C, h, w) each

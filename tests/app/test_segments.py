@@ -183,6 +183,19 @@ def test_a_mask_of_ones_own_is_scored_and_one_that_is_none_is_said(tmp_path: Pat
     assert "Of one image there is no interval" in texts(page)
 
 
+def test_what_is_painted_on_an_image_may_be_its_true_mask() -> None:
+    page = paint(visit(), images=3)
+    page.session_state["segment-known"] = False
+    page = settle(page.run())
+    assert "on 3 images" in texts(page)
+    next(toggle for toggle in page.toggle if "is its true mask" in toggle.label).set_value(True)
+    page = press(settle(page.run()), "Label the rest")
+    assert "on 2 images" in texts(page)
+    assert "Scored on 1 image," in texts(page)
+    page = press(page, "Forget all strokes")
+    assert "Nothing is painted yet" in texts(page)
+
+
 def test_the_command_line_makes_the_same_segments_from_what_is_taken_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = press(press(paint(visit()), "Label the rest"), "Label images (zip)")
     with zipfile.ZipFile(io.BytesIO(page.session_state["file-made"][2])) as packed:
