@@ -76,7 +76,7 @@ def _examples(asked: asking.Asked) -> dict[str, Shot]:
     assert asked.answer is not None
     said, data = asked.answer
     shots = [
-        Shot(f"{album.TEST} {i + 1}, {name}", image, album.TEST)
+        Shot(f"{album.TEST} {i + 1}{f', {name}' if name else ''}", image, album.TEST)
         for i, (name, image) in enumerate(zip(said["names"], load(data)["images"], strict=True))
     ]
     return {shot.key: shot for shot in shots}

@@ -212,7 +212,7 @@ def test_the_command_line_makes_the_same_segments_from_what_is_taken_along(tmp_p
             assert (np.asarray(Image.open(again)) == np.asarray(Image.open(tmp_path / name))).all()
     mean = pd.read_csv(tmp_path / "again" / "iou.csv").query("`class` == 'mean'").iloc[0]
     assert page.metric[0].value == f"{100 * mean.iou:.0f} %"
-    assert mean.sigma == pytest.approx(0.2547, rel=1e-3)
+    assert mean.sigma == pytest.approx(0.3014, rel=1e-3)  # the level nearest to the link's .3
 
 
 def test_strokes_travel_as_runs() -> None:
