@@ -179,7 +179,7 @@ def test_k_means_finds_two_planted_values() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random(600) < 0.3
     features = np.where(truth[:, None], [2.0, -1.0, 0.0], [-2.0, 1.0, 0.5]) + rng.normal(0, 0.1, (600, 3))
-    weight, bias = kmeans(features, 2)
+    _, weight, bias = kmeans(features, 2)
     assert ((features @ weight.T + bias).argmax(1) == truth).all()  # the larger is the first
 
 
