@@ -19,6 +19,8 @@ from .planning import DRAWN, Bench
 from .specs import FeatureIdentity, ProbeIdentity
 from .store import UNIT_IMAGES
 from .timing import encoder_pass, timed_fusion, timed_parts
+from .timing import encoding as encoding_pass
+from .x0 import lacking
 
 WIDE = 32  # how many times its input an encoder takes at its widest: measured 31 for ResNet-50 and 17 for ViT-B/16 at 224 pixels
 BYTES = 4
@@ -205,6 +207,8 @@ def estimate(bench: Bench, processes: int) -> Cost:
     workers = max(1, processes)
     encoding = sum(found.encoded[encoder.name] * encoder_pass(bench, encoder) for encoder in bench.encoders if found.encoded[encoder.name])
     passing = found.passes * timed.passing + encoding
+    if latents := lacking(bench.store, bench.model, bench.dataset, bench.encoded):
+        passing += latents * encoding_pass(bench)
     each, held = timed_fusion(bench) if found.fusions else (0.0, 0)
     fusing = found.fusions * each
     fitting = (found.fits - found.others) * timed.probe + found.others * timed.other + fusing

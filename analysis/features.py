@@ -192,13 +192,14 @@ def _inside(backend: Backend, names: Sequence[str]) -> bool:
 
 def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> dict[str, float]:
     """Billions of floating-point operations of one image's pass that ends after a block, by block; a product counts as two."""
-    card, found = backend.card, {}
-    x0 = torch.zeros(1, *card.x0_shape, device=backend.device)
-    for name in blocks:  # in inference mode the counter sees nothing of composite operations
-        with torch.no_grad(), capture(backend, [name]) as taps, FlopCounterMode(display=False) as counter:
-            taps(x0, torch.tensor([card.sigmas[len(card.sigmas) // 2]], dtype=torch.float64), condition)
-        found[name] = counter.get_total_flops() / 1e9
-    return found
+    card = backend.card
+    x0, counter = torch.zeros(1, *card.x0_shape, device=backend.device), FlopCounterMode(display=False)
+    # In inference mode the counter sees nothing of composite operations.
+    with torch.no_grad(), capture(backend, blocks, lambda _: counter.get_total_flops()) as taps:
+        backend.denoise(x0, level := torch.tensor([card.sigmas[len(card.sigmas) // 2]], dtype=torch.float64), condition)
+        with counter:  # what is told is known by now
+            found = taps(x0, level, condition)
+    return {name: found[name] / 1e9 for name in blocks}
 
 
 def extract(

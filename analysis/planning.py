@@ -235,6 +235,12 @@ class Bench:
             ids[source] = (tensors, np.concatenate([self.validation, self.test, np.unique(np.concatenate(labelled))]))
         return ids
 
+    @property
+    def encoded(self) -> np.ndarray:
+        """The ids (n,) of every image that any level needs, which a model of latents encodes once."""
+        some = [ids for draw in range(self.request.eps_draws) for _, ids in self.wanted(self.sigmas[0], draw).values()]
+        return np.unique(np.concatenate([*some, self.held_out]))
+
     def clean(self, source: str) -> bool:
         """Whether a source is shown clean images: then there is no ε that could differ between draws."""
         return kind(source) in LINES or self.request.input == "clean"

@@ -48,7 +48,7 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     # The headline's block was chosen on validation images: one test, so its own p-value stands.
     verdict = dynamics.judge(gathered.correct[headline], sigmas, resamples)
     beside: dict[str, Any] = {}
-    compared = {f"the noised {bench.card.units}": "baseline", "the same network with random weights": "random"}
+    compared = {f"the noised {bench.card.space}s": "baseline", "the same network with random weights": "random"}
     compared = {label: source for label, source in compared.items() if any(name.startswith(f"{source}/") for name in gathered.correct)}
     encoders = [name.split("/")[1] for name in gathered.correct if name.startswith("encoder/")]
     compared |= {f"the encoder {name}": f"encoder:{name}" for name in encoders}

@@ -100,9 +100,9 @@ class Card(Frozen):
         return self.model_copy(update={"resolution": side, "identity": f"{self.identity}:{side}px"})
 
     @property
-    def units(self) -> str:
-        """What x_0 is of: pixels or latents."""
-        return f"{self.space}s"
+    def together(self) -> int:
+        """How many images a VAE encodes or decodes at once: about half a million pixels."""
+        return max(1, min(8, (1 << 19) // self.resolution**2))
 
     @property
     def x0_shape(self) -> tuple[int, int, int]:

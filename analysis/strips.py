@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .noise import add_noise, noise_like
-from .sampling import DECODED
 
 
 def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int, clean: bool = False) -> bytes:
@@ -28,7 +27,7 @@ def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence
 @torch.inference_mode()
 def decoded(model: Backend, x: Tensor) -> Tensor:
     """What a person sees of x (rows, columns, c, h, w), on the CPU."""
-    parts = [model.decode(part).float().cpu() for part in torch.split(x.flatten(0, 1).to(model.device), DECODED)]
+    parts = [model.decode(part).float().cpu() for part in torch.split(x.flatten(0, 1).to(model.device), model.card.together)]
     made = torch.cat(parts)
     return made.reshape(*x.shape[:2], *made.shape[1:])
 

@@ -185,8 +185,7 @@ def _latents(bench: Bench) -> list[Latents]:
     """The units that encode every image of a sweep, for a model of latents."""
     if bench.card.space == "pixel":
         return []
-    some = [ids for draw in range(bench.request.eps_draws) for _, ids in bench.wanted(bench.sigmas[0], draw).values()]
-    ids = np.unique(np.concatenate([*some, bench.held_out]))
+    ids = bench.encoded
     return [Latents(tuple(ids[start : start + ENCODED].tolist())) for start in range(0, len(ids), ENCODED)]
 
 

@@ -16,7 +16,7 @@ from .halving import halving
 from .specs import LatentIdentity
 from .store import Store
 
-ENCODED, NAME = 8, "x0"  # images that a VAE encodes at once; what latents are stored as
+NAME = "x0"  # what latents are stored as
 NO_LEVEL = 0.0
 
 
@@ -48,10 +48,17 @@ def encode(store: Store, backend: Backend, dataset: Dataset, ids: np.ndarray, be
                     found.append(_made(dataset, part[start : start + batch], backend).float().cpu().numpy())
             return np.concatenate(found)
 
-        settings = {"batch_size": ENCODED, "device": backend.device.type}
+        settings = {"batch_size": backend.card.together, "device": backend.device.type}
         store.put("latents", identity, NO_LEVEL, part, {NAME: halving(store, "latents", identity, settings, make)})
         count += len(part)
     return count
+
+
+def lacking(store: Store, backend: Backend, dataset: Dataset, ids: np.ndarray) -> int:
+    """How many of some images a model of latents has still to encode."""
+    if backend.card.space == "pixel":
+        return 0
+    return sum(len(part) for _, part in store.missing("latents", _identity(backend, dataset), NO_LEVEL, [NAME], ids))
 
 
 def _identity(backend: Backend, dataset: Dataset) -> LatentIdentity:
@@ -62,4 +69,6 @@ def _made(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
     pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
     if isinstance(mapped := dataset.images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)  # what was read is not wanted again soon: a process does not grow into the whole file
-    return backend.encode(pixels.to(backend.device).float().div_(127.5).sub_(1))
+    parts = torch.split(pixels, len(pixels) if backend.card.space == "pixel" else backend.card.together)
+    made = [backend.encode(part.to(backend.device).float().div_(127.5).sub_(1)) for part in parts]
+    return made[0] if len(made) == 1 else torch.cat(made)

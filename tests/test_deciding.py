@@ -36,7 +36,7 @@ class TwoPoints(Backend):
     def __init__(self, p: float = 0.5) -> None:
         self.schedule, self.net, self.h, self.passes = DDPM, torch.nn.ModuleDict({"out": torch.nn.Identity()}), np.log(p / (1 - p)) / 2, 0
         block = Block(name="out", module="out", stage="layer", depth=0, channels=1, stride=1)
-        card = {"unconditional": "none", "x0_shape": (1, 1, 1), "resolution": 1, "space": "pixel", "blocks": (block,)}
+        card = {"unconditional": "none", "x0_shape": (1, 1, 1), "resolution": 1, "space": "pixel", "blocks": (block,), "together": 8}
         self.card: Any = SimpleNamespace(**card, every=(block,), inside=())
 
     load, encode, device = None, None, torch.device("cpu")  # type: ignore[assignment]

@@ -134,7 +134,7 @@ def test_images_are_loaded_some_batches_at_a_time_and_give_the_same_features(
     store: Store, tiny: Backend, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, held, real = ["mid.res0/1", "up0.res0/2"], [], features.load_x0
-    monkeypatch.setattr(features, "load_x0", lambda dataset, ids, backend: held.append(len(ids)) or real(dataset, ids, backend))
+    monkeypatch.setattr(features, "load_x0", lambda dataset, ids, *more: held.append(len(ids)) or real(dataset, ids, *more))
     fill(store, tiny, digits, names, n=50)
     assert held == [50]  # once for both levels
     monkeypatch.setattr(features, "HELD", 4 * 17 * digits.images[0].nbytes)

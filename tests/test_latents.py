@@ -360,6 +360,8 @@ def test_attribution_reaches_the_pixels_through_the_vae(name: str, places: dict[
     backend = opened(places, name)
     block, side = backend.card.blocks[1], backend.card.resolution
     weight = drawn(3, block.channels)
+    with torch.inference_mode():  # as a sweep does, before
+        backend.denoise(backend.encode(torch.zeros(1, 3, side, side)), torch.tensor([1.0]))
     probed = ProbedModel(
         backend, block.name, at(backend), weight, torch.zeros(3), drawn(1, *backend.card.x0_shape), Target(index=2), condition="null"
     )

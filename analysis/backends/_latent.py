@@ -209,7 +209,7 @@ class Latent(Backend):
     def vae(self) -> AutoencoderKL:
         """Opened when first needed, in float32, where the network is."""
         if self._vae is None:
-            with reading(self.place):
+            with reading(self.place), torch.inference_mode(False):  # weights made in inference mode let no gradient pass
                 self._vae = to_device(_opened(AutoencoderKL, self.place / "vae"), str(self.device))
         return self._vae
 
@@ -229,11 +229,11 @@ class Latent(Backend):
             if self.device.type == NOWHERE:
                 self._here[condition] = Told(type(self).blank(self.net, self.card.x0_shape[1]))
                 return self._here[condition]
-            if condition not in self.kept:
-                with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode lets no gradient pass
+                if condition not in self.kept:
                     self.kept[condition] = self.tell(condition)
-            kept = self.kept[condition]
-            self._here[condition] = replace(kept, tensors={name: value.to(self.device) for name, value in kept.tensors.items()})
+                kept = self.kept[condition]
+                self._here[condition] = replace(kept, tensors={name: value.to(self.device) for name, value in kept.tensors.items()})
         return self._here[condition]
 
     def tell(self, condition: str) -> Told:

@@ -9,14 +9,16 @@ of the image's tokens alone. The dev network is distilled and told a guidance: i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import FluxTransformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InvalidRequest
+from ..specs import Card
 from ._inside import Layer
 from ._latent import STEPS, Latent, Reads
 from ._prompts import Prompts, tokens_of
@@ -33,6 +35,16 @@ GUIDANCE = 3.5  # what the network was published with
 PACK = 2
 
 
+class Whole(nn.Linear):
+    """A layer in the precision of its weights, whatever is around it: the network rounds its timestep to the type of what this one gives,
+    and in bfloat16 t = .75 would become .752.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 class Flux(Latent):
     """A `FluxTransformer2DModel` over latents."""
 
@@ -41,6 +53,10 @@ class Flux(Latent):
     family = "flux"
     text = "before"
     paper = "github.com/black-forest-labs/flux"
+
+    def __init__(self, net: Any, card: Card, place: Path, prediction: str) -> None:
+        super().__init__(net, card, place, prediction)
+        net.x_embedder.__class__ = Whole
 
     @classmethod
     def layers(cls, net: Any) -> Iterable[Layer]:
