@@ -178,7 +178,10 @@ def sentence(found: Classified, names: Sequence[str]) -> str:
         return f"The answer is **{best}**: its denoising error is lowest, {told} below that of {second}, the next."
     near = [names[k] for k in found.race.order[1:] if not found.race.out[k]]
     others = f" and {len(near) - 3} others" if len(near) > 3 else ""
-    return f"**{best}** has the lowest denoising error, but it is not told apart from {', '.join(near[:3])}{others}: {told} below that of {second}."
+    return (
+        f"Lowest is the denoising error of **{best}**, but it is not told apart from {', '.join(near[:3])}{others}: it is {told} below that of "
+        f"{second}, the next."
+    )
 
 
 def number(value: float) -> str:

@@ -123,6 +123,7 @@ def test_the_planted_winner_never_falls_out_and_losers_cost_two_draws() -> None:
         found = classify(planted(rng, [0.0, 0.5, 0.6, 0.7, 0.02]), GREY, sigmas=SIGMAS, draws=16)
         assert found.race.taken[0] == found.race.taken.max()
         assert 0 in found.race.order[:2]
+        assert found.decided == (found.race.out.sum() == 4)
         assert (found.race.taken[1:4] <= 4).all()
         assert found.evaluations == 4 * found.race.taken.sum() <= found.most == 4 * 5 * 16
 
