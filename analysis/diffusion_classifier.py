@@ -122,8 +122,9 @@ def classifying(
 
 
 def seconds(model: Backend, image: np.ndarray, condition: str) -> float:
-    """What one noised image takes under one class: timed on one, and where that is quick, on as many as go together."""
+    """What one noised image takes under one class: after one to warm up, timed on one, and where that is quick, on as many as go together."""
     x0, card, took = x0_of(model, image), model.card, 0.0
+    _errors(model, x0, x0, torch.tensor([card.sigmas[0]], dtype=torch.float64), [condition])  # a text's encoder is read but once
     for count in (1, _batch(model)):
         if took > QUICK:
             break
