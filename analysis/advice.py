@@ -102,7 +102,7 @@ def recipe(study: Study, labels: str | int | None = None) -> Recipe:
 
 def _choices(study: Study, labels: str, near: cells.NearBest) -> dict[Cell, Choice]:
     """Every cell of the model, by curve and place of its level."""
-    blocks = {block.name: block for block in study.card.blocks}
+    blocks = {block.name: block for block in study.card.every}
     gflop = study.facts["receipt"].get("gflop") or {}
     table = study.table("curve")
     table = table[(table.source == "model") & (table.labels_per_class == labels)].sort_values("sigma")

@@ -25,7 +25,7 @@ def snippet(study: Study, block: str, pooling: str, level: int) -> str | None:
 
     Raises UnknownName for a block that the model does not have, InvalidRequest for a level that the study does not have.
     """
-    known = {one.name: one for one in study.card.blocks}
+    known = {one.name: one for one in study.card.every}
     if block not in known:
         raise UnknownName("block", block, known)
     if not 0 <= level < len(study.facts["levels"]):

@@ -25,10 +25,13 @@ from .mapped import Mapped
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
+from .pointing import Pointing
 from .scene import Scene
+from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
-from .strips import sheet
+from .strips import decoded, sheet
+from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
 
@@ -43,6 +46,7 @@ class Answers:
         self.like: Bench | None = None  # whose images and models may be used again
         self._bench = lru_cache(maxsize=2)(self._open)
         self.own = Own(store, device)
+        scene = Scene(self.own)
         self.known: dict[str, Teller] = {
             **{"cost": self.cost, "combine": self.combine, "strip": self.strip, "room": self.room, "data": self.data},
             **self.own.answers,
@@ -50,8 +54,11 @@ class Answers:
             **Dreams(self.own).answers,
             **Mapped(self.own, self.crew).answers,
             **Advising(self.own).answers,
-            **Scene(self.own).answers,
-            **ClassifyAnswers(Scene(self.own)).answers,
+            **scene.answers,
+            **Pointing(scene).answers,
+            **Segmenting(scene).answers,
+            **ClassifyAnswers(scene).answers,
+            **Wording(scene).answers,
         }
         self._begun: dict[bytes, Steps] = {}
 
@@ -113,7 +120,7 @@ class Answers:
         if not isinstance(place, int) or not 0 <= place < len(bench.test):
             raise InvalidRequest(f"image is {place!r}; allowed: a whole number from 0 to {len(bench.test) - 1}.")
         ids = bench.test[place : place + 1]
-        x0 = load_x0(bench.dataset, ids, bench.model)
+        x0 = load_x0(bench.dataset, ids, bench.model, self.store)
         levels = torch.tensor(bench.sigmas, dtype=torch.float64)
         eps = torch.zeros_like(x0) if bench.request.input == "clean" else noise_like(x0, ids.tolist(), bench.request.seed, 0)
         x = add_noise(x0, levels, eps.to(x0.device))
@@ -121,4 +128,6 @@ class Answers:
             made = bench.model.denoise(x, levels, bench.request.condition)
         seen = x * bench.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
         label = bench.labels.classes[int(bench.labels.values[bench.dataset.rows(ids)][0])]
-        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(torch.stack([seen, made]))
+        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(
+            decoded(bench.model, torch.stack([seen, made]))
+        )

@@ -43,12 +43,24 @@ def _models(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in folder.glob("*/card.json")))  # what ships does not change
 
 
+def sized(name: str) -> tuple[str, int | None]:
+    """A model's name without, and the side of images that it is opened for: `NAME?side=256`. Raises InvalidRequest."""
+    place, mark, query = name.partition("?")
+    if not mark:
+        return name, None
+    key, _, side = query.partition("=")
+    if key != "side" or not side.isdecimal():
+        raise InvalidRequest(f"{name}: after ? stands {query!r}; allowed: side=PIXELS, the side of the images that it is to read.")
+    return place, int(side)
+
+
 def model_folder(name: str) -> Path:
     """The folder or file of a model: by bundled name, by path, or by the hub id of one that was fetched, `owner/name` or `owner/name@revision`.
 
-    Of a repository with several `.pt` files one is named: `owner/name:file.pt` or `owner/name@revision:file.pt`.
+    `?side=PIXELS` may follow. Of a repository with several `.pt` files one is named: `owner/name:file.pt` or `owner/name@revision:file.pt`.
     Raises UnknownName if it is none of these, and InvalidRequest for a pickle and for a file that is not named or not here.
     """
+    name, _ = sized(name)
     if name in models():
         return assets("models") / name
     path = Path(name).expanduser()
@@ -78,6 +90,7 @@ class Lacking(NamedTuple):
 
 def lacks(name: str, kind: hub.Kind = "model") -> Lacking | None:
     """What a name is of, which may be a model or encoder of the hub and is none that is here."""
+    name = name.partition("?")[0]
     given = HUB_ID.fullmatch(name)
     if given is None or name in models() or os.path.exists(os.path.expanduser(name)):
         return None
@@ -117,12 +130,12 @@ def card(name: str) -> Card:
     """
     from .cards import remembered
 
-    place = model_folder(name)
+    place, (_, side) = model_folder(name), sized(name)
     path = place / "card.json"
     if not path.is_file():
-        return remembered(place) or _first_read(place)
+        return (remembered(place) or _first_read(place)).at_side(side)
     try:
-        return _read(path, path.stat().st_mtime_ns)
+        return _read(path, path.stat().st_mtime_ns).at_side(side)
     except (OSError, ValidationError) as error:
         raise DamagedFile(f"The card {path} cannot be read ({type(error).__name__}); restore or train the model again.") from error
 

@@ -91,7 +91,7 @@ def dimension(side: Side) -> int | None:
 def _width(side: Side) -> int | None:
     kept = side.study.facts["receipt"].get("dimensions", {}).get(f"{side.block}/{side.pooling}")
     if kept is None:
-        kept = next((block.width(side.pooling) for block in side.study.card.blocks if block.name == side.block), None)
+        kept = next((block.width(side.pooling) for block in side.study.card.every if block.name == side.block), None)
     return None if kept is None else int(kept)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,18 +17,51 @@ from typing import Any
 from .errors import InvalidRequest
 from .hub_records import HubFile, Kind
 
-PARTS = ("", "unet", "scheduler")  # folders of a pipeline that are read
+NETWORKS = ("unet", "transformer")  # folders of a pipeline's network
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+PARTS = ("", *NETWORKS, "scheduler", "vae", *ENCODERS, *TOKENIZERS)  # folders of a pipeline that are read
+TOKENS = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+)
 PLAIN = ("config.json", "model_index.json", "scheduler_config.json", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")
 STEM = "diffusion_pytorch_model"  # weights of any other name are opened by no family here
 VARIANTS = ("", "fp32", "bf16", "fp16", "ema", "non_ema")  # the first that is there: full precision before half
-CONFIGS = ("unet/config.json", "config.json", "model_index.json")  # the first that is there says what the network is
-CLASSES = ("UNet2DModel",)  # networks that a family here reads
+CONFIGS = (
+    "unet/config.json",
+    "transformer/config.json",
+    "config.json",
+    "model_index.json",
+)  # the first that is there says what the network is
+CLASSES = (  # networks that a family here reads
+    "UNet2DModel",
+    "UNet2DConditionModel",
+    "DiTTransformer2DModel",
+    "Transformer2DModel",  # what DiT's was called
+    "SD3Transformer2DModel",
+    "FluxTransformer2DModel",
+)
+PIPELINES = (
+    "DDPMPipeline",
+    "DDIMPipeline",
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+    "LatentConsistencyModelPipeline",
+    "DiTPipeline",
+    "StableDiffusion3Pipeline",
+    "FluxPipeline",
+)
 WEIGHTS = re.compile(STEM + r"(?:\.(?P<variant>[\w-]+?))?(?P<shard>-\d{5}-of-\d{5})?\.safetensors")
-INDEX = STEM + ".safetensors.index{variant}.json"
 CODE = (".bin", ".pkl", ".pickle", ".ckpt", ".pth", ".py", ".npy", ".joblib", ".msgpack", ".h5")
 READABLE = f"a .pt file by its name, or {STEM}*.safetensors"
 ENCODER = ("preprocessor_config.json", "processor_config.json", "model.safetensors.index.json")
-ENCODER_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+ENCODER_WEIGHTS = re.compile(r"model(?:\.(?P<variant>[\w-]+?))?(?P<shard>-\d{5}-of-\d{5})?\.safetensors")
 TABLES = (".parquet",)
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".zip", ".csv", ".jsonl")
 
@@ -38,6 +72,7 @@ def choose(files: Sequence[HubFile], kind: Kind, checkpoint: str | None, repo_id
     Raises InvalidRequest where it has none that can be read, or where `checkpoint` is none of its files or of a kind that is refused.
     """
     plain = [file for file in files if _folder(file) in PARTS and _base(file) in PLAIN]
+    plain += [file for file in files if _folder(file) in TOKENIZERS and _base(file) in TOKENS]
     if checkpoint and checkpoint.endswith(".pt"):  # a configuration beside it is another model's
         plain = [file for file in plain if not file.name.endswith(".json")]
     if kind == "encoder":
@@ -66,17 +101,28 @@ def _base(file: HubFile) -> str:
 
 
 def _weights(files: Sequence[HubFile]) -> list[HubFile]:
-    """One copy: of a pipeline's network where there is one, else of the root."""
-    for place in [part for part in PARTS if part] + [""]:
-        inside = [file for file in files if _folder(file) == place]
-        found: dict[str, list[HubFile]] = {}
-        for file in inside:
-            if match := WEIGHTS.fullmatch(_base(file)):
-                found.setdefault(match["variant"] or "", []).append(file)
-        for variant in VARIANTS:
-            if variant in found:
-                index = INDEX.format(variant=f".{variant}" if variant else "")
-                return found[variant] + [file for file in inside if _base(file) == index]
+    """One copy: of a pipeline's network where there is one, with its VAE and text encoders, else of the root."""
+    for place in (*NETWORKS, ""):
+        if found := _copy(files, place, WEIGHTS):
+            if place:
+                found += _copy(files, "vae", WEIGHTS)
+                found += [file for folder in ENCODERS for file in _copy(files, folder, ENCODER_WEIGHTS)]
+            return found
+    return []
+
+
+def _copy(files: Sequence[HubFile], place: str, pattern: re.Pattern[str]) -> list[HubFile]:
+    """The weights in a folder, whole or in parts with their index, of the first variant that is there."""
+    inside = [file for file in files if _folder(file) == place]
+    found: dict[str, list[HubFile]] = {}
+    for file in inside:
+        if match := pattern.fullmatch(_base(file)):
+            found.setdefault(match["variant"] or "", []).append(file)
+    for variant in VARIANTS:
+        if variant in found:
+            whole = [file for file in found[variant] if "-of-" not in file.name]
+            ending = f".index.{variant}.json" if variant else ".index.json"
+            return whole or found[variant] + [file for file in inside if _base(file).endswith(f".safetensors{ending}")]
     return []
 
 
@@ -104,8 +150,19 @@ def check_class(content: bytes, repo_id: str) -> None:
     )
     if said and said not in CLASSES:
         raise InvalidRequest(
-            f"{repo_id} is a {said}, which no family here reads; allowed: {', '.join(CLASSES)}, or a .pt file by its name."
+            f"{repo_id} is a {said}, which no family here reads; allowed: {', '.join(CLASSES)}, or a .pt file by its name; {nearest(str(said))}"
         )
+
+
+def nearest(said: str) -> str:
+    """Which pipeline that is read a pipeline or network of another name is nearest to, as the end of a sentence."""
+    known = {name: name for name in PIPELINES} | {"UNet2DModel": "DDPMPipeline", "UNet2DConditionModel": "StableDiffusionPipeline"}
+    known |= {
+        "DiTTransformer2DModel": "DiTPipeline",
+        "SD3Transformer2DModel": "StableDiffusion3Pipeline",
+        "FluxTransformer2DModel": "FluxPipeline",
+    }
+    return f"the nearest that is read is {known[get_close_matches(said, known, 1, 0.0)[0]]}."
 
 
 def _asked(files: Sequence[HubFile], checkpoint: str, repo_id: str) -> HubFile:

@@ -60,7 +60,7 @@ def known_when(studies: Mapping[str, Study], labels: str, pooling: str) -> list[
         sigmas = np.asarray([level["sigma"] for level in study.facts["levels"]])
         table = study.table("curve")
         table = table[(table.source == "model") & (table.labels_per_class == labels)]
-        for block in study.card.blocks:
+        for block in study.card.every:
             series = f"model/{block.name}/{pooling}"
             if series not in result["verdicts"]:
                 continue

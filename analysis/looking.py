@@ -32,14 +32,22 @@ def table(study: Study, classes: Sequence[str], draws: Mapping[str, np.ndarray])
     request, levels = study.facts["request"], study.facts["levels"]
     common = {"backend": request["backend"], "dataset": request["dataset"], "condition": request["condition"], "pooling": READ_WITH}
     common |= {"draws": len(draws["error"])}
-    depth, errors = {block.name: block.depth for block in study.card.blocks}, draws["error"].mean(0)
+    depth, errors = {block.name: block.depth for block in study.card.every}, draws["error"].mean(0)
     rows = []
     for block in (name.removeprefix("mean/") for name in draws if name.startswith("mean/")):
         for place, level in enumerate(levels):
             for k, name in enumerate(classes):
                 told = {what: float(draws[f"{kept}/{block}"][place, k]) for what, kept in KEPT.items()}
                 rows.append(
-                    {**common, "block": block, "depth": depth[block], **level, "class": name, **told, "error": float(errors[place])}
+                    {
+                        **common,
+                        "block": block,
+                        "depth": depth[block],
+                        **{k: v for k, v in level.items() if k != "latent"},
+                        "class": name,
+                        **told,
+                        "error": float(errors[place]),
+                    }
                 )
     return pd.DataFrame(rows).sort_values(["depth", "sigma"], kind="stable", ignore_index=True)
 

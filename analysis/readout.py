@@ -88,7 +88,7 @@ def of_study(study: Study, pooling: str = "1") -> Readout:
         raise InvalidRequest(
             f"The study {study.key} keeps no linear probe of pooling {pooling!r}; measure one with head logistic and that pooling."
         )
-    order = {block.name: block.depth for block in study.card.blocks}
+    order = {block.name: block.depth for block in study.card.every}
     probes = dict(sorted(probes.items(), key=lambda item: (item[0][0], order[item[0][1]])))
     return _readout(study, tuple(study.facts["classes"]), pooling, probes)
 

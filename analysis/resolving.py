@@ -32,16 +32,16 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
         raise InvalidRequest(
             f"fuse is {request.fuse} and ensemble is 0; fusion reads the maps of an ensemble's cells: ask for an ensemble too, or fuse 0."
         )
-    known = [block.name for block in card.blocks]
+    known, plain = [block.name for block in card.every], [block.name for block in card.blocks]
     for name in request.blocks or ():
         if name not in known:
-            raise UnknownName("block", name, known)
+            raise UnknownName("block", name, [*plain, *(["or what lies inside these, which `list card` shows"] if card.inside else [])])
     for pooling in request.poolings:
         pooling_side(pooling)
     condition = card.unconditional if request.condition == "none" else request.condition
-    if condition not in card.conditions:
+    if not card.knows(condition):
         raise UnknownName("condition", condition, card.said_conditions)
-    blocks = tuple(name for name in known if request.blocks is None or name in request.blocks)
+    blocks = tuple(plain if request.blocks is None else (name for name in known if name in request.blocks))
     return request.model_copy(update={"sigmas": tuple(sigmas), "blocks": blocks, "condition": condition})
 
 

@@ -39,16 +39,17 @@ class Scene:
         return list(images)
 
     def images(self, question: Question, data: bytes) -> Answer:
-        """Test images of a data set, as the model reads them, classes in turn: at most `MOST`, and the class of each."""
+        """Test images of a data set, as the model reads them: at most `MOST`, of classes in turn where it has some, and the class of each."""
         model = self.model(question)
         dataset = self._dataset(str(question.get("dataset", "")), model.card.resolution)
-        labels = dataset.label_set(None)
+        labels = next((found for found in dataset.label_sets.values() if found.numbers is None), None)
         test = dataset.members("test", None, labels)
+        if labels is None:
+            return {"names": [""] * len(test[:MOST])}, pack({"images": dataset.images[dataset.rows(test[:MOST])]})
         values = labels.values[dataset.rows(test)]
-        turns = [np.flatnonzero(values == k) for k in range(len(labels.classes))] if labels.numbers is None else [np.arange(len(test))]
+        turns = [np.flatnonzero(values == k) for k in range(len(labels.classes))]
         chosen = [int(turn[i]) for i in range(MOST) for turn in turns if i < len(turn)][:MOST]
-        names = [labels.classes[values[i]] if labels.numbers is None else f"{i + 1}" for i in chosen]
-        return {"names": names}, pack({"images": dataset.images[dataset.rows(test[chosen])]})
+        return {"names": [labels.classes[values[i]] for i in chosen]}, pack({"images": dataset.images[dataset.rows(test[chosen])]})
 
     @staticmethod
     def _open(name: str, side: int) -> Dataset:

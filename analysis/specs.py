@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from .errors import InvalidRequest
 
 PROTOCOL = 1  # what a stored feature or probe is: pooling, scaling, heads, ε; a change of any is another number
 INTERVALS = 2  # how a study's intervals are made: 1 by a bootstrap that counted shared causes twice, 2 by resampling.py
@@ -73,16 +75,49 @@ class Card(Frozen):
     resolution: int
     image_channels: int
     space: Literal["pixel", "latent"] = "pixel"
+    latent: tuple[int, int] | None = None  # channels of a latent, and how many pixels of an image it is wide
+    sides: tuple[int, int] | None = None  # (what other sides of images are multiples of, the largest), where such are read
     noise: Literal["vp", "flow", "edm"] = "vp"
     sigmas: tuple[float, ...]  # ascending
     timesteps: tuple[float, ...]
     blocks: tuple[Block, ...]
-    conditions: tuple[str, ...] = ("none",)
+    inside: tuple[Block, ...] = ()  # queries, keys, values, outputs and residual branches inside the blocks: read where they are named
+    conditions: tuple[str, ...] = ("none",)  # `prompt:` stands for any prompt
     parameters: int
     parameter_bytes: int  # of float32, which is what is loaded
     notes: tuple[str, ...] = ()  # a sentence each: what the files do not say and was assumed, what was never trained
     pipeline: bool = False  # network and schedule are in subfolders `unet` and `scheduler`, as a diffusers pipeline is saved
     training: dict[str, Any] = Field(default_factory=dict)  # data, split, steps, images seen, seed, loss, seconds, hardware
+
+    def at_side(self, side: int | None) -> Self:
+        """The same model for images of another side, in pixels; None for its own. Raises InvalidRequest for a side that it cannot read."""
+        if side is None or side == self.resolution:
+            return self
+        step, most = self.sides or (0, 0)
+        if not step or not 0 < side <= most or side % step:
+            allowed = f"multiples of {step} up to {most}" if step else f"its own, {self.resolution}"
+            raise InvalidRequest(f"side is {side}; allowed for {self.name}: {allowed}.")
+        return self.model_copy(update={"resolution": side, "identity": f"{self.identity}:{side}px"})
+
+    @property
+    def units(self) -> str:
+        """What x_0 is of: pixels or latents."""
+        return f"{self.space}s"
+
+    @property
+    def x0_shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of what the network denoises."""
+        channels, stride = self.latent or (self.image_channels, 1)
+        return channels, self.resolution // stride, self.resolution // stride
+
+    @property
+    def every(self) -> tuple[Block, ...]:
+        """The blocks, then what lies inside them."""
+        return self.blocks + self.inside
+
+    def knows(self, condition: str) -> bool:
+        """Whether the network can be told a condition; a prompt may be any."""
+        return condition in self.conditions or ("prompt:" in self.conditions and condition.startswith("prompt:"))
 
     @property
     def map_bytes(self) -> int:
@@ -98,7 +133,7 @@ class Card(Frozen):
     def said_conditions(self) -> list[str]:
         """The conditions as a sentence lists them: of a thousand classes the first and the last."""
         classes = [name for name in self.conditions if name.startswith("class:")]
-        others = [name for name in self.conditions if name not in classes]
+        others = ["prompt:<words>" if name == "prompt:" else name for name in self.conditions if name not in classes]
         return others + (classes if len(classes) < 4 else [f"{classes[0]} to {classes[-1]}"])
 
 
@@ -112,6 +147,14 @@ class FeatureIdentity(Frozen):
     seed: int = 0
     draw: int = 0  # which ε: one draw is one ε for every image
     precision: Precision = "float32"
+    protocol: int = PROTOCOL
+
+
+class LatentIdentity(Frozen):
+    """What stored latents are of: a model's VAE and the images; they have no noise level."""
+
+    backend: str
+    dataset: str
     protocol: int = PROTOCOL
 
 

@@ -144,7 +144,7 @@ def groups(bench: Bench, budget: int) -> list[list[str]]:
 
 def _sizes(bench: Bench) -> dict[str, int]:
     """How many features each tensor `block/pooling` has."""
-    blocks = {block.name: block for block in bench.card.blocks}
+    blocks = {block.name: block for block in bench.card.every}
     return {f"{name}/{pooling}": blocks[name].width(pooling) for name in bench.request.blocks or () for pooling in bench.request.poolings}
 
 

@@ -29,7 +29,7 @@ def row(bench: Bench, per_class: int | str, series: str, head: str, sigma: float
         "input": request.input if noisy else "clean",
         "condition": request.condition,
         "block": block,
-        "depth": next((known.depth for known in bench.card.blocks if known.name == block), None),
+        "depth": next((known.depth for known in bench.card.every if known.name == block), None),
         "sigma": sigma,
         "log_snr": -2 * np.log(sigma) if noisy else None,
         "timestep": bench.schedule.timestep(torch.tensor([sigma])).item() if noisy else None,

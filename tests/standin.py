@@ -255,16 +255,16 @@ class Standin:
             return
         stop = fault.cut if fault.cut is not None else fault.hold if fault.hold is not None else len(body)
         try:
+            self.sent += len(body[:stop]) if len(content) >= LARGE else 0  # before who asked can go on
             to.wfile.write(body[:stop])
             to.wfile.flush()
-            self.sent += len(body[:stop]) if len(content) >= LARGE else 0
             for _ in range(1_000 if fault.endless else 0):
-                to.wfile.write(bytes(100_000))
                 self.sent += 100_000
+                to.wfile.write(bytes(100_000))
             if fault.hold is not None:
                 fault.go.wait(60)
-                to.wfile.write(body[stop:])
                 self.sent += len(body[stop:])
+                to.wfile.write(body[stop:])
         except OSError:  # who asked has gone
             to.close_connection = True
         if fault.cut is not None:

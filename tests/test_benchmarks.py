@@ -182,6 +182,7 @@ def test_one_result_takes_its_place_in_the_page_and_leaves_the_others():
     assert text.startswith(page(whole).partition("| extraction")[0])
 
 
+@pytest.mark.slow
 def test_a_maps_payload_is_that_of_its_pictures_and_little_more():
     clean, _ = payload.images(200)
     quiet, loud = (thumbnails(payload.noised(clean, sigma)) for sigma in (0.0, 1.9))

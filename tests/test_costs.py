@@ -67,6 +67,7 @@ def highest(requests: Sequence[SweepRequest], place: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the highest resident set of a process")
 def test_the_memory_of_a_crews_process_is_foreseen(store: Store) -> None:
     few = SweepRequest(levels=3, blocks=("mid.res1",), labels_per_class=("all",), eps_draws=2, baselines=False)

@@ -35,6 +35,7 @@ def best(maps: list[np.ndarray], labels: np.ndarray, new: list[np.ndarray], trut
     return max(float((head.predict_logits(new).argmax(1) == truth).mean()) for head in fuse(maps, labels, 2))
 
 
+@pytest.mark.slow
 def test_what_two_maps_tell_together_is_found_and_in_neither_alone() -> None:
     (maps, labels), (new, truth) = bits(300, 0), bits(300, 1)
     assert best(maps, labels, new, truth) > 0.9

@@ -141,6 +141,7 @@ def units(folder: Path) -> list[list[str]]:
     return [line.split("\t") for line in (folder / "units").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_every_process_has_a_device_of_its_own(crew: Crew) -> None:
     assert crew.devices is not None
     found = [told for _, told in crew.devices.run(device_and_pid, ((i,) for i in range(8)))]

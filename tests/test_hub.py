@@ -259,6 +259,7 @@ def test_a_place_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         open_dataset("nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("NOISESCOPE_TEST_DATA" not in os.environ, reason="NOISESCOPE_TEST_DATA does not say where the test data are")
 def test_cifar10_in_the_hubs_layout_is_whole() -> None:
     data = open_dataset(os.environ["NOISESCOPE_TEST_DATA"] + "/cifar10", 32)

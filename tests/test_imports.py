@@ -45,6 +45,8 @@ LIGHT = {
     "fairness",
     "siblings",
     "matching",
+    "matches",
+    "point_panels",
     "verdict",
     "intervals",
     "lesson",
@@ -74,6 +76,9 @@ LIGHT = {
     "readout",
     "literature",
     "wall",
+    "label_images",
+    "segment_panels",
+    "word_panels",
 }
 
 
@@ -143,6 +148,7 @@ def foreign(path: Path) -> set[str]:
         ("thumbnails", {"numpy", "PIL"}),
         ("map_classes", {"numpy", "pandas"}),
         ("map_page", set()),
+        ("word_panels", {"numpy", "pandas", "plotly", "PIL"}),
         ("map_export", {"numpy", "pandas", "pyarrow"}),
     ],
 )

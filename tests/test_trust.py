@@ -162,6 +162,7 @@ def test_what_the_checks_cost_is_what_they_take(tiny: Backend) -> None:
         assert sum(seen) == trust.passes(method, Settings(), 8)
 
 
+@pytest.mark.slow
 def test_every_method_can_be_examined(tiny: Backend) -> None:
     probed, image = small(tiny)
     for method in methods_for(tiny):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
 from .. import cards, catalog, registry
 from ..devices import check_fits
 from ..errors import InvalidRequest
+from ..hub_choice import nearest
 from ..specs import Card
+from ._kept import Kept
 from .base import NOWHERE, Backend
 
 
@@ -14,7 +21,7 @@ def describe(name: str) -> Card:
 
     Raises UnknownName, DamagedFile, or InvalidRequest for a model that no family reads.
     """
-    place = catalog.model_folder(name)
+    place, (_, side) = catalog.model_folder(name), catalog.sized(name)
     if (place / "card.json").is_file():
         return catalog.card(name)
     known = cards.remembered(place)
@@ -22,10 +29,18 @@ def describe(name: str) -> Card:
         families = {family: registry.get("backends", family) for family in registry.names("backends")}
         family = next((found for found in families.values() if found.claims(place)), None)
         if family is None:
-            raise InvalidRequest(f"No model family here reads {place}; allowed: a model of {', '.join(families)}.")
+            raise InvalidRequest(_unread(place, families))
         known = family.describe(place)
         cards.remember(place, known)
-    return known
+    return known.at_side(side)
+
+
+def _unread(place: Path, families: Iterable[str]) -> str:
+    """What a folder is that no family reads, and what is nearest to it."""
+    with suppress(OSError, ValueError):
+        said = str(json.loads((place / "model_index.json").read_text()).get("_class_name"))
+        return f"No model family here reads a {said}; {nearest(said)}"
+    return f"No model family here reads {place}; allowed: a model of {', '.join(families)}."
 
 
 def open_backend(name: str, weights: str = "trained", device: str = "cpu") -> Backend:
@@ -36,5 +51,9 @@ def open_backend(name: str, weights: str = "trained", device: str = "cpu") -> Ba
     card = describe(name)
     if device != NOWHERE:
         check_fits(card, device)
-    backend: Backend = registry.get("backends", card.family).load(catalog.model_folder(name), card, weights, device)
+    plain, side = catalog.sized(name)
+    own = card if side is None else describe(plain)
+    backend: Backend = registry.get("backends", card.family).load(catalog.model_folder(name), own, weights, device)
+    backend.card = backend.card.at_side(side)
+    backend.kept = Kept(backend.card.identity)
     return backend

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from ..errors import InvalidRequest
 from ..noise import Schedule
-from ..specs import Block, Card
-from .base import NOWHERE, Backend
+from ..specs import Card
+from ._inside import Layer, observe
+from ._predictions import PREDICTIONS, denoised
+from .base import NOWHERE, Backend, picked
 
-Layer = tuple[str, Literal["down", "mid", "up", "layer"], str, str | None]  # name, stage, module path, the literature's name
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
 UNTRAINED = "The condition 'mean' is the mean of the class embeddings, which the network was never trained with; features use it, as it has no null class."
 
 
@@ -51,21 +51,12 @@ class PixelUNet(Backend):
         return images.mean(1, keepdim=True) if self.card.image_channels == 1 else images
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> Tensor:
-        """x̂_0 of the network's F = F(u, t(σ)) at u = x_σ/√(1+σ²).
-
-        ε: x_σ - σ F; v = (ε - σ x_0)/√(1+σ²): (x_σ - σ √(1+σ²) F)/(1+σ²) (Salimans & Ho, arXiv 2202.00512, appendix D); x_0: F.
-        """
+        """x̂_0 of the network's F = F(u, t(σ)) at u = x_σ/√(1+σ²)."""
         labels = self._labels(condition, len(x))
-        at = (-1, 1, 1, 1)
         timestep = self.schedule.timestep(sigma).long().to(x.device)
-        sigma = self.schedule.nearest(sigma).to(x)
-        scale = self.schedule.input_scale(sigma).reshape(at)
-        made: Tensor = self.net(x * scale, timestep, labels).sample[:, : x.shape[1]]
-        if self.prediction == "epsilon":
-            return x - sigma.reshape(at) * made
-        if self.prediction == "v_prediction":
-            return scale * (scale * x - sigma.reshape(at) * made)
-        return made
+        sigma = self.schedule.nearest(sigma).to(x).reshape(-1, 1, 1, 1)
+        made: Tensor = self.net(x * self.schedule.input_scale(sigma), timestep, labels).sample[:, : x.shape[1]]
+        return denoised(self.prediction, x, sigma, made)
 
     def denoise_each(self, x: Tensor, sigma: Tensor, conditions: Sequence[str]) -> Tensor:
         """D(x; σ) with a condition for each of the B rows, in one pass."""
@@ -77,7 +68,7 @@ class PixelUNet(Backend):
             told = [label for name in condition if (label := self._labels(name, 1)) is not None]
             return torch.cat(told) if told else None
         condition = condition or self.card.unconditional
-        if condition not in self.card.conditions:
+        if not self.card.knows(condition):
             raise InvalidRequest(f"condition {condition!r}; allowed for {self.card.name}: {', '.join(self.card.said_conditions)}.")
         if condition == "none":
             return None
@@ -113,68 +104,45 @@ def describe(net: UNet2DModel, scheduler: DDPMScheduler, layers: Iterable[Layer]
         raise InvalidRequest(f"prediction_type is {scheduler.config['prediction_type']!r}; allowed: {', '.join(PREDICTIONS)}.")
     schedule = Schedule.variance_preserving(scheduler.alphas_cumprod)
     told = facts.pop("conditions", None) or conditions(net)
+    blank = next(net.parameters()).new_zeros(1, channels, side, side)
+    label = None if net.class_embedding is None else blank.new_zeros(1, dtype=torch.long)
+    blocks, inner = observe(net, list(layers), lambda: net(blank, 0, label), picked, side, 1)
     return Card(
         **facts | {"notes": (*facts.get("notes", ()), *((UNTRAINED,) if told[0] == "mean" else ()))},
         resolution=side,
         image_channels=channels,
         sigmas=tuple(schedule.sigmas.tolist()),
         timesteps=tuple(schedule.timesteps.tolist()),
-        blocks=observed(net, side, list(layers)),
+        blocks=blocks,
+        inside=inner,
         conditions=told,
         parameters=sum(p.numel() for p in net.parameters()),
         parameter_bytes=sum(p.numel() * 4 for p in net.parameters()),
     )
 
 
-def observed(net: UNet2DModel, side: int, layers: list[Layer]) -> tuple[Block, ...]:
-    """The blocks with the channels and strides seen in one forward pass of a blank image."""
-    seen: dict[str, torch.Size] = {}
-    hooks = []
-    for name, _, path, _ in layers:
+def layers_of(net: Any) -> Iterator[Layer]:
+    """Every block of a U-Net in the order of execution. A ResNet with attention behind it is one block, whose output is the attention's."""
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> None:
-            seen[name] = (output[0] if isinstance(output, tuple) else output).shape
-
-        hooks.append(net.get_submodule(path).register_forward_hook(keep))
-    blank = next(net.parameters()).new_zeros(1, net.config["in_channels"], side, side)
-    try:
-        with torch.no_grad():
-            net(blank, 0, None if net.class_embedding is None else blank.new_zeros(1, dtype=torch.long))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return tuple(
-        Block(
-            name=name,
-            module=path,
-            stage=stage,
-            depth=depth,
-            channels=seen[name][1],
-            stride=side // seen[name][-1],
-            literature=known,
-        )
-        for depth, (name, stage, path, known) in enumerate(layers)
-    )
-
-
-def layers_of(net: UNet2DModel) -> Iterator[Layer]:
-    """Every block in the order of execution. A ResNet with attention behind it is one block, whose output is the attention's."""
+    def pair(name: str, stage: Literal["down", "mid", "up"], path: str, j: int, behind: Any) -> Layer:
+        within = [f"{path}.resnets.{j}"]
+        if j < len(behind) and behind[j] is not None:
+            within.append(f"{path}.attentions.{j}")
+        return Layer(name, stage, within[-1], within=tuple(within))
 
     def side(stage: Literal["down", "up"], parts: Any, sampler: str) -> Iterator[Layer]:
         for i, part in enumerate(parts):
             behind: Any = getattr(part, "attentions", None) or ()
             for j in range(len(part.resnets)):
-                last = "attentions" if j < len(behind) and behind[j] is not None else "resnets"
-                yield f"{stage}{i}.res{j}", stage, f"{stage}_blocks.{i}.{last}.{j}", None
+                yield pair(f"{stage}{i}.res{j}", stage, f"{stage}_blocks.{i}", j, behind)
             for j in range(len(getattr(part, sampler, None) or ())):
-                yield f"{stage}{i}.{stage}", stage, f"{stage}_blocks.{i}.{sampler}.{j}", None
+                yield Layer(f"{stage}{i}.{stage}", stage, f"{stage}_blocks.{i}.{sampler}.{j}")
 
     yield from side("down", net.down_blocks, "downsamplers")
     if net.mid_block is not None:
-        behind = list(net.mid_block.attentions)
+        behind = list(getattr(net.mid_block, "attentions", None) or ())
         for j in range(len(net.mid_block.resnets)):
-            last = "attentions" if j < len(behind) and behind[j] is not None else "resnets"
-            yield f"mid.res{j}", "mid", f"mid_block.{last}.{j}", None
+            yield pair(f"mid.res{j}", "mid", "mid_block", j, behind)
     yield from side("up", net.up_blocks, "upsamplers")
 
 

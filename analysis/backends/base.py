@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 from weakref import WeakValueDictionary
 
 import torch
@@ -44,6 +44,15 @@ class Excerpt:
         return f"torch.nn.functional.adaptive_avg_pool2d({map_}, {self.pooling}).flatten(1)"
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a network is told of a condition: tensors (1, …) by the names that it is given, and what stands at each of its places."""
+
+    tensors: Mapping[str, Tensor]
+    tokens: tuple[str, ...] = ()  # of the text that attention reads, one a place; "" where nothing of the prompt stands
+    said: tuple[str, ...] = ()  # a sentence each: what was cut, what is not there
+
+
 NOWHERE = "meta"  # a device of shapes alone: a model opened on it says what it is, takes no memory and computes nothing
 
 
@@ -54,6 +63,10 @@ class Backend(ABC):
     net: nn.Module
     schedule: Schedule
     precision: Precision = "float32"  # of matrix products and convolutions while features are read
+    kept: MutableMapping[str, Told]  # what a network with text encoders was told of each condition; may outlive the process
+    text: ClassVar[Literal["apart", "behind", "before"] | None] = (
+        None  # where a text's keys stand in attention: behind or before the image's
+    )
 
     @classmethod
     def claims(cls, place: Path) -> bool:
@@ -81,9 +94,22 @@ class Backend(ABC):
     def denoise(self, x: Tensor, sigma: Tensor, condition: str | None = None) -> Tensor:
         """D(x; σ), the posterior mean of x_0: (B, c, h, w) x_σ unscaled, (B,) -> (B, c, h, w); differentiable."""
 
+    def decode(self, x0: Tensor) -> Tensor:
+        """What a person sees of x_0: (B, c, h, w) -> (B, 1 or 3, H, W) in about [-1, 1]."""
+        return x0
+
     def as_map(self, block: Block, output: Any) -> Tensor:
-        """Whatever the block's module returned, as a map (B, C, h, w)."""
-        return output[0] if isinstance(output, tuple) else output
+        """Whatever the block's module returned, as a map (B, C, h, w): of tokens the image's, which stand behind those of a text."""
+        found = self.picked(output)
+        if found.ndim == 4:
+            return found
+        side = self.card.resolution // block.stride
+        return found[:, -side * side :].transpose(1, 2).reshape(len(found), -1, side, side)
+
+    @staticmethod
+    def picked(output: Any) -> Tensor:
+        """Of what a module returned, what is of the image."""
+        return picked(output)
 
     @classmethod
     def snippet(cls, excerpt: Excerpt) -> str | None:
@@ -105,9 +131,9 @@ class Backend(ABC):
 
     def block(self, name: str) -> Block:
         """A block by name. Raises UnknownName."""
-        known = {block.name: block for block in self.card.blocks}
+        known = {block.name: block for block in self.card.every}
         if name not in known:
-            raise UnknownName("block", name, known)
+            raise UnknownName("block", name, [block.name for block in self.card.blocks])
         return known[name]
 
     @property
@@ -141,6 +167,14 @@ def origin(place: Path) -> dict[str, Any]:
     return {"name": place.stem if place.is_file() else repo or folder.name, "repo_id": repo, "revision": revision, "license": license_}
 
 
+def picked(output: Any) -> Tensor:
+    """What a module returned, or the first of several."""
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
 def in_order(backend: Backend, names: Sequence[str]) -> list[Block]:
     """Blocks by name, in the order of execution. Raises UnknownName."""
-    return sorted((backend.block(name) for name in names), key=lambda block: block.depth)
+    inner = {block.name: place for place, block in enumerate(backend.card.inside)}
+    last = len(inner)
+    return sorted((backend.block(name) for name in names), key=lambda block: (block.depth, inner.get(block.name, last)))

@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from ..errors import DamagedFile, InvalidRequest, NoisescopeError
+from ..errors import DamagedFile
 from ..specs import Card
+from ._folder import beta_schedule, digest, part_of, read_json, reading, said
+from ._folder import weights as stored
 from ._unet import PixelUNet, describe, layers_of, placed, seed_of, to_device
 from .base import NOWHERE, Excerpt, origin
-
-STEM = "diffusion_pytorch_model"
-# Schedulers that say a β schedule in DDPM's own words: what they do while sampling is nothing to the noise that was trained on.
-BETA_SCHEDULERS = ("DDPM", "DDIM", "PNDM", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep")
 
 
 class UNet2D(PixelUNet):
@@ -39,40 +35,40 @@ class UNet2D(PixelUNet):
 
     @classmethod
     def claims(cls, place: Path) -> bool:
-        config = _part(place, "unet", "config.json")
-        with _reading(place):
-            return config.is_file() and _json(config).get("_class_name") == "UNet2DModel"
+        config = part_of(place, "unet", "config.json")
+        with reading(place):
+            return config.is_file() and read_json(config).get("_class_name") == "UNet2DModel"
 
     @classmethod
     def describe(cls, place: Path) -> Card:
-        with _reading(place):
-            scheduler = _schedule(place)
+        with reading(place):
+            scheduler = beta_schedule(place)
             with torch.device("meta"):  # shapes are all that a Card needs
-                net = UNet2DModel.from_config(_json(_part(place, "unet", "config.json")))
-            facts = origin(place) | {"pipeline": _part(place, "unet", "config.json").parent != place}
+                net = UNet2DModel.from_config(read_json(part_of(place, "unet", "config.json")))
+            facts = origin(place) | {"pipeline": part_of(place, "unet", "config.json").parent != place}
             return describe(net, scheduler, layers_of(net), identity=identify(place), family="unet2d", **facts)
 
     @classmethod
     def load(cls, place: Path, card: Card, weights: str = "trained", device: str = "cpu") -> Self:
-        with _reading(place):
-            seed, config = seed_of(weights), _part(place, "unet", "config.json")
-            scheduler = _schedule(place)
+        with reading(place):
+            seed, config = seed_of(weights), part_of(place, "unet", "config.json")
+            scheduler = beta_schedule(place)
             if seed is None and device == NOWHERE:
                 identity = card.identity
                 with placed(device):
-                    net = UNet2DModel.from_config(_json(config))
+                    net = UNet2DModel.from_config(read_json(config))
             elif seed is None:
                 identity = identify(place)
-                kind = {"variant": variant} if (variant := _weights(config.parent)[0]) else {}
+                kind = {"variant": variant} if (variant := stored(config.parent)[0]) else {}
                 net = UNet2DModel.from_pretrained(
                     config.parent, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, **kind
                 ).float()
             else:
                 with torch.random.fork_rng(devices=[]), placed(device):
                     torch.manual_seed(seed)
-                    net = UNet2DModel.from_config(_json(config))
+                    net = UNet2DModel.from_config(read_json(config))
                 # The seed gives other weights under another architecture: both are in the identity.
-                shape = hashlib.sha256(_configuration(place)).hexdigest()[:8]
+                shape = hashlib.sha256(said(_configurations(place))).hexdigest()[:8]
                 identity = f"unet2d:{shape}:random:{seed}"
         if seed is None and card.identity != identity:
             raise DamagedFile(f"The weights in {place} are not those of its card ({identity}, not {card.identity}); restore them.")
@@ -122,70 +118,13 @@ class UNet2D(PixelUNet):
         return "\n".join(lines) + "\n"
 
 
-@contextmanager
-def _reading(place: Path) -> Iterator[None]:
-    """Whatever diffusers, safetensors and json raise for a broken folder, as one sentence."""
-    try:
-        yield
-    except NoisescopeError:
-        raise
-    except Exception as error:  # a dozen unrelated types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFile(f"The model in {place} cannot be read ({reason}); restore its files, or fetch or train it again.") from error
-
-
 def identify(place: Path) -> str:
     """`unet2d:sha256:` and 16 digits of the SHA-256 of weights, architecture and schedule. Raises OSError, ValueError or InvalidRequest."""
-    digest = hashlib.sha256()
-    for path in _weights(_part(place, "unet", "config.json").parent)[1]:
-        with path.open("rb") as file:
-            while part := file.read(1 << 24):
-                digest.update(part)
-    digest.update(_configuration(place))
-    return "unet2d:sha256:" + digest.hexdigest()[:16]
+    return "unet2d:sha256:" + digest(stored(part_of(place, "unet", "config.json").parent)[1], _configurations(place))
 
 
-def _weights(folder: Path) -> tuple[str | None, list[Path]]:
-    """The variant, None for the plain one, and its files: one, or shards."""
-    plain = [*folder.glob(f"{STEM}.safetensors"), *sorted(folder.glob(f"{STEM}-*-of-*.safetensors"))]
-    if plain:
-        return None, plain
-    for variant in ("fp32", "bf16", "fp16", "ema", "non_ema"):
-        if found := sorted(folder.glob(f"{STEM}.{variant}*.safetensors")):
-            return variant, found
-    if any(folder.glob("*.bin")):
-        raise InvalidRequest(
-            f"The weights in {folder} are a pickle (.bin) alone, which can hold code: it is not read; allowed: {STEM}.safetensors."
-        )
-    raise FileNotFoundError(f"no {STEM}*.safetensors in {folder}")
-
-
-def _part(place: Path, subfolder: str, name: str) -> Path:
-    """A file of the model: in its subfolder, else at the top."""
-    inner = place / subfolder / name
-    return inner if inner.is_file() else place / name
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def _schedule(place: Path) -> DDPMScheduler:
-    """The noise that the network was trained with. Raises InvalidRequest for a schedule that is none of β."""
-    config = _json(_part(place, "scheduler", "scheduler_config.json"))
-    kind = config.get("_class_name", "DDPMScheduler")
-    if kind.removesuffix("Scheduler").removesuffix("Parallel") not in BETA_SCHEDULERS:
-        raise InvalidRequest(
-            f"The schedule in {place} is a {kind}, whose noise levels no β schedule says; allowed: {', '.join(BETA_SCHEDULERS)}."
-        )
-    return DDPMScheduler.from_config(config)
-
-
-def _configuration(place: Path) -> bytes:
-    """Architecture and schedule as sorted JSON, without diffusers' own notes, which change with its version."""
-    found = [_json(_part(place, *name)) for name in (("unet", "config.json"), ("scheduler", "scheduler_config.json"))]
-    return json.dumps([{k: v for k, v in part.items() if not k.startswith("_")} for part in found], sort_keys=True).encode()
+def _configurations(place: Path) -> list[Path]:
+    return [part_of(place, *name) for name in (("unet", "config.json"), ("scheduler", "scheduler_config.json"))]
 
 
 plugin = UNet2D

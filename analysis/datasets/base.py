@@ -182,6 +182,10 @@ class Dataset(ABC):
         """A new image (H, W, 3) uint8 with these labels, {label set: class}; None where the data set makes none."""
         return None
 
+    def masks(self, ids: np.ndarray) -> tuple[tuple[str, ...], np.ndarray] | None:
+        """Class names, and the class of every pixel of these images (n, side, side) uint8; None where the data set has no masks."""
+        return None
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Where these ids (n,) are; ids are sorted. Raises InvalidData for one that is not there."""
         place = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)

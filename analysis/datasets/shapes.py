@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnknownName
-from .base import BINS, Dataset
+from .base import BINS, Dataset, Labels
 
 SIDE = 16
 SHAPES = ("disc", "square", "triangle", "cross", "ring", "crescent")
@@ -59,7 +59,10 @@ def _pattern(kind: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images (count, 16, 16, 3) uint8, their shape, texture and hue (count,), and size, turn and place, in radians and pixels."""
+    """Images (count, 16, 16, 3) uint8, their shape, texture and hue (count,), and size, turn and place, in radians and pixels.
+
+    With them `body`, (count, 16, 16) bool: which pixels the shape covers by half or more.
+    """
     labels = {name: rng.integers(len(classes), size=count) for name, classes in (("shape", SHAPES), ("texture", TEXTURES), ("hue", HUES))}
 
     def colour(hue: np.ndarray, saturation: tuple[float, float], value: tuple[float, float]) -> np.ndarray:
@@ -81,7 +84,8 @@ def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np
     image = image + body * (own + 0.12 * relief[..., None] - image)
     image = image + 0.04 * rng.standard_normal(image.shape, dtype=np.float32)
     numbers = {"size": size, "turn": turn, "x": at[0], "y": at[1]}
-    return (image.clip(0, 1) * 255).round().astype(np.uint8), labels | {name: value.ravel() for name, value in numbers.items()}
+    known = labels | {name: value.ravel() for name, value in numbers.items()} | {"body": body[..., 0] >= 0.5}
+    return (image.clip(0, 1) * 255).round().astype(np.uint8), known
 
 
 class Shapes(Dataset):
@@ -98,6 +102,7 @@ class Shapes(Dataset):
         parts = [draw(np.random.default_rng([self.seed, 0, block]), BLOCK) for block in range(-(-self.size // BLOCK))]
         images = np.concatenate([part[0] for part in parts])[: self.size]
         known = {name: np.concatenate([part[1][name] for part in parts])[: self.size] for name in parts[0][1]}
+        self._bodies: np.ndarray = known["body"]
         shape, texture, hue = (known[name] for name in ("shape", "texture", "hue"))
         product = tuple(f"{h} {s} of {t}" for s in SHAPES for t in TEXTURES for h in HUES)
         return images, {
@@ -107,6 +112,16 @@ class Shapes(Dataset):
             "product": (product, (shape * len(TEXTURES) + texture) * len(HUES) + hue),
             **({name: (None, known[name]) for name in NUMBERS} if self.size >= BINS else {}),
         }
+
+    def _arrange(self, every: np.ndarray, labels: Labels) -> np.ndarray:
+        first = super()._arrange(every, labels)
+        self._bodies = self._bodies[first]
+        return first
+
+    def masks(self, ids: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        bodies, side = self._bodies[self.rows(ids)], self.images.shape[1]
+        nearest = (np.arange(side) * SIDE + SIDE // 2) // side
+        return ("background", "shape"), bodies[:, nearest][:, :, nearest].astype(np.uint8)
 
     def fresh(self, seed: int, step: int, count: int) -> np.ndarray | None:
         if self.argument.partition(":")[0]:

@@ -8,13 +8,16 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from app.components import bench as lab
-from app.components import classify, link, opening, scene
+from app.components import classify, link, opening, points, scene, segments, words_view
 from app.components.runs import runs
 from app.components.scene import Scene
 
-VIEWS: dict[str, tuple[str, Callable[[Scene], None]]] = {
+VIEWS: dict[str, tuple[str, Callable[[Scene], None]]] = {  # name in a link: what the switch says, and who draws it
+    "points": ("Points", points.show),
+    "segments": ("Segments", segments.show),
+    "words": ("Words", words_view.show),
     "classes": ("Classes", classify.show),
-}  # name in a link: what the switch says, and who draws it
+}
 
 
 def page() -> None:

@@ -77,13 +77,13 @@ def examples(study: Study, device: str) -> tuple[dict[str, Shot], asking.Asked]:
     return {shot.key: shot for shot in shots}, asked
 
 
-def choose(shots: dict[str, Shot]) -> Shot:
+def choose(shots: dict[str, Shot], label: str = "Image") -> Shot:
     """Draw the row of pictures, one of which is chosen."""
     if st.session_state.get("image-key") not in shots:
         st.session_state["image-key"] = next(iter(shots))
     with st.container(key="pictures"):
         st.pills(
-            "Image",
+            label,
             list(shots),
             key="image-key",
             required=True,

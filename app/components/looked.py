@@ -75,7 +75,7 @@ class Looked(AtLevel):
 
     @property
     def blocks(self) -> list[str]:
-        return [block.name for block in self.study.card.blocks if f"map/{block.name}" in self.view]
+        return [block.name for block in self.study.card.every if f"map/{block.name}" in self.view]
 
     def told(self) -> np.ndarray:
         """Class probabilities (S, K) in the block: the mean over draws, of the one draw until that has come."""

@@ -74,7 +74,7 @@ def _controls(looked: Looked, methods: Mapping[str, Any]) -> dict[str, Any] | No
             minus = st.selectbox("rather than", looked.classes, second, key=f"target-minus-{second}", width=140)
             target["minus"] = looked.classes.index(minus)
         if kind == "channel":
-            channels = next(block.channels for block in looked.study.card.blocks if block.name == looked.block)
+            channels = next(block.channels for block in looked.study.card.every if block.name == looked.block)
             target["index"] = int(st.number_input("Channel", 0, channels - 1, 0, key="target-channel", width=140))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         around = st.segmented_control("At", list(AROUND), required=True, default="five", format_func=AROUND.__getitem__, key="around")

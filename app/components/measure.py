@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
 
-from analysis import catalog, registry, workers
+from analysis import catalog, registry
 from analysis.errors import InvalidData, InvalidRequest, NoisescopeError, UnknownName
-from analysis.specs import Precision, SweepRequest, variants
-from analysis.store import default_root
-from app.components import asking, fetching
+from analysis.specs import SweepRequest, variants
+from app.components import asking, fetching, told
 from app.components.bench import Bench, short
 from app.components.runs import runs, submit_all, trying
 from app.components.words import duration, size
@@ -62,8 +61,15 @@ def _form(bench: Bench) -> list[SweepRequest]:
     )
     fields["levels"] = second.number_input("Noise levels", 3, 64, 16, key="ask-levels", help="Even in log σ over the model's own levels.")
     inputs = third.multiselect("Input", ["noisy", "clean"], default=["noisy"], key="ask-input")
-    names = [block.name for block in bench.card.blocks] if bench.card else []
-    chosen = st.multiselect("Blocks", names, placeholder="all", key="ask-blocks")
+    names = [block.name for block in bench.card.every] if bench.card else []
+    chosen = st.multiselect(
+        "Blocks",
+        names,
+        placeholder="all",
+        key="ask-blocks",
+        help="All are the blocks' own outputs. Behind them stands what lies inside: queries, keys, values and outputs of attention, and "
+        "residual branches; these are read where they are named.",
+    )
     fields["blocks"] = tuple(chosen) or None
     with st.popover("More", icon=":material/tune:"):
         fields["poolings"] = tuple(
@@ -91,8 +97,8 @@ def _form(bench: Bench) -> list[SweepRequest]:
         )
         fields["ensemble"] = _ensemble(fields, inputs)
         fields["fuse"] = _fuse(bool(fields["ensemble"]))
-        fields["condition"] = _condition(bench)
-        fields["precision"] = _precision(bench.device)
+        fields["condition"] = told.condition(bench)
+        fields["precision"] = told.precision(bench.device)
         fields["seed"] = st.number_input("Seed", 0, None, 0, key="ask-seed")
         fields["baselines"] = st.toggle("Baselines: pixels, random weights", True, key="ask-baselines")
         fields["encoders"] = _encoders(
@@ -123,30 +129,6 @@ def _form(bench: Bench) -> list[SweepRequest]:
     except ValidationError as error:
         st.warning(sentence(error))
         return []
-
-
-def _condition(bench: Bench) -> str:
-    """What the model is told beside the image: nothing to choose where it takes nothing."""
-    known = bench.card.conditions if bench.card else ()
-    if len(known) < 2:
-        return "none"
-    if st.session_state.get("ask-condition") not in ("none", *known):
-        st.session_state["ask-condition"] = "none"
-    return st.selectbox(
-        "Condition",
-        ["none", *(name for name in known if name != "none")],
-        key="ask-condition",
-        help="What the model is told beside the image. none: null where the model was trained with it, else the mean of its classes, which was "
-        "not trained. An image's own label is never told.",
-    )
-
-
-def _precision(device: str) -> str:
-    """What the network computes in; where a lower one is not faster, that is said."""
-    fast = workers.fast_precisions(default_root(), device)
-    names = get_args(Precision)
-    said = f"{' and '.join(fast)} {'is' if len(fast) == 1 else 'are'} faster on {device}" if fast else f"{device} is fast in float32 alone"
-    return st.selectbox("Precision of the network", names, key="ask-precision", help=f"{said}. Probes are float32 always.")
 
 
 def _label_sets(bench: Bench) -> list[str]:

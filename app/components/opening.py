@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
-from analysis import dropped
+from analysis import catalog, dropped
+from analysis.errors import NoisescopeError
+from analysis.specs import Card
 from analysis.store import default_root
 from app.components import bench as lab
 from app.components import bring
@@ -59,19 +62,22 @@ def from_link(found: list[Run]) -> None:
             note(f"The link asks for {name} = {given!r} and for a run of {own!r}. The run is shown.")
         if own or given:
             st.session_state[name] = own or given
-    _block_and_level(query, wanted)
+    if wanted and wanted.study:
+        _block_and_level(query, wanted.study.card, wanted.key)
+    elif given := query.get("backend"):
+        with suppress(NoisescopeError, OSError):  # said where it is opened
+            _block_and_level(query, catalog.card(given), given)
 
 
-def _block_and_level(query: Any, wanted: Run | None) -> None:
-    if wanted is None or wanted.study is None:
-        return
-    card = wanted.study.card
-    blocks = [block.name for block in card.blocks]
+def _block_and_level(query: Any, card: Card, of: str) -> None:
+    blocks = [block.name for block in card.every]
     if given := query.get("block"):
         if given in blocks:
             st.session_state["block"] = given
         else:
-            note(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
+            note(
+                f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(block.name for block in card.blocks)}."
+            )
     if given := query.get("sigma"):
         try:
             wanted_sigma = float(given)
@@ -81,6 +87,6 @@ def _block_and_level(query: Any, wanted: Run | None) -> None:
             note(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
             return
         place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / wanted_sigma)))
-        st.session_state["level"], st.session_state["level_of"] = place, wanted.key
+        st.session_state["level"], st.session_state["level_of"] = place, of
         if abs(math.log(card.sigmas[place] / wanted_sigma)) > CLAMPED:
             note(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")

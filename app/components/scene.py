@@ -47,7 +47,7 @@ class Scene:
 
 def block_of(card: Card, chosen: str | None, measured: str | None) -> Block:
     """The block that is looked into: the chosen one, else the one that a run found best, else one two thirds along the way."""
-    known = {block.name: block for block in card.blocks}
+    known = {block.name: block for block in card.every}
     return known.get(chosen or "") or known.get(measured or "") or card.blocks[2 * len(card.blocks) // 3]
 
 
@@ -76,7 +76,7 @@ def _examples(asked: asking.Asked) -> dict[str, Shot]:
     assert asked.answer is not None
     said, data = asked.answer
     shots = [
-        Shot(f"{album.TEST} {i + 1}, {name}", image, album.TEST)
+        Shot(f"{album.TEST} {i + 1}{f', {name}' if name else ''}", image, album.TEST)
         for i, (name, image) in enumerate(zip(said["names"], load(data)["images"], strict=True))
     ]
     return {shot.key: shot for shot in shots}

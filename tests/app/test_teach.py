@@ -264,6 +264,7 @@ def _files(*folders: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_maps_with_the_taught_probe_are_of_its_classes(digits: Dataset) -> None:
     page = press(press(dropped(digits), "Teach"), "Read images with it")
     page = press(page, "Explain")

@@ -42,7 +42,7 @@ def test_a_sample_plays_in_the_browser_and_is_forked(page: Page, served: Served)
     assert page.locator(".tiles figcaption", has_text=re.compile("[✓✗]")).count() == 16
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_serves_those_who_cannot_see_it_and_phones(browser: Browser, served: Served, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
     assert serious(ready(page, served)) == []

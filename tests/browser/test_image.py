@@ -107,7 +107,7 @@ def test_nothing_serious_is_wrong_for_those_who_cannot_see_it(browser: Browser, 
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: Served, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     assert sideways(ready(page, served)) == []

@@ -170,7 +170,7 @@ def test_a_map_is_saved_as_a_table_a_page_and_a_picture(page: Page, served: Serv
         assert taken.value.path().read_bytes().lower().startswith(begins.lower()), name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_serves_those_who_cannot_see_it_and_phones(browser: Browser, served: Served, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
     opened(page, served, layout="pca")

@@ -101,7 +101,7 @@ def test_the_axis_switch_relabels_and_is_kept_in_the_address(page: Page, address
     page.wait_for_url("**axis=log_snr**")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("view", ["questions", "curve", "blocks", "map", "budget"])
 def test_a_phone_shows_every_view_without_scrolling_sideways(browser: Browser, address: str, scheme: str, view: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]

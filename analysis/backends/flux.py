@@ -1,0 +1,116 @@
+"""FLUX.1: transformers of first two streams, image and text, then one of both, over packed latents; flow matching.
+
+A folder as diffusers' `FluxPipeline` is saved: `transformer` (a `FluxTransformer2DModel`), `vae`, `scheduler`, a CLIP encoder and a T5.
+Black Forest Labs, github.com/black-forest-labs/flux. Weights, revision and licence are each checkpoint's own and stand on its Card.
+Noise: x_t = (1-t) x_0 + t ε, σ = t/(1-t). Features use the empty prompt. The network reads 2 × 2 latents as one token; a block's map is
+of the image's tokens alone. The dev network is distilled and told a guidance: it is fixed, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InvalidRequest
+from ._inside import Layer
+from ._latent import STEPS, Latent, Reads
+from ._prompts import Prompts, tokens_of
+from .base import Told
+
+KINDS = {
+    "tokenizer": "CLIPTokenizer",
+    "text_encoder": "CLIPTextModel",
+    "tokenizer_2": "T5TokenizerFast",
+    "text_encoder_2": "T5EncoderModel",
+}
+LENGTH = 512  # tokens of the T5
+GUIDANCE = 3.5  # what the network was published with
+PACK = 2
+
+
+class Flux(Latent):
+    """A `FluxTransformer2DModel` over latents."""
+
+    network = FluxTransformer2DModel
+    classes = ("FluxTransformer2DModel",)
+    family = "flux"
+    text = "before"
+    paper = "github.com/black-forest-labs/flux"
+
+    @classmethod
+    def layers(cls, net: Any) -> Iterable[Layer]:
+        for i in range(len(net.transformer_blocks)):
+            path = f"transformer_blocks.{i}"
+            yield Layer(f"layer{i}", "layer", path, within=(path,))
+        for i in range(len(net.single_transformer_blocks)):
+            path = f"single_transformer_blocks.{i}"
+            yield Layer(f"single{i}", "layer", path, within=(path,), single=True)
+
+    @staticmethod
+    def picked(output: Any) -> Tensor:
+        found: Tensor = output[1] if isinstance(output, tuple) else output
+        return found
+
+    @classmethod
+    def side(cls, net: Any) -> int:
+        return 128
+
+    @classmethod
+    def patch(cls, net: Any) -> int:
+        return PACK
+
+    @classmethod
+    def sides(cls, net: Any, stride: int) -> tuple[int, int] | None:
+        return stride * PACK, 4096
+
+    @classmethod
+    def notes(cls, net: Any) -> tuple[str, ...]:
+        if not net.config["guidance_embeds"]:
+            return ()
+        return (f"This network is distilled and told a guidance: it is {GUIDANCE}, as published, everywhere.",)
+
+    @classmethod
+    def blank(cls, net: Any, side: int) -> Reads:
+        empty = next(net.parameters()).new_zeros
+        return {
+            "encoder_hidden_states": empty(1, 2, net.config["joint_attention_dim"]),
+            "pooled_projections": empty(1, net.config["pooled_projection_dim"]),
+        }
+
+    @classmethod
+    def run(cls, net: Any, x: Tensor, timestep: Tensor, given: Reads) -> Tensor:
+        side = x.shape[-1] // PACK
+        places = torch.cartesian_prod(torch.arange(side), torch.arange(side)).to(x)
+        made: Tensor = net(
+            hidden_states=functional.pixel_unshuffle(x, PACK).flatten(2).transpose(1, 2),
+            timestep=timestep / STEPS,
+            guidance=x.new_full((len(x),), GUIDANCE) if net.config["guidance_embeds"] else None,
+            img_ids=functional.pad(places, (1, 0)),
+            txt_ids=x.new_zeros(given["encoder_hidden_states"].shape[1], 3),
+            **given,
+        ).sample
+        return functional.pixel_shuffle(made.transpose(1, 2).reshape(len(made), -1, side, side), PACK)
+
+    def tell(self, condition: str) -> Told:
+        from diffusers import FluxPipeline
+
+        prompt = condition.partition(":")[2] if condition != "null" else ""
+        parts = Prompts.parts(self.place, KINDS)
+        if lacking := [name for name in KINDS if parts[name] is None]:
+            raise InvalidRequest(
+                f"{self.place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model."
+            )
+        tokens, cut = tokens_of(parts["tokenizer_2"], prompt, LENGTH)
+        _, cut_too = tokens_of(parts["tokenizer"], prompt, parts["tokenizer"].model_max_length)
+        said = (*((cut,) if cut else ()), *((f"Of its second encoder: {cut_too}",) if cut_too else ()))
+        pipeline = FluxPipeline(vae=None, transformer=self.net, scheduler=None, **parts)
+        states, pooled, _ = pipeline.encode_prompt(prompt, None, device=torch.device("cpu"), max_sequence_length=LENGTH)
+        return Told({"encoder_hidden_states": states, "pooled_projections": pooled}, tokens, said)
+
+
+plugin = Flux
