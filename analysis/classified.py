@@ -100,16 +100,12 @@ class Classified:
 
     @property
     def made_at(self) -> tuple[int, int, int]:
-        """(peak, first, last) of the levels: the one that adds most to the lead, and the shortest run that adds half of it."""
+        """(peak, first, last) of the levels: the one that adds most to the lead, and the shortest run with it that adds half."""
         shares = self.shares
-        runs = [
-            (last - first, first, last)
-            for first in range(len(shares))
-            for last in range(first, len(shares))
-            if shares[first : last + 1].sum() >= shares.sum() / 2
-        ]
-        _, first, last = min(runs)
-        return int(shares.argmax()), first, last
+        peak, half = int(shares.argmax()), shares.sum() / 2
+        runs = [(first, last) for first in range(peak + 1) for last in range(peak, len(shares)) if shares[first : last + 1].sum() >= half]
+        first, last = min(runs, key=lambda run: (run[1] - run[0], -shares[run[0] : run[1] + 1].sum()))
+        return peak, first, last
 
     def levels(self, card: Card) -> list[dict[str, float]]:
         """The levels as figures take them: σ, log-SNR, and the timestep of the model's nearest."""
@@ -157,7 +153,8 @@ def check(card: Card, conditions: Sequence[str]) -> None:
         allowed = [name for name in card.said_conditions if name.startswith(CLASS)] + (["prompt:TEXT"] if text else [])
         raise InvalidRequest(f"The candidate {wrong[0]!r} cannot be told to {card.name}; allowed: {', '.join(allowed)}.")
     if len(set(conditions)) < 2 or len(set(conditions)) < len(conditions):
-        raise InvalidRequest(f"Candidates are {', '.join(conditions) or 'none'}; allowed: two or more that differ.")
+        such = ", such as 'prompt:a cat' and 'prompt:a dog'" if text else ""
+        raise InvalidRequest(f"Candidates are {', '.join(conditions) or 'none'}; allowed: two or more that differ{such}.")
 
 
 def name_of(card: Card, condition: str) -> str:
@@ -165,7 +162,7 @@ def name_of(card: Card, condition: str) -> str:
     kind, _, what = condition.partition(":")
     names = card.training.get("classes", [])
     if kind == "prompt":
-        return what
+        return f"“{what}”"
     return str(names[int(what)]) if int(what) < len(names) else f"class {what}"
 
 
@@ -204,12 +201,14 @@ def where(found: Classified, names: Sequence[str]) -> str:
 
 def saved(found: Classified) -> str:
     """What the early end for clear losers saved, in words."""
-    taken = found.race.taken
-    early, most = int((taken < taken.max()).sum()), int(taken.max())
-    if found.evaluations == found.most:
+    taken, share = found.race.taken, found.evaluations / found.most
+    if share == 1:
         return f"All {found.most:,} passes were made: no class could be left out early."
-    told = f"{early:,} of {len(taken):,} classes fell out early" + (f", and after {most} draws one was left" if most < found.draws else "")
-    return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * found.evaluations / found.most:.0f} %): {told}."
+    if (last := int(taken.max())) < found.draws:
+        told = f"after {last} of {found.draws} draws every other class had fallen out"
+    else:
+        told = f"{int((taken < last).sum()):,} of {len(taken):,} classes fell out early"
+    return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * share:.0f} %): {told}."
 
 
 def summary(found: Classified, card: Card, image: str = "") -> dict[str, Any]:

@@ -123,3 +123,28 @@ def test_the_figures_show_the_nearest_classes_and_say_how_many_are_hidden() -> N
     assert len({(trace.line.color, trace.marker.symbol) for trace in named}) == 7
     (shaded,) = [shape for shape in lines.layout.shapes if shape.type == "rect"]
     assert shaded.x0 < np.log10(found.sigmas[1]) < shaded.x1
+
+
+def raced(by_level: list[float]) -> Classified:
+    """Two classes, the second above the first by these at each level."""
+    errors = np.ones((2, len(by_level), 2))
+    errors[1] += np.array(by_level)[:, None]
+    even = (1 / len(by_level),) * len(by_level)
+    return Classified(("class:0", "class:1"), tuple(range(1, len(by_level) + 1)), even, 4, 1.0, judge(errors, np.array(even)))
+
+
+@pytest.mark.parametrize(
+    ("by_level", "expected"),
+    [
+        ([0.0, 3.0, 1.0, 0.0], (1, 1, 1)),
+        ([1.0, 2.0, 3.0, 2.5], (2, 2, 3)),
+        ([3.0, 0.0, 2.9, 2.9], (0, 0, 2)),  # the shortest run with the level that adds most, not the shortest of all
+        ([-1.0, 2.0, -0.5, 1.0], (1, 1, 1)),
+    ],
+)
+def test_the_decision_is_made_around_the_level_that_adds_most(by_level: list[float], expected: tuple[int, int, int]) -> None:
+    assert raced(by_level).made_at == expected
+
+
+def test_what_was_saved_is_said_as_it_came_about() -> None:
+    assert classified.saved(raced([1.0])) == "4 of 8 passes were made (50 %): after 2 of 4 draws every other class had fallen out."

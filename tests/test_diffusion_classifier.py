@@ -196,7 +196,7 @@ def test_a_model_that_takes_text_scores_prompts() -> None:
     assert classify(model, GREY, ["prompt:a dog at sea", "prompt:cat"]).answer == "prompt:cat"
     with pytest.raises(InvalidRequest, match="prompt:TEXT"):
         check(model.card, ["prompt:", "prompt:cat"])
-    assert name_of(model.card, "prompt:a cat: asleep") == "a cat: asleep"
+    assert name_of(model.card, "prompt:a cat: asleep") == "“a cat: asleep”"
 
 
 def test_settings_are_checked() -> None:
