@@ -110,8 +110,9 @@ class Classified:
     def levels(self, card: Card) -> list[dict[str, float]]:
         """The levels as figures take them: σ, log-SNR, and the timestep of the model's nearest."""
         near = [min(range(len(card.sigmas)), key=lambda i: abs(np.log(card.sigmas[i] / sigma))) for sigma in self.sigmas]
+        of = {"latent": 1.0} if card.space == "latent" else {}
         return [
-            {"sigma": sigma, "log_snr": -2 * float(np.log(sigma)), "timestep": card.timesteps[i]}
+            {"sigma": sigma, "log_snr": -2 * float(np.log(sigma)), "timestep": card.timesteps[i], **of}
             for sigma, i in zip(self.sigmas, near, strict=True)
         ]
 
@@ -203,11 +204,11 @@ def saved(found: Classified) -> str:
     """What the early end for clear losers saved, in words."""
     taken, share = found.race.taken, found.evaluations / found.most
     if share == 1:
-        return f"All {found.most:,} passes were made: no class could be left out early."
+        return f"All {found.most:,} passes were made: no candidate could be left out early."
     if (last := int(taken.max())) < found.draws:
-        told = f"after {last} of {found.draws} draws every other class had fallen out"
+        told = f"after {last} of {found.draws} draws every other candidate had fallen out"
     else:
-        told = f"{int((taken < last).sum()):,} of {len(taken):,} classes fell out early"
+        told = f"{int((taken < last).sum()):,} of {len(taken):,} candidates fell out early"
     return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * share:.0f} %): {told}."
 
 

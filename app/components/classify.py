@@ -134,12 +134,12 @@ def _offer(scene: Scene, question: dict[str, Any], shot: Shot, asked_for: Any) -
 def _cost(scene: Scene, question: dict[str, Any], shot: Shot) -> str:
     count = len(question["candidates"])
     passes = count * question["levels"] * question["draws"]
-    said = f"{count:,} classes × {question['levels']} noise levels × {question['draws']} draws: at most {passes:,} passes"
+    said = f"{count:,} candidates × {question['levels']} noise levels × {question['draws']} draws: at most {passes:,} passes"
     asked = asking.look({**question, "ask": "classify-cost"}, scene.device, scene.data(shot.key), patience=1.0)
     if asked.answer is None:
         return f"{said}; how long one takes is being measured." if not asked.error else f"{said}."
     told = asked.answer[0]
-    return f"{said}, about {words.duration(told['passes'] * told['pace'])}; fewer, as classes fall out."
+    return f"{said}, about {words.duration(told['passes'] * told['pace'])}; fewer, as candidates fall out."
 
 
 def _state(scene: Scene, numbers: dict[str, int], candidates: list[str]) -> dict[str, str]:
