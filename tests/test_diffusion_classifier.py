@@ -18,6 +18,7 @@ from analysis.diffusion_classifier import Step, classify, classifying, levels_of
 from analysis.errors import InvalidRequest, UnknownName
 from analysis.noise import Schedule
 from analysis.steps import finish
+from benchmarks import diffusion_classifier as benchmark
 
 from .toys import Toy
 
@@ -268,3 +269,13 @@ def test_rows_with_conditions_of_their_own_are_those_of_a_pass_each(name: str) -
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     with pytest.raises(InvalidRequest, match="'class:99'; allowed"):
         model.denoise_each(x, sigma, [*told[:3], "class:99"])
+
+
+def test_the_benchmark_counts_passes_and_holds_only_where_the_answers_are_the_same() -> None:
+    model, images = Told([0.3, 0.5, 0.7], leak=0.0), [GREY, np.full((2, 2, 3), 204, np.uint8)]
+    early, whole = ([classify(model, image, sigmas=SIGMAS, draws=8, eliminate=way) for image in images] for way in (True, False))
+    truth = ["class:0", "class:1"]
+    found = benchmark.measured(early, whole, truth)
+    assert (found.ratio, found.holds) == (0.25, True)
+    assert (found.details["right"], found.details["passes"]) == (1.0, [48, 192])
+    assert not benchmark.measured(early, whole[::-1], truth).holds
