@@ -209,18 +209,19 @@ def logistic(features: np.ndarray, labels: np.ndarray, classes: int, penalty: fl
     return weight, bias
 
 
-def kmeans(features: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (k, D) and bias (k,) whose largest score is the nearest of k centres of features (m, D), the largest cluster first.
+def kmeans(features: np.ndarray, count: int, seed: int = 0) -> tuple[float, np.ndarray, np.ndarray]:
+    """The sum of squared distances of features (m, D) to the nearest of k centres, and weights (k, D) and bias (k,) of whose scores
+    the largest says which is nearest, the largest cluster first; from one start.
 
     Raises InvalidRequest where there are fewer than k different features.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different ones: said below
-        found = KMeans(count, n_init=4, random_state=seed).fit(features)
+        found = KMeans(count, n_init=1, random_state=seed).fit(features)
     sizes = np.bincount(found.labels_, minlength=count)
     if (sizes == 0).any():
         raise InvalidRequest(
             f"k is {count}; these images have only {int((sizes > 0).sum())} different places here: ask for fewer segments."
         )
     centres = found.cluster_centers_[np.argsort(-sizes, kind="stable")].astype(np.float64)
-    return 2 * centres, -(centres**2).sum(1)
+    return float(found.inertia_), 2 * centres, -(centres**2).sum(1)

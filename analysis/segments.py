@@ -17,6 +17,7 @@ from .steps import relay
 
 Images = Sequence[np.ndarray]  # (side, side, 3) uint8 each
 Progress = tuple[int, int]  # steps that are done, of how many
+STARTS = 4  # of k-means, of which the best is taken
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def clusters(reading: Reading, images: Images, count: int, kept: Kept) -> Genera
     if not 2 <= count <= label_images.CLASSES:
         raise InvalidRequest(f"k is {count}; allowed: 2 to {label_images.CLASSES} segments.")
     groups = reading.groups(len(images))
+    steps = 2 * len(groups) + STARTS
     rng, spread, features = np.random.default_rng(reading.seed), Spread(), []
-    yield 0, 2 * len(groups)
+    yield 0, steps
     for done, part in enumerate(groups):
         found = reading.maps(images[part], kept)
         spread.add(found)
@@ -105,11 +107,15 @@ def clusters(reading: Reading, images: Images, count: int, kept: Kept) -> Genera
             picked = np.zeros((fine, fine), dtype=bool)
             picked.flat[rng.choice(fine**2, room, replace=False)] = True
             features.append(at(found, row, *points(picked)))
-        yield done + 1, 2 * len(groups)
+        yield done + 1, steps
     mean, scale = spread.scaler()
-    scores = spread.fold(*kmeans((np.concatenate(features) - mean) / scale, count, reading.seed))
-    found_ = yield from relay(say(scores, reading, images, kept), _told(len(groups), 2 * len(groups)))
-    return replace(found_, certainty=np.full_like(found_.labels, 255))
+    values, tried = (np.concatenate(features) - mean) / scale, []
+    for start in range(STARTS):
+        tried.append(kmeans(values, count, reading.seed + start))
+        yield len(groups) + start + 1, steps
+    _, weight, bias = min(tried, key=lambda one: one[0])
+    told = yield from relay(say(spread.fold(weight, bias), reading, images, kept), _told(len(groups) + STARTS, steps))
+    return replace(told, certainty=np.full_like(told.labels, 255))
 
 
 def to_score(labels: np.ndarray, truth: np.ndarray) -> tuple[list[int], np.ndarray]:

@@ -120,8 +120,8 @@ def curve(told: Mapping[str, Any], scene: Scene, read: Read) -> None:
     figure = segment_panels.curve_figure(told, levels, scene.axis, read.said.partition(" at ")[0], near)  # type: ignore[arg-type]
     st.plotly_chart(figure, key="segment-curve", alt=str(told["sentence"]), config=toolbar())
     st.caption(
-        "At every level a probe of its own, from the same strokes. Intervals and differences are 95 %, over resampled images, for these strokes and "
-        "this ε; the best level was chosen with the same images."
+        "At every level a probe of its own, from the same strokes. Intervals are 95 %, over resampled images, for these strokes and this ε; "
+        "those of differences hold for all levels at once, because the best was looked for among them."
     )
 
 
