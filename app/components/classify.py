@@ -15,7 +15,7 @@ from app.components import album, asking, classify_receipt, link, opening, words
 from app.components import bench as lab
 from app.components.album import Shot
 from app.components.curve import toolbar
-from app.components.looked import following, plain
+from app.components.looked import following, plain, waiting
 from app.components.scene import Scene
 
 NUMBERS = {"levels": ["16", "8", "32"], "draws": ["16", "8", "32", "64"]}  # the first of each is the default
@@ -126,20 +126,27 @@ def _offer(scene: Scene, question: dict[str, Any], shot: Shot, asked_for: Any) -
         wrong = str(error) if question["candidates"] else "Write two or more prompts, one a line."
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Classify by denoising error", type="primary", icon=":material/category:", disabled=wrong is not None)
-        st.caption(wrong or _cost(scene, question, shot))
+        if wrong:
+            st.caption(wrong)
+        else:
+            _cost(scene, question, shot)
     if pressed:
         st.session_state["classifying"] = asked_for
 
 
-def _cost(scene: Scene, question: dict[str, Any], shot: Shot) -> str:
+def _cost(scene: Scene, question: dict[str, Any], shot: Shot) -> None:
+    """Say what it will cost; while a pass is being timed, without the time."""
     count = len(question["candidates"])
     passes = count * question["levels"] * question["draws"]
     said = f"{count:,} candidates × {question['levels']} noise levels × {question['draws']} draws: at most {passes:,} passes"
     asked = asking.look({**question, "ask": "classify-cost"}, scene.device, scene.data(shot.key), patience=1.0)
-    if asked.answer is None:
-        return f"{said}; how long one takes is being measured." if not asked.error else f"{said}."
-    told = asked.answer[0]
-    return f"{said}, about {words.duration(told['passes'] * told['pace'])}; fewer, as candidates fall out."
+    if asked.error:
+        st.caption(f"{said}; how long one takes cannot be said: {asked.error}")
+    elif asked.answer is None:
+        waiting(asked, f"{said}; how long one takes is being measured …")
+    else:
+        told = asked.answer[0]
+        st.caption(f"{said}, about {words.duration(told['passes'] * told['pace'])}; fewer, as candidates fall out.")
 
 
 def _state(scene: Scene, numbers: dict[str, int], candidates: list[str]) -> dict[str, str]:
