@@ -100,22 +100,19 @@ class Classified:
 
     @property
     def made_at(self) -> tuple[int, int, int]:
-        """(peak, first, last) of the levels: the one that adds most to the lead, and the shortest run that adds half of it."""
+        """(peak, first, last) of the levels: the one that adds most to the lead, and the shortest run with it that adds half."""
         shares = self.shares
-        runs = [
-            (last - first, first, last)
-            for first in range(len(shares))
-            for last in range(first, len(shares))
-            if shares[first : last + 1].sum() >= shares.sum() / 2
-        ]
-        _, first, last = min(runs)
-        return int(shares.argmax()), first, last
+        peak, half = int(shares.argmax()), shares.sum() / 2
+        runs = [(first, last) for first in range(peak + 1) for last in range(peak, len(shares)) if shares[first : last + 1].sum() >= half]
+        first, last = min(runs, key=lambda run: (run[1] - run[0], -shares[run[0] : run[1] + 1].sum()))
+        return peak, first, last
 
     def levels(self, card: Card) -> list[dict[str, float]]:
         """The levels as figures take them: σ, log-SNR, and the timestep of the model's nearest."""
         near = [min(range(len(card.sigmas)), key=lambda i: abs(np.log(card.sigmas[i] / sigma))) for sigma in self.sigmas]
+        of = {"latent": 1.0} if card.space == "latent" else {}
         return [
-            {"sigma": sigma, "log_snr": -2 * float(np.log(sigma)), "timestep": card.timesteps[i]}
+            {"sigma": sigma, "log_snr": -2 * float(np.log(sigma)), "timestep": card.timesteps[i], **of}
             for sigma, i in zip(self.sigmas, near, strict=True)
         ]
 
@@ -157,7 +154,8 @@ def check(card: Card, conditions: Sequence[str]) -> None:
         allowed = [name for name in card.said_conditions if name.startswith(CLASS)] + (["prompt:TEXT"] if text else [])
         raise InvalidRequest(f"The candidate {wrong[0]!r} cannot be told to {card.name}; allowed: {', '.join(allowed)}.")
     if len(set(conditions)) < 2 or len(set(conditions)) < len(conditions):
-        raise InvalidRequest(f"Candidates are {', '.join(conditions) or 'none'}; allowed: two or more that differ.")
+        such = ", such as 'prompt:a cat' and 'prompt:a dog'" if text else ""
+        raise InvalidRequest(f"Candidates are {', '.join(conditions) or 'none'}; allowed: two or more that differ{such}.")
 
 
 def name_of(card: Card, condition: str) -> str:
@@ -165,7 +163,7 @@ def name_of(card: Card, condition: str) -> str:
     kind, _, what = condition.partition(":")
     names = card.training.get("classes", [])
     if kind == "prompt":
-        return what
+        return f"“{what}”"
     return str(names[int(what)]) if int(what) < len(names) else f"class {what}"
 
 
@@ -178,7 +176,10 @@ def sentence(found: Classified, names: Sequence[str]) -> str:
         return f"The answer is **{best}**: its denoising error is lowest, {told} below that of {second}, the next."
     near = [names[k] for k in found.race.order[1:] if not found.race.out[k]]
     others = f" and {len(near) - 3} others" if len(near) > 3 else ""
-    return f"**{best}** has the lowest denoising error, but it is not told apart from {', '.join(near[:3])}{others}: {told} below that of {second}."
+    return (
+        f"Lowest is the denoising error of **{best}**, but it is not told apart from {', '.join(near[:3])}{others}: it is {told} below that of "
+        f"{second}, the next."
+    )
 
 
 def number(value: float) -> str:
@@ -201,12 +202,14 @@ def where(found: Classified, names: Sequence[str]) -> str:
 
 def saved(found: Classified) -> str:
     """What the early end for clear losers saved, in words."""
-    taken = found.race.taken
-    early, most = int((taken < taken.max()).sum()), int(taken.max())
-    if found.evaluations == found.most:
-        return f"All {found.most:,} passes were made: no class could be left out early."
-    told = f"{early:,} of {len(taken):,} classes fell out early" + (f", and after {most} draws one was left" if most < found.draws else "")
-    return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * found.evaluations / found.most:.0f} %): {told}."
+    taken, share = found.race.taken, found.evaluations / found.most
+    if share == 1:
+        return f"All {found.most:,} passes were made: no candidate could be left out early."
+    if (last := int(taken.max())) < found.draws:
+        told = f"after {last} of {found.draws} draws every other candidate had fallen out"
+    else:
+        told = f"{int((taken < last).sum()):,} of {len(taken):,} candidates fell out early"
+    return f"{found.evaluations:,} of {found.most:,} passes were made ({100 * share:.0f} %): {told}."
 
 
 def summary(found: Classified, card: Card, image: str = "") -> dict[str, Any]:

@@ -11,11 +11,17 @@ from .figures import GREY, OKABE_ITO, Levels, look, noise_axis, places
 from .specs import Axis
 
 LINES, BARS = len(OKABE_ITO), 12  # classes with a line, and with a bar
+LONGEST = 28  # letters of a name
 
 
 def hidden(found: Classified, most: int) -> int:
     """How many of the other classes a figure does not show."""
     return max(0, len(found.conditions) - 1 - most)
+
+
+def _short(name: str) -> str:
+    """A name without its middle, where it is long: prompts often begin alike."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 3]} … {name[-(LONGEST - LONGEST // 3 - 3) :]}"
 
 
 def bars(found: Classified, names: Sequence[str]) -> go.Figure:
@@ -24,7 +30,7 @@ def bars(found: Classified, names: Sequence[str]) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=race.excess[shown],
-            y=[names[k] for k in shown],
+            y=list(range(len(shown))),
             orientation="h",
             marker={"color": [look(i)[0] if i < LINES else GREY for i in range(len(shown))], "opacity": 0.75},
             error_x={
@@ -34,15 +40,23 @@ def bars(found: Classified, names: Sequence[str]) -> go.Figure:
                 "color": GREY,
                 "thickness": 2,
             },
-            customdata=[[race.low[k], race.high[k], race.error[k], race.taken[k]] for k in shown],
+            customdata=[[race.low[k], race.high[k], race.error[k], race.taken[k], names[k]] for k in shown],
             hovertemplate="%{x:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<br>error %{customdata[2]:.4g}, %{customdata[3]} draws"
-            "<extra>%{y}</extra>",
+            "<extra>%{customdata[4]}</extra>",
         )
     )
     figure.add_vline(x=0, line={"color": GREY, "width": 2})
-    answer = f"error above that of {names[race.best]}, {race.error[race.best]:.3g}"
+    answer = f"error above that of {_short(names[race.best])}, {race.error[race.best]:.3g}"
     figure.update_xaxes(title={"text": answer, "standoff": 6}, fixedrange=True, automargin=True, zeroline=False)
-    figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, automargin=True, showgrid=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(shown))),
+        ticktext=[_short(names[k]) for k in shown],
+        autorange="reversed",
+        fixedrange=True,
+        automargin=True,
+        showgrid=False,
+        zeroline=False,
+    )
     return figure.update_layout(height=120 + 26 * max(4, len(shown)), margin={"l": 8, "r": 8, "t": 8, "b": 8}, bargap=0.35)
 
 
@@ -67,15 +81,15 @@ def curves(found: Classified, names: Sequence[str], levels: Levels, axis: Axis) 
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=names[second],
+        legendgroup=str(second),
     )
     for place, k in enumerate(race.order[1 : LINES + 1]):
         colour, marker = look(place)
         figure.add_scatter(
             x=x,
             y=race.by_level[k],
-            name=names[k],
-            legendgroup=names[k],
+            name=_short(names[k]),
+            legendgroup=str(k),
             mode="lines+markers",
             line={"color": colour, "width": 2.5 if place == 0 else 1.5},
             marker={"symbol": marker, "size": 6},
@@ -86,7 +100,7 @@ def curves(found: Classified, names: Sequence[str], levels: Levels, axis: Axis) 
     figure.add_hline(
         y=0,
         line={"color": GREY, "width": 2},
-        annotation={"text": f"answer {names[race.best]}", "showarrow": False},
+        annotation={"text": f"answer {_short(names[race.best])}", "showarrow": False},
         annotation_position="bottom right",
     )
     return figure.update_layout(

@@ -58,7 +58,7 @@ class ClassifyAnswers:
 
     @staticmethod
     def _so_far(step: classifier.Step, count: int) -> Answer:
-        left = f"{step.left:,} of {count:,} classes are left" if step.left < count else f"{count:,} classes"
+        left = f"{step.left:,} of {count:,} candidates are left" if step.left < count else f"{count:,} candidates"
         told: dict[str, Any] = {"done": step.done, "of": step.of, "doing": f"{step.done:,} passes made; {left} …"}
         if step.found is None:
             return told, b""

@@ -96,7 +96,7 @@ def classifying(
     weights, x0 = weights_of(levels.tolist(), weighting), x0_of(model, image)
     id, size, began = int(image_ids(image[None])[0]), _batch(model), time.perf_counter()
     errors = np.full((len(conditions), len(levels), draws), np.nan)
-    alive, done, found, taken = list(range(len(conditions))), 0, None, 0
+    alive, below, done, found, taken = list(range(len(conditions))), np.full(len(conditions), -1), 0, None, 0
     for look in looks(draws):
         of = done + len(alive) * len(levels) * (draws - taken)
         pairs = [(s, r) for r in range(taken, look) for s in range(len(levels))]
@@ -110,9 +110,10 @@ def classifying(
                 done += len(rows)
                 yield Step(done, of, len(alive), found)
         taken = look
-        race = judge(errors, weights, len(looks(draws)) if eliminate else 1)
+        race = judge(errors, weights, len(looks(draws)) if eliminate else 1, below)
         found = Classified(conditions, tuple(levels.tolist()), tuple(weights.tolist()), draws, time.perf_counter() - began, race)
         if eliminate:
+            below[[k for k in alive if race.out[k]]] = race.best
             alive = [k for k in alive if not race.out[k]]
         if len(alive) == 1:
             break
@@ -121,8 +122,9 @@ def classifying(
 
 
 def seconds(model: Backend, image: np.ndarray, condition: str) -> float:
-    """What one noised image takes under one class: timed on one, and where that is quick, on as many as go together."""
+    """What one noised image takes under one class: after one to warm up, timed on one, and where that is quick, on as many as go together."""
     x0, card, took = x0_of(model, image), model.card, 0.0
+    _errors(model, x0, x0, torch.tensor([card.sigmas[0]], dtype=torch.float64), [condition])  # a text's encoder is read but once
     for count in (1, _batch(model)):
         if took > QUICK:
             break

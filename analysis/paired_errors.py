@@ -28,10 +28,12 @@ def looks(draws: int) -> list[int]:
     return found
 
 
-def judge(errors: np.ndarray, weights: np.ndarray, times: int = 1) -> Race:
+def judge(errors: np.ndarray, weights: np.ndarray, times: int = 1, below: np.ndarray | None = None) -> Race:
     """The race of errors (K, S, R), NaN where a class was not drawn any more; at least two classes, and two draws of each.
 
-    The lowest is sought among those with most draws. `weights` (S,) sum to 1; `times` one looks at the race in all.
+    The lowest is sought among those with most draws. `weights` (S,) sum to 1; `times` one looks at the race in all. `below` (K,) is the
+    class that each was shown to be above when it fell out, -1 for those still in: what is above a class is above the lowest by as much
+    as that one at least, however few draws it had itself.
     """
     taken = np.isfinite(errors[:, 0]).sum(1)
     total = np.where(taken == taken.max(), np.nanmean(errors, 2) @ weights, np.inf)
@@ -44,13 +46,16 @@ def judge(errors: np.ndarray, weights: np.ndarray, times: int = 1) -> Race:
     excess = mean @ weights
     error, freedom = _spread(variance * weights**2, taken)
     reach = student.isf(LEVEL / (2 * (len(errors) - 1) * times), freedom) * error
-    alone = student.isf(LEVEL / 2, taken - 1)[:, None] * np.sqrt(variance)
+    alone, low = student.isf(LEVEL / 2, taken - 1)[:, None] * np.sqrt(variance), excess - reach
+    if below is not None:
+        for _ in range(times):  # as many as can follow each other
+            low = np.where(below >= 0, np.maximum(low, low[below]), low)
     return Race(
         best=best,
         taken=taken,
         error=total[best] + excess,
         excess=excess,
-        low=excess - reach,
+        low=np.minimum(low, excess),
         high=excess + reach,
         by_level=mean,
         level_low=mean - alone,

@@ -99,7 +99,7 @@ def test_the_answer_is_said_with_its_lead_and_where_it_was_made() -> None:
     assert said.startswith("The answer is **dog**: its denoising error is lowest, 1 (95 % interval ")
     assert said.endswith("below that of cat, the next.")
     assert "is made at σ = 0.46 alone; σ = 0.46 adds most" in classified.where(found, names)
-    assert classified.saved(found) == "All 96 passes were made: no class could be left out early."
+    assert classified.saved(found) == "All 96 passes were made: no candidate could be left out early."
     assert found.gaps[1] == pytest.approx(4, abs=0.05)
 
 
@@ -113,7 +113,7 @@ def test_the_figures_show_the_nearest_classes_and_say_how_many_are_hidden() -> N
     found = made(0.5, count=20)
     names = [f"{k}" for k in range(20)]
     bars = figures.bars(found, names)
-    assert list(bars.data[0].y) == [names[k] for k in found.race.order[1:13]]
+    assert list(bars.layout.yaxis.ticktext) == [names[k] for k in found.race.order[1:13]]
     assert bars.data[0].error_x.array[0] == pytest.approx(found.race.high[0] - found.race.excess[0])
     assert (figures.hidden(found, figures.BARS), figures.hidden(found, figures.LINES)) == (7, 12)
     card = catalog.card(MODEL)
@@ -123,3 +123,42 @@ def test_the_figures_show_the_nearest_classes_and_say_how_many_are_hidden() -> N
     assert len({(trace.line.color, trace.marker.symbol) for trace in named}) == 7
     (shaded,) = [shape for shape in lines.layout.shapes if shape.type == "rect"]
     assert shaded.x0 < np.log10(found.sigmas[1]) < shaded.x1
+
+
+def raced(by_level: list[float]) -> Classified:
+    """Two classes, the second above the first by these at each level."""
+    errors = np.ones((2, len(by_level), 2))
+    errors[1] += np.array(by_level)[:, None]
+    even = (1 / len(by_level),) * len(by_level)
+    return Classified(("class:0", "class:1"), tuple(range(1, len(by_level) + 1)), even, 4, 1.0, judge(errors, np.array(even)))
+
+
+@pytest.mark.parametrize(
+    ("by_level", "expected"),
+    [
+        ([0.0, 3.0, 1.0, 0.0], (1, 1, 1)),
+        ([1.0, 2.0, 3.0, 2.5], (2, 2, 3)),
+        ([3.0, 0.0, 2.9, 2.9], (0, 0, 2)),  # the shortest run with the level that adds most, not the shortest of all
+        ([-1.0, 2.0, -0.5, 1.0], (1, 1, 1)),
+    ],
+)
+def test_the_decision_is_made_around_the_level_that_adds_most(by_level: list[float], expected: tuple[int, int, int]) -> None:
+    assert raced(by_level).made_at == expected
+
+
+def test_what_was_saved_is_said_as_it_came_about() -> None:
+    assert classified.saved(raced([1.0])) == "4 of 8 passes were made (50 %): after 2 of 4 draws every other candidate had fallen out."
+
+
+def test_long_names_lose_their_middle_and_stay_apart() -> None:
+    names = [f"“a photograph of a {what} on a wooden table”" for what in ("cat", "dog", "newt")]
+    bars = figures.bars(made(0.5), names)
+    assert len(bars.data[0].y) == len(set(bars.data[0].y)) == 2
+    assert all(len(text) <= figures.LONGEST and " … " in text for text in bars.layout.yaxis.ticktext)
+    assert bars.data[0].customdata[0][4] in names
+
+
+def test_levels_of_latents_are_said_to_be() -> None:
+    card = catalog.card(MODEL).model_copy(update={"space": "latent"})
+    figure = figures.curves(made(0.5), ["a", "b", "c"], made(0.5).levels(card), "sigma")
+    assert "σ of the latents" in figure.layout.xaxis.title.text

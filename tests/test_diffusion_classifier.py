@@ -18,6 +18,7 @@ from analysis.diffusion_classifier import Step, classify, classifying, levels_of
 from analysis.errors import InvalidRequest, UnknownName
 from analysis.noise import Schedule
 from analysis.steps import finish
+from benchmarks import diffusion_classifier as benchmark
 
 from .toys import Toy
 
@@ -123,6 +124,7 @@ def test_the_planted_winner_never_falls_out_and_losers_cost_two_draws() -> None:
         found = classify(planted(rng, [0.0, 0.5, 0.6, 0.7, 0.02]), GREY, sigmas=SIGMAS, draws=16)
         assert found.race.taken[0] == found.race.taken.max()
         assert 0 in found.race.order[:2]
+        assert found.decided == (found.race.out.sum() == 4)
         assert (found.race.taken[1:4] <= 4).all()
         assert found.evaluations == 4 * found.race.taken.sum() <= found.most == 4 * 5 * 16
 
@@ -195,7 +197,7 @@ def test_a_model_that_takes_text_scores_prompts() -> None:
     assert classify(model, GREY, ["prompt:a dog at sea", "prompt:cat"]).answer == "prompt:cat"
     with pytest.raises(InvalidRequest, match="prompt:TEXT"):
         check(model.card, ["prompt:", "prompt:cat"])
-    assert name_of(model.card, "prompt:a cat: asleep") == "a cat: asleep"
+    assert name_of(model.card, "prompt:a cat: asleep") == "“a cat: asleep”"
 
 
 def test_settings_are_checked() -> None:
@@ -267,3 +269,13 @@ def test_rows_with_conditions_of_their_own_are_those_of_a_pass_each(name: str) -
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     with pytest.raises(InvalidRequest, match="'class:99'; allowed"):
         model.denoise_each(x, sigma, [*told[:3], "class:99"])
+
+
+def test_the_benchmark_counts_passes_and_holds_only_where_the_answers_are_the_same() -> None:
+    model, images = Told([0.3, 0.5, 0.7], leak=0.0), [GREY, np.full((2, 2, 3), 191, np.uint8)]
+    early, whole = ([classify(model, image, sigmas=SIGMAS, draws=8, eliminate=way) for image in images] for way in (True, False))
+    truth = ["class:0", "class:1"]
+    found = benchmark.measured(early, whole, truth)
+    assert (found.ratio, found.holds) == (0.25, True)
+    assert (found.details["right"], found.details["passes"]) == (1.0, [48, 192])
+    assert not benchmark.measured(early, whole[::-1], truth).holds

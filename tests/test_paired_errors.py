@@ -80,14 +80,27 @@ def test_the_interval_of_two_classes_covers_no_more_than_it_says() -> None:
     assert 0.9 <= np.mean(np.array(covered) <= np.mean(reach)) <= 0.99
 
 
-def test_looking_again_and_again_still_leaves_the_lowest_in() -> None:
-    rng, mean, dropped, times = np.random.default_rng(1), np.array([0.0, 0.1, 0.2, 0.2, 0.2]), 0, len(looks(16))
+def test_a_class_that_is_above_one_that_fell_out_is_above_the_lowest_by_as_much() -> None:
+    errors = np.random.default_rng(0).normal(0, 0.01, (3, 1, 8)) + np.array([0.0, 0.1, 0.2])[:, None, None]
+    errors[2, 0, :2], errors[2, :, 2:] = [0.1, 0.3], np.nan  # two draws tell little of it
+    alone, known = (judge(errors, np.ones(1), 1, below) for below in (None, np.array([-1, -1, 1])))
+    assert alone.low[2] < 0
+    assert known.low.tolist() == [0, known.low[1], known.low[1]]
+    assert known.lead[1] == known.low[1] > 0
+
+
+@pytest.mark.parametrize("mean", [[0.0, 0.1, 0.2, 0.2, 0.2], [0.0, 0.3, 0.3, 1.0, 1.0]])
+def test_looking_again_and_again_still_leaves_the_lowest_in_and_covers_its_lead(mean: list[float]) -> None:
+    rng, means, dropped, covered, times = np.random.default_rng(1), np.array(mean), 0, 0, len(looks(16))
     for _ in range(300):
-        errors = simulated(mean, rng, draws=16)
-        alive, seen, before = np.ones(5, bool), np.full(errors.shape, np.nan), 0
+        errors = simulated(means, rng, draws=16)
+        alive, below, seen, before = np.ones(5, bool), np.full(5, -1), np.full(errors.shape, np.nan), 0
         for look in looks(16):
             seen[alive, :, before:look] = errors[alive, :, before:look]
-            alive &= ~judge(seen, np.full(6, 1 / 6), times).out
-            before = look
+            race = judge(seen, np.full(6, 1 / 6), times, below)
+            below[alive & race.out] = race.best
+            alive, before = alive & ~race.out, look
         dropped += not alive[0]
+        covered += race.lead[1] <= np.delete(means, race.best).min() - means[race.best] <= race.lead[2]
     assert dropped / 300 <= LEVEL
+    assert covered / 300 >= 1 - LEVEL

@@ -11,13 +11,12 @@ from analysis import catalog, classified
 from analysis.classified import CLASS, PROMPT, Classified
 from analysis.errors import InvalidRequest
 from analysis.specs import Card
-from app.components import album, asking, classify_receipt, link, opening
+from app.components import album, asking, classify_receipt, link, opening, words
 from app.components import bench as lab
 from app.components.album import Shot
 from app.components.curve import toolbar
-from app.components.looked import following, plain
+from app.components.looked import following, plain, waiting
 from app.components.scene import Scene
-from app.components.words import duration
 
 NUMBERS = {"levels": ["16", "8", "32"], "draws": ["16", "8", "32", "64"]}  # the first of each is the default
 MANY = 2000  # letters of prompts
@@ -127,20 +126,27 @@ def _offer(scene: Scene, question: dict[str, Any], shot: Shot, asked_for: Any) -
         wrong = str(error) if question["candidates"] else "Write two or more prompts, one a line."
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Classify by denoising error", type="primary", icon=":material/category:", disabled=wrong is not None)
-        st.caption(wrong or _cost(scene, question, shot))
+        if wrong:
+            st.caption(wrong)
+        else:
+            _cost(scene, question, shot)
     if pressed:
         st.session_state["classifying"] = asked_for
 
 
-def _cost(scene: Scene, question: dict[str, Any], shot: Shot) -> str:
+def _cost(scene: Scene, question: dict[str, Any], shot: Shot) -> None:
+    """Say what it will cost; while a pass is being timed, without the time."""
     count = len(question["candidates"])
     passes = count * question["levels"] * question["draws"]
-    said = f"{count:,} classes × {question['levels']} noise levels × {question['draws']} draws: at most {passes:,} passes"
+    said = f"{count:,} candidates × {question['levels']} noise levels × {question['draws']} draws: at most {passes:,} passes"
     asked = asking.look({**question, "ask": "classify-cost"}, scene.device, scene.data(shot.key), patience=1.0)
-    if asked.answer is None:
-        return f"{said}; how long one takes is being measured." if not asked.error else f"{said}."
-    told = asked.answer[0]
-    return f"{said}, about {duration(told['passes'] * told['pace'])}; fewer, as classes fall out."
+    if asked.error:
+        st.caption(f"{said}; how long one takes cannot be said: {asked.error}")
+    elif asked.answer is None:
+        waiting(asked, f"{said}; how long one takes is being measured …")
+    else:
+        told = asked.answer[0]
+        st.caption(f"{said}, about {words.duration(told['passes'] * told['pace'])}; fewer, as candidates fall out.")
 
 
 def _state(scene: Scene, numbers: dict[str, int], candidates: list[str]) -> dict[str, str]:
@@ -165,9 +171,10 @@ def _answer(scene: Scene, found: Classified, so_far: bool) -> None:
     names = [classified.name_of(card, name) for name in found.conditions]
     says, where = classified.sentence(found, names), classified.where(found, names)
     with st.container(key="verdict"):
-        st.markdown(f"So far: {says}" if so_far else says)
+        written = [words.plain(name) for name in names]
+        st.markdown(f"{'So far: ' if so_far else ''}{classified.sentence(found, written)}")
         if not so_far:
-            st.markdown(f"{where} {classified.saved(found)}")
+            st.markdown(f"{classified.where(found, written)} {classified.saved(found)}")
     lab.axis_switch()
     left, right = st.columns([2, 3])
     with left:

@@ -15,7 +15,7 @@ from app.components import files, link
 from app.components.album import UPLOADED, Shot
 from app.components.looked import fingerprint
 from app.components.scene import Scene
-from app.components.words import duration
+from app.components.words import duration, plain
 
 PAPER = """@inproceedings{li2023diffusion,
   title={Your Diffusion Model is Secretly a Zero-Shot Classifier},
@@ -28,7 +28,7 @@ def facts(scene: Scene, found: Classified, shot: Shot) -> list[tuple[str, str]]:
     """How the numbers came about, by name."""
     card, count = scene.card, len(found.conditions)
     every = "all " if count == len(classified.classes(card)) else ""
-    named = ", ".join(classified.name_of(card, name) for name in found.conditions[:12]) + (" …" if count > 12 else "")
+    named = ", ".join(plain(classified.name_of(card, name)) for name in found.conditions[:12]) + (" …" if count > 12 else "")
     return [
         ("image", ", ".join([f"{shot.name} ({shot.origin})", *shot.notes])),
         ("model", f"{card.name}, {card.identity}"),

@@ -41,7 +41,7 @@ def charts(page: AppTest) -> list[dict]:
 def test_the_cost_is_said_first_and_only_the_button_computes() -> None:
     page = visit()
     assert not page.exception
-    assert "10 classes × 16 noise levels × 16 draws: at most 2,560 passes, about" in texts(page)
+    assert "10 candidates × 16 noise levels × 16 draws: at most 2,560 passes, about" in texts(page)
     assert not page.get("plotly_chart")
     assert not any("'classify')" in name for name in page.session_state["asked"])
 
@@ -67,7 +67,7 @@ def test_an_image_is_classified_with_gap_levels_and_receipt() -> None:
 
 def test_another_image_or_setting_asks_anew() -> None:
     page = press(visit(**{"classify-levels": "8", "classify-draws": "8", "among": "0,6"}), BUTTON)
-    assert "2 classes × 8 noise levels" in texts(page)
+    assert "2 candidates × 8 noise levels" in texts(page)
     assert "The answer is" in texts(page)
     page.multiselect[0].set_value(["class:0", "class:3"])
     page = settle(page.run())
@@ -98,7 +98,7 @@ def test_a_model_that_takes_text_is_asked_with_prompts(monkeypatch: pytest.Monke
     assert "Write two or more prompts, one a line" in texts(page)
     next(area for area in page.text_area if "prompts" in area.label).set_value("a cat\n\n a dog at sea \na cat")
     page = settle(page.run())
-    assert "2 classes × 16 noise levels" in texts(page)
+    assert "2 candidates × 16 noise levels" in texts(page)
     assert page.query_params["prompts"] in ("a cat\na dog at sea", ["a cat\na dog at sea"])
 
 
