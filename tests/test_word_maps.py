@@ -19,6 +19,7 @@ from analysis.backends import open_backend
 from analysis.backends.base import Backend, Told
 from analysis.errors import InvalidRequest, UnknownName
 from analysis.prompted import merged
+from benchmarks.word_maps import peak
 from tests import latents
 
 PROMPT = "a red fox, in unsnow"  # the last is of two and one byte-pair tokens: un snow
@@ -154,10 +155,18 @@ def test_chunks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     q, k, extra = (torch.randn(2, 3, n, 4, generator=generator) for n in (10, 7, 2))
     given, groups = Attention(torch.nn.Identity(), q, k, 0.5, slice(2, 7)), torch.eye(5)[None]
     whole = shares(given, groups, [extra[:1]], each=True)
-    monkeypatch.setattr(attending, "BUDGET", 4 * 2 * 3 * 7 * 4)  # four queries
+    monkeypatch.setattr(attending, "BUDGET", 2 * 4 * 3 * 7 * 4)  # four queries
     for one, other in zip(whole, shares(given, groups, [extra[:1]], each=True), strict=True):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(whole.groups, torch.softmax(q @ k.transpose(-1, -2) * 0.5, -1)[..., 2:])
+
+
+def test_weights_of_a_block_are_never_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k = torch.randn(2, 4, 2, 512, 8).unbind()
+    monkeypatch.setattr(attending, "BUDGET", 1 << 20)
+    with torch.inference_mode():
+        held = peak(lambda: shares(Attention(torch.nn.Identity(), q, k, 1.0, slice(0, 16)), torch.ones(1, 16, 1)))
+    assert 1 << 18 < held < 1 << 20  # all weights of one image would be 2 MB
 
 
 def test_another_word_is_as_if_its_keys_were_added(opened: dict[str, Backend]) -> None:
