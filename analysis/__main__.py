@@ -247,11 +247,11 @@ def sample(
     from .backends import open_backend
     from .devices import choose_device
     from .sampling import sample as run
-    from .sampling import sheet, to_pixels
+    from .sampling import seen, sheet
     from .store import write_bytes
 
     model = open_backend(backend, device=choose_device(device))
-    images = to_pixels(run(model, count, seed, sampler, steps))  # type: ignore[arg-type]
+    images = seen(model, run(model, count, seed, sampler, steps))  # type: ignore[arg-type]
     write_bytes(out, sheet(images, math.ceil(math.sqrt(count))))
     typer.echo(f"{count} images of {backend} are in {out}.")
 

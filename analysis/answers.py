@@ -27,7 +27,7 @@ from .planning import Bench
 from .scene import Scene
 from .specs import SweepRequest
 from .store import Store
-from .strips import sheet
+from .strips import decoded, sheet
 from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
@@ -113,7 +113,7 @@ class Answers:
         if not isinstance(place, int) or not 0 <= place < len(bench.test):
             raise InvalidRequest(f"image is {place!r}; allowed: a whole number from 0 to {len(bench.test) - 1}.")
         ids = bench.test[place : place + 1]
-        x0 = load_x0(bench.dataset, ids, bench.model)
+        x0 = load_x0(bench.dataset, ids, bench.model, self.store)
         levels = torch.tensor(bench.sigmas, dtype=torch.float64)
         eps = torch.zeros_like(x0) if bench.request.input == "clean" else noise_like(x0, ids.tolist(), bench.request.seed, 0)
         x = add_noise(x0, levels, eps.to(x0.device))
@@ -121,4 +121,6 @@ class Answers:
             made = bench.model.denoise(x, levels, bench.request.condition)
         seen = x * bench.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
         label = bench.labels.classes[int(bench.labels.values[bench.dataset.rows(ids)][0])]
-        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(torch.stack([seen, made]))
+        return {"sigmas": list(bench.sigmas), "image": f"{int(ids[0]):016x}", "label": label}, sheet(
+            decoded(bench.model, torch.stack([seen, made]))
+        )

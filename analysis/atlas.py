@@ -26,7 +26,7 @@ from .known import pictures
 from .layout import NEIGHBOURS, Cloud, Engine, cuml_here, mirrored, principal
 from .noise import add_noise, noise_like
 from .planning import Bench
-from .sampling import to_pixels
+from .sampling import seen
 from .similarity import Metric, space
 from .specs import FeatureIdentity, LayoutIdentity
 from .store import Store
@@ -252,7 +252,7 @@ class Atlas:
     def x0(self, rows: slice = slice(None)) -> torch.Tensor:
         """x_0 of the images, or of some of them, (n, c, h, w)."""
         if self.bench is not None:
-            return load_x0(self.bench.dataset, self.shown.ids[rows], self.model)
+            return load_x0(self.bench.dataset, self.shown.ids[rows], self.model, self.store)
         pixels = torch.from_numpy(self.shown.images[rows].copy()).permute(0, 3, 1, 2)
         return self.model.encode(pixels.to(self.model.device).float() / 127.5 - 1)
 
@@ -260,11 +260,11 @@ class Atlas:
         """The images, or some of them, as the network sees them at a level, (n, h, w, 3) uint8; each is the same among any others."""
         x0, identity = self.x0(rows), self.features_of
         if identity.input == "clean":
-            return to_pixels(x0.cpu())
+            return seen(self.model, x0)
         levels = torch.full((len(x0),), self.sigmas[level], dtype=torch.float64)
         eps = noise_like(x0, self.shown.ids[rows].tolist(), identity.seed, identity.draw).to(x0.device)
         scale = self.model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
-        return to_pixels((add_noise(x0, levels, eps) * scale).cpu())
+        return seen(self.model, add_noise(x0, levels, eps) * scale)
 
 
 def _walk(start: int, end: int) -> Sequence[int]:

@@ -23,7 +23,7 @@ from .backends.base import Backend
 from .devices import TOLERANCE, quick_to_compile
 from .specs import Precision
 
-REPEATED = ("ResnetBlock2D", "Attention")  # of networks that do not say it themselves; samplers are one convolution each
+REPEATED = ("ResnetBlock2D", "Attention")  # beside what a network says itself; samplers are one convolution each
 FEW = 1024  # images of a unit: for fewer, compiling costs more than it brings
 COMPILER = "inductor"
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def pays(device: str, count: int) -> bool:
 
 def repeated(backend: Backend) -> list[nn.Module]:
     """The layers that are compiled: none within another, and none with a block inside, whose hook would be compiled too."""
-    names = tuple(getattr(backend.net, "_repeated_blocks", None) or REPEATED)
+    names = (*(getattr(backend.net, "_repeated_blocks", None) or ()), *REPEATED)
     found: dict[str, nn.Module] = {}
     for path, module in backend.net.named_modules():
         within = any(path.startswith(f"{outer}.") for outer in found)

@@ -141,7 +141,7 @@ def summary(study: Study, axis: AxisName) -> Iterator[str]:
         for wrong in result.get("left_out", []):
             yield f"Left out: {wrong['series']} at σ = {wrong['sigma']:.3g}: {wrong['why']}."
         if result["clean"]:
-            yield f"Best classifier of the clean pixels ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
+            yield f"Best classifier of the clean {study.card.units} ({result['clean']['head']}): {100 * result['clean']['accuracy']:.1f} %."
         for name, line in result.get("encoders", {}).items():
             yield f"Encoder {name} on clean images: {100 * line['accuracy']:.1f} %."
 

@@ -21,7 +21,7 @@ from .features import Taps, capture, pooled
 from .intervals import wilson
 from .noise import add_noise, nearest, noise_like
 from .readout import Readout, of_study
-from .sampling import Sampler, descend, first_noise, to_pixels, visited
+from .sampling import Sampler, descend, first_noise, seen, visited
 from .studies import Study
 
 FORKED = 1  # the draw of a fork's ε: samples begin with draw 0
@@ -81,7 +81,7 @@ class Fork:
 class Watcher:
     """How samples are watched: a model, the questions read from its passes, a sampler.
 
-    Raises InvalidRequest for questions of one name or pictures of latents, UnknownName for a block without probes.
+    Raises InvalidRequest for questions of one name, UnknownName for a block without probes.
     """
 
     backend: Backend
@@ -95,8 +95,6 @@ class Watcher:
         names = [one.name for one in self.asked]
         if not names or len(set(names)) < len(names):
             raise InvalidRequest(f"asked has the questions {names}; allowed: at least one, each of a name of its own.")
-        if self.pictures and self.backend.card.space != "pixel":
-            raise InvalidRequest(f"pictures is True for a model of {self.backend.card.space} images; allowed: False.")
         for one in self.asked:
             one.readout.probe(0, one.block)
 
@@ -155,7 +153,7 @@ class Watcher:
 
         sigmas: list[float] = []
         logits: dict[str, list[np.ndarray]] = defaultdict(list)
-        seen: list[tuple[np.ndarray, np.ndarray]] = []
+        pictures: list[tuple[np.ndarray, np.ndarray]] = []
         for level, noisy, clean in descend(self.backend, x, self.sampler, self.steps, sigma, network):
             if level == 0:
                 x = clean
@@ -166,9 +164,9 @@ class Watcher:
                 logits[one.name].append(one.readout.logits(nearest(one.readout.sigmas, level), one.block, features))
             if self.pictures:
                 scale = float(self.backend.schedule.input_scale(torch.tensor(level)))
-                seen.append((to_pixels((noisy * scale).float().cpu()), to_pixels(clean.float().cpu())))
+                pictures.append((seen(self.backend, noisy * scale), seen(self.backend, clean)))
         readings = {one.name: _reading(one.readout, np.array(sigmas), np.stack(logits[one.name])) for one in self.asked}
-        pages = [np.stack(part) for part in zip(*seen, strict=True)] if self.pictures else [None, None]
+        pages = [np.stack(part) for part in zip(*pictures, strict=True)] if self.pictures else [None, None]
         return Trajectory(np.array(sigmas), x.float().cpu().numpy(), readings, *pages)
 
 

@@ -19,7 +19,7 @@ from .lane import Answer, Question, Steps, Teller
 from .noise import nearest
 from .own import Own, pack
 from .readout import softmax
-from .sampling import to_pixels, visited
+from .sampling import seen, visited
 from .steps import relay
 from .studies import Study, find_study
 
@@ -80,7 +80,7 @@ class Dreams:
             }
             for one in watcher.asked
         }
-        pictures = {"noisy": made.noisy[:, 0], "clean": made.clean[:, 0], "x0": to_pixels(torch.from_numpy(made.x0))[0]}
+        pictures = {"noisy": made.noisy[:, 0], "clean": made.clean[:, 0], "x0": seen(watcher.backend, torch.from_numpy(made.x0))[0]}
         return {"levels": _levels(watcher.backend, made.sigmas), "questions": asked}, pack(pictures | told)
 
     def fork(self, question: Question, data: bytes) -> Answer:
@@ -91,7 +91,7 @@ class Dreams:
         assert found.made.noisy is not None
         classes = {name: reading.final.tolist() for name, reading in found.made.readings.items()}
         said = {**_kept(watcher.backend, found), "own": _finals(made), "classes": classes}
-        return said, pack({"images": to_pixels(torch.from_numpy(found.made.x0)), "noised": found.made.noisy[0]})
+        return said, pack({"images": seen(watcher.backend, torch.from_numpy(found.made.x0)), "noised": found.made.noisy[0]})
 
     def forks(self, question: Question, data: bytes) -> Steps:
         """`rows`: the share that keep the class at the sampler's level nearest to each of `sigmas`, one level after the other."""

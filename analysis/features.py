@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
@@ -18,12 +17,14 @@ from .backends.base import Backend, in_order
 from .compiling import pays, quickly
 from .crew import Between, still_wanted
 from .datasets.base import Dataset
-from .devices import lowered, too_little
+from .devices import lowered
 from .encoders.base import Encoder
-from .errors import InvalidRequest, NoisescopeError
+from .errors import InvalidRequest
+from .halving import halving as halving
 from .noise import add_noise, noise_like
 from .specs import FeatureIdentity
-from .store import Kind, Store
+from .store import Store
+from .x0 import load_x0 as load_x0
 
 HELD = 1 << 22  # bytes of x_0 in memory at once, as float32 in colour; one batch, where that is more
 HELD_ELSEWHERE = 1 << 28  # the same on a device that waits for each copy to this one
@@ -153,18 +154,6 @@ def reader(source: Backend | Encoder, names: Sequence[str], condition: str = "no
     return reading()
 
 
-def load_x0(dataset: Dataset, ids: np.ndarray, backend: Backend) -> Tensor:
-    """x_0 of images by id, (n, c, h, w) float32 on the model's device. Raises NoisescopeError where that cannot hold them."""
-    pixels = torch.from_numpy(dataset.images[dataset.rows(ids)]).permute(0, 3, 1, 2)
-    if isinstance(mapped := dataset.images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)  # what was read is not wanted again soon: a process does not grow into the whole file
-    try:
-        return backend.encode(pixels.to(backend.device).float().div_(127.5).sub_(1))
-    except torch.OutOfMemoryError as error:
-        size = f"{len(ids)} images of {pixels.shape[-1]}×{pixels.shape[-2]} pixels"
-        raise NoisescopeError(f"{backend.device} has too little memory to hold {size}; choose another device.") from error
-
-
 def read_features(
     source: Backend | Encoder,
     names: Sequence[str],
@@ -204,28 +193,12 @@ def _inside(backend: Backend, names: Sequence[str]) -> bool:
 def gflop(backend: Backend, blocks: Sequence[str], condition: str = "none") -> dict[str, float]:
     """Billions of floating-point operations of one image's pass that ends after a block, by block; a product counts as two."""
     card, found = backend.card, {}
-    x = torch.zeros(1, card.image_channels, card.resolution, card.resolution, device=backend.device)
-    x0 = backend.encode(x)
+    x0 = torch.zeros(1, *card.x0_shape, device=backend.device)
     for name in blocks:  # in inference mode the counter sees nothing of composite operations
         with torch.no_grad(), capture(backend, [name]) as taps, FlopCounterMode(display=False) as counter:
             taps(x0, torch.tensor([card.sigmas[len(card.sigmas) // 2]], dtype=torch.float64), condition)
         found[name] = counter.get_total_flops() / 1e9
     return found
-
-
-def halving(store: Store, kind: Kind, identity: FeatureIdentity, settings: Mapping[str, Any], attempt: Callable[[int], Found]) -> Found:
-    """What `attempt` gives for the batch size in the settings kept with a kind of results.
-
-    Where the device has too little memory for a batch, half of it is tried and kept. Raises NoisescopeError where one image is too many.
-    """
-    batch = int(store.settings(kind, identity, settings)["batch_size"])
-    while True:
-        try:
-            return attempt(batch)
-        except torch.OutOfMemoryError as error:
-            if batch == 1:
-                raise NoisescopeError(too_little(str(settings.get("device", "cpu")), identity.precision)) from error
-            batch = store.halve_batch(kind, identity, batch)
 
 
 def extract(
@@ -250,7 +223,7 @@ def extract(
 
     @lru_cache(maxsize=1)
     def drawn(some: bytes) -> tuple[Tensor, Tensor | None]:
-        x0 = load_x0(dataset, held := np.frombuffer(some, ids.dtype), backend)
+        x0 = load_x0(dataset, held := np.frombuffer(some, ids.dtype), backend, store)
         return x0, noise(x0, held.tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
 
     def read(sigma: float, group: Sequence[str], part: np.ndarray, compiled: bool, batch: int) -> dict[str, Tensor]:

@@ -42,13 +42,23 @@ def places(levels: Levels) -> list[float]:
     return [math.log10(level["sigma"]) for level in levels]
 
 
+def units(levels: Levels) -> str:
+    """What noise is added to: pixels or latents."""
+    return "latents" if levels and levels[0].get("latent") else "pixels"
+
+
+def axis_title(levels: Levels, axis: Axis) -> str:
+    """What the noise axis is called; that σ is in the units of latents is said."""
+    return TITLES[axis] + (" of the latents" if units(levels) == "latents" else "")
+
+
 def noise_axis(levels: Levels, axis: Axis) -> dict[str, Any]:
     """The layout of the noise axis."""
     x = places(levels)
     every = 2 if len(x) > 9 else 1
     margin = 0.03 * (x[-1] - x[0])
     return {
-        "title": {"text": f"clean ← {TITLES[axis]} → noisy", "standoff": 6},
+        "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy", "standoff": 6},
         "tickvals": x[::every],
         "ticktext": [label(level, axis) for level in levels][::every],
         "range": [x[0] - margin, x[-1] + margin],
@@ -134,9 +144,9 @@ def blocks_figure(table: pd.DataFrame, levels: Levels, axis: Axis, headline: str
         )
     pixels, clean = table[table.source == "baseline"], table[table.source == "clean"]
     if len(pixels):
-        figure.add_trace(curve_traces(pixels, levels, "best classifier on the noised pixels", GREY, "dot", "square")[1])
+        figure.add_trace(curve_traces(pixels, levels, f"best classifier on the noised {units(levels)}", GREY, "dot", "square")[1])
     if len(clean):
-        level_line(figure, float(clean.accuracy.iloc[0]), "clean pixels", "bottom right")
+        level_line(figure, float(clean.accuracy.iloc[0]), f"clean {units(levels)}", "bottom right")
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     figure.update_layout(
         height=560,
@@ -202,7 +212,7 @@ def heat_map(table: pd.DataFrame, levels: Levels, axis: Axis, best: tuple[str, i
         height=520,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         xaxis={
-            "title": {"text": f"clean ← {TITLES[axis]} → noisy"},
+            "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy"},
             "tickvals": list(range(len(x)))[::every],
             "ticktext": [label(level, axis) for level in levels][::every],
             "fixedrange": True,
@@ -220,7 +230,7 @@ def multiples(parts: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis, ser
     """
     looks = {
         "model": ("model", OKABE_ITO[0], "solid", "circle"),
-        "baseline": ("noised pixels", GREY, "dash", "square"),
+        "baseline": (f"noised {units(levels)}", GREY, "dash", "square"),
         "random": ("random weights", OKABE_ITO[1], "dot", "x"),
     }
     figure = make_subplots(cols=len(parts), shared_yaxes=True, subplot_titles=list(parts), horizontal_spacing=0.03)
@@ -230,7 +240,7 @@ def multiples(parts: Mapping[str, pd.DataFrame], levels: Levels, axis: Axis, ser
                 for trace in curve_traces(rows, levels, *look):
                     trace.showlegend = bool(trace.showlegend is not False and column == 1)
                     figure.add_trace(trace, row=1, col=column)
-        figure.update_xaxes(noise_axis(levels, axis) | {"title": {"text": TITLES[axis]}, "automargin": True}, row=1, col=column)
+        figure.update_xaxes(noise_axis(levels, axis) | {"title": {"text": axis_title(levels, axis)}, "automargin": True}, row=1, col=column)
     level_line(figure, float(next(iter(parts.values())).chance.iloc[0]), "chance", "bottom left")
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], fixedrange=True)
     return figure.update_layout(

@@ -107,7 +107,7 @@ def fill(
     """Measure the errors at one σ that the store lacks; returns passes of an image."""
     passes = 0
     for _, part in store.missing("errors", identity, sigma, [NAME], ids):
-        measure = partial(errors_of, model, load_x0(dataset, part, model), part, sigma, identity.seed, identity.condition, between)
+        measure = partial(errors_of, model, load_x0(dataset, part, model, store), part, sigma, identity.seed, identity.condition, between)
         errors = halving(store, "errors", identity, settings, measure)
         store.put("errors", identity, sigma, part, {NAME: errors})
         passes += len(part)

@@ -17,7 +17,7 @@ from .datasets.base import image_ids
 from .errors import InvalidRequest
 from .features import read_features
 from .noise import noise_like
-from .sampling import Sampler, sample, sheet, to_pixels
+from .sampling import Sampler, sample, seen, sheet
 from .strips import noise_strip
 from .studies import Study, write_study
 
@@ -59,7 +59,7 @@ def generate(
         raise InvalidRequest(f"count is {count}; allowed: at least 12 images, a row of them.")
     model = model_of(backend, [study])
     levels = [level["sigma"] for level in study.facts["levels"]]
-    images = to_pixels(sample(model, count, seed, sampler, steps))
+    images = seen(model, sample(model, count, seed, sampler, steps))
     ids = image_ids(images)
     x0 = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
     clean = study.facts["request"]["input"] == "clean"

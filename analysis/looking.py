@@ -39,7 +39,15 @@ def table(study: Study, classes: Sequence[str], draws: Mapping[str, np.ndarray])
             for k, name in enumerate(classes):
                 told = {what: float(draws[f"{kept}/{block}"][place, k]) for what, kept in KEPT.items()}
                 rows.append(
-                    {**common, "block": block, "depth": depth[block], **level, "class": name, **told, "error": float(errors[place])}
+                    {
+                        **common,
+                        "block": block,
+                        "depth": depth[block],
+                        **{k: v for k, v in level.items() if k != "latent"},
+                        "class": name,
+                        **told,
+                        "error": float(errors[place]),
+                    }
                 )
     return pd.DataFrame(rows).sort_values(["depth", "sigma"], kind="stable", ignore_index=True)
 

@@ -18,7 +18,7 @@ from PIL import Image
 from plotly.colors import sample_colorscale, unlabel_rgb
 from plotly.subplots import make_subplots
 
-from .figures import GREY, MARKERS, OKABE_ITO, TITLES, Levels, label
+from .figures import GREY, MARKERS, OKABE_ITO, Levels, axis_title, label
 from .specs import Axis
 
 SIGNED, SEQUENCE = "RdBu_r", "Viridis"
@@ -69,10 +69,11 @@ def limit_of(maps: Sequence[np.ndarray]) -> float:
 
 
 def sheet(rows: Sequence[np.ndarray], side: int = TILE, gap: int = 2) -> np.ndarray:
-    """Rows of tiles (S, h, w, 3) uint8, each enlarged to `side` without smoothing, with grey gaps: one picture."""
+    """Rows of tiles (S, h, w, 3) uint8, each enlarged to `side` without smoothing, or made smaller, with grey gaps: one picture."""
     lines = []
     for tiles in rows:
-        large = [Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST) for tile in tiles]
+        how = Image.Resampling.NEAREST if tiles.shape[1] <= side else Image.Resampling.BOX
+        large = [Image.fromarray(tile).resize((side, side), how) for tile in tiles]
         padded = np.pad(np.stack([np.asarray(tile) for tile in large]), ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=128)
         lines.append(padded.transpose(1, 0, 2, 3).reshape(side + gap, -1, 3))
     return np.concatenate(lines)
@@ -80,7 +81,7 @@ def sheet(rows: Sequence[np.ndarray], side: int = TILE, gap: int = 2) -> np.ndar
 
 def _level_axis(levels: Levels, axis: Axis) -> dict[str, object]:
     return {
-        "title": {"text": f"clean ← {TITLES[axis]} → noisy", "standoff": 6},
+        "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy", "standoff": 6},
         "tickvals": list(range(len(levels))),
         "ticktext": [label(level, axis) for level in levels],
         "range": [-0.5, len(levels) - 0.5],

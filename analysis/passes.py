@@ -65,7 +65,7 @@ def passing(
     first, end = share.bounds(len(ids), batch)
     for start in range(first, end, batch * BATCHES):
         part = slice(start, min(start + batch * BATCHES, end))
-        x0 = load_x0(bench.dataset, ids[part], bench.model)
+        x0 = load_x0(bench.dataset, ids[part], bench.model, bench.store)
         eps = noise_like(x0, ids[part].tolist(), identity.seed, identity.draw) if identity.input == "noisy" else None
         try:
             values = read_features(bench.model, names, x0, eps, sigma, batch, identity.condition)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures import GREY, OKABE_ITO, Levels, curve_traces, label, level_line, lowest, measured, noise_axis, pick, places
+from .figures import GREY, OKABE_ITO, Levels, curve_traces, label, level_line, lowest, measured, noise_axis, pick, places, units
 from .literature import Published
 from .specs import Axis
 
@@ -78,7 +78,7 @@ def start_figure(
     """
     series, x = short["series"], places(levels)
     looks = {
-        "baseline": ("best classifier on the noised pixels", GREY, "dash", "square", "bottom center"),
+        "baseline": (f"best classifier on the noised {units(levels)}", GREY, "dash", "square", "bottom center"),
         "model": (f"linear readout of block {series['model'].split('/')[1]}", OKABE_ITO[0], "solid", "circle", "top center"),
     }
     shown = [name for name in looks if name in series]
@@ -101,7 +101,7 @@ def start_figure(
     figure = go.Figure([*still, *at(first)], frames=frames)
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left")
     if clean is not None:
-        level_line(figure, clean, "clean pixels", "bottom left" if 0.3 < clean < 0.88 else "bottom right")  # not under the image
+        level_line(figure, clean, f"clean {units(levels)}", "bottom left" if 0.3 < clean < 0.88 else "bottom right")  # not under the image
     if peak is not None:
         low, high = (math.log10(bound) for bound in peak)
         figure.add_vrect(x0=low, x1=high, fillcolor=OKABE_ITO[0], opacity=0.1, line_width=0, layer="below")

@@ -48,7 +48,7 @@ def judge(bench: Bench, gathered: Gathered) -> dict[str, Any]:
     # The headline's block was chosen on validation images: one test, so its own p-value stands.
     verdict = dynamics.judge(gathered.correct[headline], sigmas, resamples)
     beside: dict[str, Any] = {}
-    compared = {"the noised pixels": "baseline", "the same network with random weights": "random"}
+    compared = {f"the noised {bench.card.units}": "baseline", "the same network with random weights": "random"}
     compared = {label: source for label, source in compared.items() if any(name.startswith(f"{source}/") for name in gathered.correct)}
     encoders = [name.split("/")[1] for name in gathered.correct if name.startswith("encoder/")]
     compared |= {f"the encoder {name}": f"encoder:{name}" for name in encoders}
@@ -125,7 +125,7 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
     tested = bench.labels.values[bench.dataset.rows(bench.test)]
     pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
     shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
-    x0, clean = load_x0(bench.dataset, shown, bench.model).cpu(), bench.request.input == "clean"
+    x0, clean = load_x0(bench.dataset, shown, bench.model, bench.store).cpu(), bench.request.input == "clean"
     picture = noise_strip(bench.model, x0, shown.tolist(), bench.sigmas, bench.request.seed, clean)
     values = bench.labels.values[bench.dataset.rows(np.concatenate([bench.train, bench.validation, bench.test]))]
     identities = [*sorted(bench.features(source, 0).key() for source in bench.sources), checksum(values)]
@@ -188,7 +188,8 @@ def _dimensions(bench: Bench) -> dict[str, int]:
 
 def _levels(bench: Bench) -> list[dict[str, float]]:
     steps = bench.schedule.timestep(torch.tensor(bench.sigmas, dtype=torch.float64)).tolist()
-    return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s))} for s, t in zip(bench.sigmas, steps, strict=True)]
+    more = {"latent": 1.0} if bench.card.space == "latent" else {}  # the units of σ
+    return [{"sigma": s, "timestep": t, "log_snr": -2 * float(np.log(s)), **more} for s, t in zip(bench.sigmas, steps, strict=True)]
 
 
 def receipt(bench: Bench, spent: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def resolve(request: SweepRequest, card: Card) -> SweepRequest:
     known, plain = [block.name for block in card.every], [block.name for block in card.blocks]
     for name in request.blocks or ():
         if name not in known:
-            raise UnknownName("block", name, [*plain, *(["or what lies inside these, as `models show` lists it"] if card.inside else [])])
+            raise UnknownName("block", name, [*plain, *(["or what lies inside these, which `list card` shows"] if card.inside else [])])
     for pooling in request.poolings:
         pooling_side(pooling)
     condition = card.unconditional if request.condition == "none" else request.condition

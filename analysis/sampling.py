@@ -20,6 +20,7 @@ from .backends.base import Backend
 from .errors import InvalidRequest
 from .noise import Schedule, nearest, noise_like
 
+DECODED = 8  # images at once: a VAE's decoder takes more memory than the network
 Sampler = Literal["ddim", "heun"]
 Network = Callable[[Tensor, Tensor, str], Tensor]  # (x_σ, σ, condition) -> D(x; σ)
 
@@ -117,6 +118,12 @@ def sample(backend: Backend, count: int, seed: int = 0, sampler: Sampler = "ddim
             made = x
         parts.append(made.float().cpu())
     return torch.cat(parts)
+
+
+@torch.inference_mode()
+def seen(backend: Backend, x: Tensor) -> np.ndarray:
+    """What a person sees of x_0 or of a noised one, scaled as the network has it: (n, c, h, w) -> (n, H, W, 3) uint8."""
+    return np.concatenate([to_pixels(backend.decode(part).float().cpu()) for part in torch.split(x.to(backend.device), DECODED)])
 
 
 def to_pixels(x0: Tensor) -> np.ndarray:

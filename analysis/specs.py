@@ -100,6 +100,11 @@ class Card(Frozen):
         return self.model_copy(update={"resolution": side, "identity": f"{self.identity}:{side}px"})
 
     @property
+    def units(self) -> str:
+        """What x_0 is of: pixels or latents."""
+        return f"{self.space}s"
+
+    @property
     def x0_shape(self) -> tuple[int, int, int]:
         """(c, h, w) of what the network denoises."""
         channels, stride = self.latent or (self.image_channels, 1)
@@ -142,6 +147,14 @@ class FeatureIdentity(Frozen):
     seed: int = 0
     draw: int = 0  # which ε: one draw is one ε for every image
     precision: Precision = "float32"
+    protocol: int = PROTOCOL
+
+
+class LatentIdentity(Frozen):
+    """What stored latents are of: a model's VAE and the images; they have no noise level."""
+
+    backend: str
+    dataset: str
     protocol: int = PROTOCOL
 
 

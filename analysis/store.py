@@ -33,7 +33,7 @@ from safetensors.numpy import save
 from .errors import DamagedFile, StoreUnavailable
 from .specs import Frozen
 
-Kind = Literal["features", "probes", "errors", "layouts"]
+Kind = Literal["features", "probes", "errors", "layouts", "latents"]
 FORMAT = 1
 UNIT_IMAGES = 4096
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .backends.base import Backend
 from .noise import add_noise, noise_like
+from .sampling import DECODED
 
 
 def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int, clean: bool = False) -> bytes:
@@ -21,12 +22,20 @@ def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence
         level = torch.full((len(x0),), sigma, dtype=torch.float64)
         scale = model.schedule.input_scale(level).to(x0).reshape(-1, 1, 1, 1)
         columns.append(add_noise(x0, level, eps) * scale)
-    return sheet(torch.stack(columns, 1))
+    return sheet(decoded(model, torch.stack(columns, 1)))
+
+
+@torch.inference_mode()
+def decoded(model: Backend, x: Tensor) -> Tensor:
+    """What a person sees of x (rows, columns, c, h, w), on the CPU."""
+    parts = [model.decode(part).float().cpu() for part in torch.split(x.flatten(0, 1).to(model.device), DECODED)]
+    made = torch.cat(parts)
+    return made.reshape(*x.shape[:2], *made.shape[1:])
 
 
 def sheet(images: Tensor) -> bytes:
     """A PNG of images (rows, columns, c, h, w) in [-1, 1], side by side."""
-    pixels = ((images.cpu().clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().expand(-1, -1, 3, -1, -1)
     grid = pixels.permute(0, 3, 1, 4, 2).reshape(images.shape[0] * images.shape[-2], -1, 3).numpy()
     out = io.BytesIO()
     Image.fromarray(grid).save(out, "PNG", optimize=True)

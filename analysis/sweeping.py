@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from . import ensembles, ensembling, gauge, joint
@@ -24,6 +25,7 @@ from .series import Point
 from .specs import SweepRequest
 from .store import Store
 from .studies import ENSEMBLES, GAUGE, Study
+from .x0 import encode
 
 Progress = Callable[[int, int, str], None]
 News = Callable[[list[Point]], None]
@@ -45,7 +47,24 @@ class Cells(NamedTuple):
         return bench.fill(self.sigma, self.eps_draw, between)
 
 
-Unit = Cells | ensembling.Member | joint.Joint
+class Latents(NamedTuple):
+    """A unit of work: some images are encoded."""
+
+    ids: tuple[int, ...]
+    sigma: float = 0.0
+
+    def extract(self, bench: Bench, between: Between = still_wanted) -> int:
+        """Encode what the store lacks; 0, for no image passes the network."""
+        encode(bench.store, bench.model, bench.dataset, np.array(self.ids, np.uint64), between)
+        return 0
+
+    def fill(self, bench: Bench, between: Between = still_wanted) -> tuple[int, list[Point]]:
+        """As `extract`."""
+        return self.extract(bench, between), []
+
+
+ENCODED = 128  # images a unit
+Unit = Cells | Latents | ensembling.Member | joint.Joint
 
 
 @lru_cache(maxsize=1)
@@ -129,6 +148,9 @@ def carry_out(
     for level in bench.levels[len(bench.sigmas) :]:  # clean images: as far apart as can be, for the same reason
         units = [Cells(level, 0), *units, *(Cells(level, draw) for draw in draws[1:])]
     later = joint.units(bench)
+    for _ in _work(bench, _latents(bench), crew, between):  # all levels read them: one that is at work encodes for the others
+        if progress:
+            progress(0, len(units) + later, "images are encoded")
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count
         if news:
@@ -157,6 +179,15 @@ def carry_out(
         return study
 
     return crew.once(finish)
+
+
+def _latents(bench: Bench) -> list[Latents]:
+    """The units that encode every image of a sweep, for a model of latents."""
+    if bench.card.space == "pixel":
+        return []
+    some = [ids for draw in range(bench.request.eps_draws) for _, ids in bench.wanted(bench.sigmas[0], draw).values()]
+    ids = np.unique(np.concatenate([*some, bench.held_out]))
+    return [Latents(tuple(ids[start : start + ENCODED].tolist())) for start in range(0, len(ids), ENCODED)]
 
 
 def _work(bench: Bench, units: Sequence[Unit], crew: Crew, between: Between) -> Iterator[tuple[float, int, list[Point]]]:

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .figures import TITLES, Levels, label
+from .figures import Levels, axis_title, label
 from .regret import Score
 from .specs import Axis
 
@@ -73,7 +73,7 @@ def _rings(figure: go.Figure, rings: Mapping[str, tuple[str, int]], column: int)
 def _ticks(levels: Levels, axis: Axis) -> dict[str, object]:
     every: Sequence[int] = range(0, len(levels), 4 if len(levels) > 9 else 2)
     return {
-        "title": {"text": f"clean ← {TITLES[axis]} → noisy", "font": {"size": 12}},
+        "title": {"text": f"clean ← {axis_title(levels, axis)} → noisy", "font": {"size": 12}},
         "tickvals": list(every),
         "ticktext": [label(levels[i], axis) for i in every],
         "fixedrange": True,

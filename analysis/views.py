@@ -17,7 +17,7 @@ from .errors import InvalidRequest
 from .features import capture
 from .noise import add_noise, noise_like
 from .readout import Readout, softmax
-from .sampling import to_pixels
+from .sampling import seen
 
 AROUND = 2  # levels on each side that an ensemble takes in (arXiv 2502.05743)
 
@@ -75,7 +75,7 @@ def view(
     maps, features, made = grid(model, readout, image, seed, draw)
     x0, levels, x = noised(model, image, readout.sigmas, seed, draw)
     scale = model.schedule.input_scale(levels).to(x0).reshape(-1, 1, 1, 1)
-    found = {"clean": to_pixels(x0.cpu())[0], "seen": to_pixels((x * scale).cpu()), "made": to_pixels(made.cpu())}
+    found = {"clean": seen(model, x0)[0], "seen": seen(model, x * scale), "made": seen(model, made)}
     found["error"] = ((made - x0) ** 2).mean((1, 2, 3)).cpu().numpy()
     for block, places in maps.items():
         found[f"logits/{block}"] = places.mean((1, 2)).cpu().numpy()

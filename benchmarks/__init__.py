@@ -45,6 +45,13 @@ BENCHMARKS = {
             "families", "families", "the same, from pixels to the file in the store, of the model family where it is least", 0.95, True
         ),
         Benchmark(
+            "latent",
+            "latent",
+            "throughput at 16 levels of a model like Stable Diffusion, from pixels to files, over its VAE once and 16 bare passes",
+            0.95,
+            True,
+        ),
+        Benchmark(
             "cost-slope",
             "cost_slope",
             "distance from 1 of the log-log slope of extraction's CPU seconds over images or levels, the larger of the two",

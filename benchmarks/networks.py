@@ -40,8 +40,7 @@ def small() -> Backend:
 
 def flops(backend: Backend, stop_at: str | None = None) -> float:
     """Floating-point operations of one image's pass, the whole or the part up to and with a block."""
-    side, channels = backend.card.resolution, backend.card.image_channels
-    x, level = torch.zeros(1, channels, side, side), torch.full((1,), SIGMA, dtype=torch.float64)
+    x, level = torch.zeros(1, *backend.card.x0_shape, device=backend.device), torch.full((1,), SIGMA, dtype=torch.float64)
     whole = nullcontext(backend.denoise)
     # The counter sees nothing of composite operations in inference mode.
     with torch.no_grad(), capture(backend, [stop_at]) if stop_at else whole as call, FlopCounterMode(display=False) as counter:

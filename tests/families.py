@@ -10,6 +10,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
+from . import latents
 from .conftest import TINY
 
 NETWORK: dict[str, Any] = TINY | {"in_channels": 3, "out_channels": 3, "block_out_channels": [16, 16], "attention_head_dim": 8}
@@ -71,6 +72,20 @@ def adm_classes(out: Path) -> Path:
 @made("adm:plain")
 def adm_plain(out: Path) -> Path:
     return adm_file(out / "adm_plain.pt", classes=None)
+
+
+LATENT: dict[str, Callable[[Path], Path]] = {  # those of latents
+    "stable-diffusion:epsilon": lambda out: latents.stable(out / "sd"),
+    "stable-diffusion:v": lambda out: latents.stable(out / "sd2", latents.ddim("v_prediction"), use_linear_projection=True),
+    "stable-diffusion:xl": lambda out: latents.xl(out / "xl"),
+    "stable-diffusion:lcm": lambda out: latents.lcm(out / "lcm"),
+    "dit:imagenet": lambda out: latents.dit(out / "dit"),
+    "sd3:plain": lambda out: latents.sd3(out / "sd3"),
+    "flux:dev": lambda out: latents.flux(out / "flux"),
+    "flux:schnell": lambda out: latents.flux(out / "schnell", guided=False),
+}
+SIDE = {"flux": "?side=32"}  # FLUX's files say no side; its own of 1,024 pixels is more than a test needs
+MADE |= LATENT
 
 
 def adm_file(path: Path, classes: int | None) -> Path:

@@ -166,6 +166,10 @@ def xl(out: Path) -> Path:
     return saved(out, make)
 
 
+def ddim(prediction: str) -> DDIMScheduler:
+    return DDIMScheduler(**BETAS, prediction_type=prediction)
+
+
 def lcm(out: Path) -> Path:
     return stable(out, LCMScheduler(**BETAS), time_cond_proj_dim=8)
 

@@ -64,14 +64,14 @@ def test_the_output_and_every_blocks_output_are_the_published_implementations(na
     net = trained(state, found, UNTOLD[name]).eval()
     seen: dict[str, Tensor] = {}
     layers = blocks_of(found)
-    for block, _, path, _ in layers:
+    for block, path in ((layer.name, layer.path) for layer in layers):
         net.get_submodule(path).register_forward_hook(lambda m, i, o, block=block: seen.update({block: o}))
     label = None if facts["label"] is None else torch.tensor([facts["label"]])
     with torch.no_grad():
         out = net(known["x"], facts["timestep"], label).sample
     assert largest_error(out, known["out"]) < 1e-5
-    assert [called for *_, called in layers] == [f"ADM {i + 1}" for i in range(facts["blocks"])]
-    assert all(largest_error(seen[block], known[str(i)]) < 1e-5 for i, (block, *_) in enumerate(layers, 1))
+    assert [layer.literature for layer in layers] == [f"ADM {i + 1}" for i in range(facts["blocks"])]
+    assert all(largest_error(seen[block], known[str(i)]) < 1e-5 for i, block in enumerate((layer.name for layer in layers), 1))
 
 
 @pytest.mark.parametrize("change", [{"heads": 2}, {"head_channels": 32}, {"heads_first": False}])
@@ -129,7 +129,7 @@ def test_published_checkpoints_are_known_by_their_shapes(
 
 def test_the_network_of_256_has_37_blocks_as_the_literature_counts_them() -> None:
     layers = blocks_of(read(adm_state((256, 256, 512, 512, 1024, 1024), 2, 3, 256, None)))
-    by_number = {called: name for name, _, _, called in layers}
+    by_number = {layer.literature: layer.name for layer in layers}
     assert len(layers) == 37
     # 18 of the encoder, the middle, 18 of the decoder; 24 is the second ResNet of the decoder at 16×16.
     assert [by_number[f"ADM {i}"] for i in (1, 2, 4, 18, 19, 20, 22, 24, 37)] == [
@@ -143,7 +143,7 @@ def test_the_network_of_256_has_37_blocks_as_the_literature_counts_them() -> Non
         "up1.res1",
         "up5.res2",
     ]
-    assert [stage for _, stage, _, _ in layers] == ["down"] * 18 + ["mid"] + ["up"] * 18
+    assert [layer.stage for layer in layers] == ["down"] * 18 + ["mid"] + ["up"] * 18
 
 
 def saved(state: dict[str, Tensor], folder: Path) -> str:

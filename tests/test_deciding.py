@@ -36,7 +36,8 @@ class TwoPoints(Backend):
     def __init__(self, p: float = 0.5) -> None:
         self.schedule, self.net, self.h, self.passes = DDPM, torch.nn.ModuleDict({"out": torch.nn.Identity()}), np.log(p / (1 - p)) / 2, 0
         block = Block(name="out", module="out", stage="layer", depth=0, channels=1, stride=1)
-        self.card: Any = SimpleNamespace(unconditional="none", image_channels=1, resolution=1, space="pixel", blocks=(block,))
+        card = {"unconditional": "none", "x0_shape": (1, 1, 1), "resolution": 1, "space": "pixel", "blocks": (block,)}
+        self.card: Any = SimpleNamespace(**card, every=(block,), inside=())
 
     load, encode, device = None, None, torch.device("cpu")  # type: ignore[assignment]
 
@@ -219,11 +220,13 @@ def test_what_cannot_be_asked_is_refused(changes: dict[str, Any], words: str) ->
         replace(Watcher(TwoPoints(), [sign()]), **changes)
 
 
-def test_pictures_of_latents_are_refused() -> None:
+def test_pictures_are_what_a_person_sees_of_latents(monkeypatch: pytest.MonkeyPatch) -> None:
     model = TwoPoints()
-    model.card.space = "latent"
-    with pytest.raises(InvalidRequest, match="pictures is True"):
-        Watcher(model, [sign()])
+    monkeypatch.setattr(model, "decode", lambda x0: 0.25 * x0.expand(-1, 3, 2, 2))  # three channels, twice as wide
+    made = join(Watcher(model, [sign()]).watch(range(2)))
+    assert made.clean is not None
+    assert made.clean.shape[-3:] == (2, 2, 3)
+    assert set(np.unique(made.clean[-1])) <= {96, 159}  # ±1 at the end: (±.25 + 1) · 127.5
     assert join(Watcher(model, [sign()], pictures=False).watch(range(2))).clean is None
 
 

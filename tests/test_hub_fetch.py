@@ -17,7 +17,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from safetensors.numpy import save
 
-from analysis import hub, hub_calls, hub_fetch, hub_records
+from analysis import hub, hub_calls, hub_fetch, hub_records, registry
 from analysis.errors import DamagedFile, InvalidData, InvalidRequest, NotAllowed, StoreUnavailable, Unreachable
 from analysis.hub_choice import CLASSES, choose
 from analysis.hub_records import HubFile, in_units
@@ -510,9 +510,35 @@ INDEX = "diffusion_pytorch_model.safetensors.index.json"
         ([WHOLE, HALF, "diffusion_pytorch_model.non_ema.safetensors"], [WHOLE]),
         ([HALF, "diffusion_pytorch_model.non_ema.safetensors"], [HALF]),
         ([*SHARDS, INDEX, "diffusion_pytorch_model.fp16-00001-of-00001.safetensors"], [*SHARDS, INDEX]),
-        (["unet/" + WHOLE, "unet/config.json", "v1-pruned.safetensors", "vae/" + WHOLE], ["unet/" + WHOLE, "unet/config.json"]),
+        (
+            ["unet/" + WHOLE, "unet/config.json", "v1-pruned.safetensors", "vae/" + WHOLE, "vae/" + HALF],
+            ["unet/" + WHOLE, "unet/config.json", "vae/" + WHOLE],
+        ),
+        (
+            [
+                *(f"transformer/{part}" for part in (*SHARDS, INDEX)),
+                "vae/" + HALF,
+                *(f"text_encoder/{name}" for name in ("config.json", "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")),
+                *(f"text_encoder_2/model-0000{i}-of-00002.safetensors" for i in (1, 2)),
+                "text_encoder_2/model.safetensors.index.json",
+                *(f"text_encoder_2/model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)),
+                "text_encoder_2/model.safetensors.index.fp16.json",
+                *(f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")),
+                "safety_checker/model.safetensors",
+                "flux1-dev.safetensors",
+            ],
+            [
+                *(f"transformer/{part}" for part in (*SHARDS, INDEX)),
+                "vae/" + HALF,
+                "text_encoder/config.json",
+                "text_encoder/model.safetensors",
+                *(f"text_encoder_2/model-0000{i}-of-00002.safetensors" for i in (1, 2)),
+                "text_encoder_2/model.safetensors.index.json",
+                *(f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")),
+            ],
+        ),
         ([WHOLE, "scheduler/scheduler_config.json", "model_index.json"], [WHOLE, "scheduler/scheduler_config.json", "model_index.json"]),
-        ([WHOLE, "tokenizer/vocab.json", "optimizer.bin", "x.py", "deep/er/config.json"], [WHOLE]),
+        ([WHOLE, "tokenizer/vocab.json", "optimizer.bin", "x.py", "deep/er/config.json"], ["tokenizer/vocab.json", WHOLE]),
     ],
 )
 def test_one_copy_of_the_weights_is_wanted_and_full_precision_before_half(given: list[str], wanted: list[str]) -> None:
@@ -522,9 +548,9 @@ def test_one_copy_of_the_weights_is_wanted_and_full_precision_before_half(given:
 @pytest.mark.parametrize(
     ("files", "class_"),
     [
-        ({"unet/config.json": b'{"_class_name": "UNet2DConditionModel"}', "unet/" + WHOLE: b"w"}, "UNet2DConditionModel"),
+        ({"unet/config.json": b'{"_class_name": "UNet3DConditionModel"}', "unet/" + WHOLE: b"w"}, "UNet3DConditionModel"),
         ({"config.json": b'{"architectures": ["ViTModel"]}', "model.safetensors": b"w"}, "ViTModel"),
-        ({"model_index.json": b'{"_class_name": "FluxPipeline"}', "transformer/" + WHOLE: b"w"}, "FluxPipeline"),
+        ({"model_index.json": b'{"_class_name": "PixArtSigmaPipeline"}', "transformer/" + WHOLE: b"w"}, "PixArtSigmaPipeline"),
     ],
 )
 def test_a_network_that_no_family_reads_is_refused_before_anything_large_comes(
@@ -537,11 +563,13 @@ def test_a_network_that_no_family_reads_is_refused_before_anything_large_comes(
 
 
 def test_the_classes_that_are_fetched_are_those_that_a_family_claims(tmp_path: Path) -> None:
-    from analysis.backends.unet2d import UNet2D
-
-    for name in (*CLASSES, "UNet2DConditionModel"):
-        (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}))
-        assert UNet2D.claims(tmp_path) == (name in CLASSES)
+    for name in (*CLASSES, "UNet3DConditionModel"):
+        for part in ("unet", "transformer"):
+            place = tmp_path / name / part
+            place.mkdir(parents=True)
+            (place / "config.json").write_text(json.dumps({"_class_name": name}))
+        families = [family for family in registry.names("backends") if registry.get("backends", family).claims(tmp_path / name)]
+        assert len(families) == (name in CLASSES), name
 
 
 def test_weights_that_no_family_opens_are_not_fetched() -> None:

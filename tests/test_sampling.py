@@ -26,7 +26,7 @@ FLOW = Schedule.flow_matching(torch.linspace(0.005, 0.995, 400, dtype=torch.floa
 
 def exact(schedule: Schedule) -> Any:
     """A backend of that data, as far as a sampler looks."""
-    card = SimpleNamespace(unconditional="none", image_channels=1, resolution=4, space="pixel")
+    card = SimpleNamespace(unconditional="none", x0_shape=(1, 4, 4), resolution=4, space="pixel")
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor, condition: str) -> torch.Tensor:
         return x * (S**2 / (S**2 + sigma**2)).to(x).reshape(-1, 1, 1, 1)

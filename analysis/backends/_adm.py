@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
@@ -14,7 +15,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor
 
 from ..errors import InvalidRequest
-from ._unet import Layer
+from ._inside import Layer
 
 State = Mapping[str, Tensor]
 GROUPS = 32
@@ -250,24 +251,32 @@ def blocks_of(found: Architecture) -> list[Layer]:
     An upsampler is behind the last ResNet of its level. The published network of 256×256 has 37: 18, the middle, 18.
     """
     levels = len(found.widths)
-    layers: list[Layer] = [("conv_in", "down", "conv_in", "ADM 1")]
+    layers = [Layer("conv_in", "down", "conv_in", "ADM 1")]
 
     def count() -> str:
         return f"ADM {len(layers) + 1}"
 
+    def pair(name: str, stage: Literal["down", "up"], path: str, j: int, attends: bool) -> Layer:
+        within = (f"{path}.resnets.{j}", *((f"{path}.attentions.{j}",) if attends else ()))
+        return Layer(name, stage, within[-1], count(), within)
+
     for i in range(1, levels * (found.resnets + 1)):
         level, j = divmod(i - 1, found.resnets + 1)
         if j == found.resnets:
-            layers.append((f"down{level}.down", "down", f"down_blocks.{level}.downsamplers.0", count()))
+            path = f"down_blocks.{level}.downsamplers.0"
+            layers.append(Layer(f"down{level}.down", "down", path, count(), (path,)))
         else:
-            last = "attentions" if found.attends[level] else "resnets"
-            layers.append((f"down{level}.res{j}", "down", f"down_blocks.{level}.{last}.{j}", count()))
-    layers.append(("mid", "mid", "mid_block.resnets.1", count()))
+            layers.append(pair(f"down{level}.res{j}", "down", f"down_blocks.{level}", j, found.attends[level]))
+    middle = ("mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1")
+    layers.append(Layer("mid", "mid", middle[-1], count(), middle))
     for i in range(levels * (found.resnets + 1)):
         level, j = divmod(i, found.resnets + 1)
-        last = "attentions" if found.attends[levels - 1 - level] else "resnets"
         if j == found.resnets and level < levels - 1:
-            layers.append((f"up{level}.up", "up", f"up_blocks.{level}.upsamplers.0", count()))
+            path = f"up_blocks.{level}.upsamplers.0"
+            behind = tuple(
+                f"up_blocks.{level}.{part}.{j}" for part in ("resnets", *(("attentions",) if found.attends[levels - 1 - level] else ()))
+            )
+            layers.append(Layer(f"up{level}.up", "up", path, count(), (*behind, path)))
         else:
-            layers.append((f"up{level}.res{j}", "up", f"up_blocks.{level}.{last}.{j}", count()))
+            layers.append(pair(f"up{level}.res{j}", "up", f"up_blocks.{level}", j, found.attends[levels - 1 - level]))
     return layers

@@ -55,7 +55,11 @@ class Latent(Backend):
     @classmethod
     def conditions(cls, net: Any, place: Path) -> tuple[str, ...]:
         """What a network can be told, the one for features first."""
-        return ("null", "prompt:") if Prompts.there(place) else ("none",)
+        if not Prompts.there(place):
+            raise InvalidRequest(
+                f"{place} has no folder `text_encoder`: the network is told a prompt, if an empty one; fetch the whole model."
+            )
+        return "null", "prompt:"
 
     @classmethod
     def blank(cls, net: Any, side: int) -> Reads:

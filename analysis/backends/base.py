@@ -104,7 +104,7 @@ class Backend(ABC):
         if found.ndim == 4:
             return found
         side = self.card.resolution // block.stride
-        return found[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+        return found[:, -side * side :].transpose(1, 2).reshape(len(found), -1, side, side)
 
     @staticmethod
     def picked(output: Any) -> Tensor:

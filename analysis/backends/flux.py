@@ -94,7 +94,7 @@ class Flux(Latent):
             txt_ids=x.new_zeros(given["encoder_hidden_states"].shape[1], 3),
             **given,
         ).sample
-        return functional.pixel_shuffle(made.transpose(1, 2).unflatten(2, (side, side)), PACK)
+        return functional.pixel_shuffle(made.transpose(1, 2).reshape(len(made), -1, side, side), PACK)
 
     def tell(self, condition: str) -> Told:
         from diffusers import FluxPipeline

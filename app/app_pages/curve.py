@@ -144,7 +144,7 @@ def _study(run: Run, study: Study, here: list[Run], bench: lab.Bench, axis: str,
             curve.chart(study, result, shown)
         if shown["view"] == "budget":
             curve.multiples(study, axis)
-    curve.why(result)
+    curve.why(result, study.card.units)
     curve.block_table(study, result, shown["labels"])
     shown["recipe"] = recipe.show(study, shown["labels"], bench.device, axis)
     state = {"backend": bench.backend, "dataset": bench.dataset, "run": run.key, **shown} | ({"block": bench.block} if bench.block else {})

@@ -71,7 +71,7 @@ def draw(members: dict[str, Study]) -> None:
         questions.table(members, labels)
         questions.why(members, labels)
     else:
-        curve.why(result)
+        curve.why(result, study.card.units)
         curve.block_table(study, result, labels)
     receipt.show(study, labels, result, link.link({"study": next(iter(members.values())).key, **shown}), shown["axis"])
     generated.show(study)

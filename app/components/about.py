@@ -42,12 +42,29 @@ def rows(card: Card, name: str) -> dict[str, str]:
         "identity": card.identity,
         **({"paper": card.paper} if card.paper else {}),
         "images": f"{card.resolution}×{card.resolution} pixels, {'colour' if card.image_channels == 3 else f'{card.image_channels} channel'}",
+        **_latents(card),
         "noise levels": f"{len(card.sigmas):,}, σ = {card.sigmas[0]:.2g} to {card.sigmas[-1]:.4g}: {NOISE[card.noise]}",
         "blocks": f"{len(card.blocks)}, {first.name} ({_size(card, 0)}) to {last.name} ({_size(card, -1)})",
         "size": f"{card.parameters:,} parameters, {size(card.parameter_bytes)} of weights in float32",
         "trained on": fairness.training_set(card.training),
         "is told": conditions if card.conditions == ("none",) else f"{conditions}; features are read with {told}",
+        **(
+            {"inside the blocks": f"{len(card.inside)} more places: queries, keys, values, outputs, residual branches"}
+            if card.inside
+            else {}
+        ),
     }
+
+
+def _latents(card: Card) -> dict[str, str]:
+    """Of a model of latents, these; and what other sides it reads."""
+    if card.latent is None:
+        return {}
+    channels, side, _ = card.x0_shape
+    said = {"latents": f"{side}×{side}, {channels} channels; noise is added to these, and σ is in their units"}
+    if card.sides:
+        said["other sides"] = f"multiples of {card.sides[0]} up to {card.sides[1]} pixels: write ?side={card.sides[0] * 2} behind the name"
+    return said
 
 
 def _size(card: Card, place: int) -> str:

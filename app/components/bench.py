@@ -171,7 +171,8 @@ def _measure() -> None:
 def _strip(card: Card) -> str | None:
     """The network from first to last block, stage by stage; one may be chosen."""
     names = [block.name for block in card.blocks]
-    if st.session_state.get("block") not in [None, *names]:
+    inner = [block.name for block in card.inside]
+    if st.session_state.get("block") not in [None, *names, *inner]:
         st.session_state["block"] = None
     chosen = st.session_state.setdefault("block", None)
     stages = dict.fromkeys(block.stage for block in card.blocks)
@@ -186,9 +187,21 @@ def _strip(card: Card) -> str | None:
             on_change=_choose,
             args=(stage,),
         )
-    block = next((block for block in card.blocks if block.name == chosen), None)
+    if inner:
+        st.session_state["block-inside"] = chosen if chosen in inner else None
+        st.selectbox(
+            "Inside a block",
+            inner,
+            key="block-inside",
+            placeholder="queries, keys, values …",
+            on_change=_choose,
+            args=("inside",),
+            help="Queries, keys, values and outputs of attention, and residual branches, before they are added to what goes on.",
+        )
+    block = next((block for block in card.every if block.name == chosen), None)
+    place = "inside " if chosen in inner else ""
     st.caption(
-        f"{chosen}: block {block.depth + 1} of {len(names)}, a map of {_size(block, card)} channels{f', in papers {block.literature}' if block.literature else ''}."
+        f"{chosen}: {place}block {block.depth + 1} of {len(names)}, a map of {_size(block, card)} channels{f', in papers {block.literature}' if block.literature else ''}."
         if block
         else f"None of {len(names)} chosen: figures show the block that validation images chose."
     )
@@ -219,7 +232,8 @@ def level(card: Card, run: str, peak: float) -> float:
             persist_state="session",
         )
         sigma = card.sigmas[place]
-        st.caption(f"t = {card.timesteps[place]:g}, σ = {sigma:.3g}, log-SNR = {-2 * math.log(sigma):.2f}")
+        of = " of the latents" if card.space == "latent" else ""
+        st.caption(f"t = {card.timesteps[place]:g}, σ{of} = {sigma:.3g}, log-SNR = {-2 * math.log(sigma):.2f}")
     return sigma
 
 

@@ -50,7 +50,7 @@ def headline(study: Study, result: Result) -> None:
     numbers.metric(
         "At noise level",
         f"σ ≈ {verdict['peak_sigma']:.2g}",
-        help=f"95 % interval {verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g}. Pixels run from -1 to 1; nearest level t = {peak['timestep']:.0f}.",
+        help=f"95 % interval {verdict['peak_ci'][0]:.2g} to {verdict['peak_ci'][1]:.2g}. {'Pixels run from -1 to 1' if study.card.space == 'pixel' else 'In the units of the latents'}; nearest level t = {peak['timestep']:.0f}.",
     )
     numbers.metric(
         "Gain over least noise",
@@ -62,7 +62,7 @@ def headline(study: Study, result: Result) -> None:
         st.markdown(result["sentence"])
 
 
-def why(result: Result) -> None:
+def why(result: Result, units: str) -> None:
     """Why the curve looks as it does, no further than the verdicts carry."""
     rises = result["verdict"]["shape"] in ("unimodal", "increasing")
     with st.container(key="why"):
@@ -78,7 +78,7 @@ def why(result: Result) -> None:
             )
         if clean := result["clean"]:
             st.caption(
-                f"From clean pixels alone, without the network, {_reader(clean['head'])} reads "
+                f"From clean {units} alone, without the network, {_reader(clean['head'])} reads "
                 f"{100 * clean['accuracy']:.1f} % ({100 * clean['ci'][0]:.1f} to {100 * clean['ci'][1]:.1f}), with the same "
                 f"{result['labelled_images']} labels."
             )

@@ -62,8 +62,15 @@ def _form(bench: Bench) -> list[SweepRequest]:
     )
     fields["levels"] = second.number_input("Noise levels", 3, 64, 16, key="ask-levels", help="Even in log σ over the model's own levels.")
     inputs = third.multiselect("Input", ["noisy", "clean"], default=["noisy"], key="ask-input")
-    names = [block.name for block in bench.card.blocks] if bench.card else []
-    chosen = st.multiselect("Blocks", names, placeholder="all", key="ask-blocks")
+    names = [block.name for block in bench.card.every] if bench.card else []
+    chosen = st.multiselect(
+        "Blocks",
+        names,
+        placeholder="all",
+        key="ask-blocks",
+        help="All are the blocks' own outputs. Behind them stands what lies inside: queries, keys, values and outputs of attention, and "
+        "residual branches; these are read where they are named.",
+    )
     fields["blocks"] = tuple(chosen) or None
     with st.popover("More", icon=":material/tune:"):
         fields["poolings"] = tuple(
@@ -130,6 +137,11 @@ def _condition(bench: Bench) -> str:
     known = bench.card.conditions if bench.card else ()
     if len(known) < 2:
         return "none"
+    if "prompt:" in known:
+        prompt = st.text_input(
+            "Prompt", "", key="ask-prompt", placeholder="empty", help="What the model is told beside every image, the same for all."
+        )
+        return f"prompt:{prompt.strip()}" if prompt.strip() else "none"
     if st.session_state.get("ask-condition") not in ("none", *known):
         st.session_state["ask-condition"] = "none"
     return st.selectbox(

@@ -66,12 +66,14 @@ def _block_and_level(query: Any, wanted: Run | None) -> None:
     if wanted is None or wanted.study is None:
         return
     card = wanted.study.card
-    blocks = [block.name for block in card.blocks]
+    blocks = [block.name for block in card.every]
     if given := query.get("block"):
         if given in blocks:
             st.session_state["block"] = given
         else:
-            note(f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(blocks)}.")
+            note(
+                f"The link asks for block = {given!r}, which {card.name} does not have; allowed: {', '.join(block.name for block in card.blocks)}."
+            )
     if given := query.get("sigma"):
         try:
             wanted_sigma = float(given)

@@ -47,7 +47,7 @@ class Scene:
 
 def block_of(card: Card, chosen: str | None, measured: str | None) -> Block:
     """The block that is looked into: the chosen one, else the one that a run found best, else one two thirds along the way."""
-    known = {block.name: block for block in card.blocks}
+    known = {block.name: block for block in card.every}
     return known.get(chosen or "") or known.get(measured or "") or card.blocks[2 * len(card.blocks) // 3]
 
 
