@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from .backends.base import Backend
 from .specs import Block
 
-BUDGET = 1 << 26  # bytes of attention weights at once, in float32
+BUDGET = 1 << 27  # bytes that reading takes at most beside the pass: half of it weights in float32, the rest copies of queries and keys
 
 
 class Attention(NamedTuple):
@@ -113,18 +113,21 @@ def shares(given: Attention, groups: Tensor, extra: Sequence[Tensor] = (), each:
     """The softmax shares of `given`, summed over groups of its text's keys; the mean over heads, or of `each`.
 
     `groups` (B or 1, T, G) are ones where a key belongs to a group; `extra` keys (1, H, tokens, d) a word. For each place the shares of all
-    keys sum to one. Weights are made for so many queries at a time that they take no more than BUDGET.
+    keys sum to one. Weights are made for one image and so many queries at a time that they keep to BUDGET.
     """
     q, k = given.q, given.k
     batch, heads, count, _ = q.shape
-    step = max(1, BUDGET // (4 * batch * heads * k.shape[2]))
+    step = max(1, BUDGET // (2 * 4 * heads * k.shape[2]))
+    found = []
     with torch.autocast(q.device.type, enabled=False):
-        keys = k.float().transpose(-1, -2)
-        parts = [
-            _part(q[:, :, start : start + step].float() * given.scale, keys, given.text, groups[:, None], extra, each)
-            for start in range(0, count, step)
-        ]
-    return Shares(torch.cat([one.groups for one in parts], 2), torch.cat([one.extra for one in parts], 2), torch.cat([one.logits for one in parts], 1))  # fmt: skip
+        for row in range(batch):  # images one by one, so that a larger batch takes no more
+            keys, own = k[row : row + 1].float().transpose(-1, -2), groups[row % len(groups)]
+            parts = [
+                _part(q[row : row + 1, :, start : start + step].float() * given.scale, keys, given.text, own, extra, each)
+                for start in range(0, count, step)
+            ]
+            found.append(Shares(*(torch.cat(some, -2) for some in zip(*parts, strict=True))))
+    return Shares(*(torch.cat(some) for some in zip(*found, strict=True)))
 
 
 def _part(q: Tensor, keys: Tensor, text: slice, groups: Tensor, extra: Sequence[Tensor], each: bool) -> Shares:

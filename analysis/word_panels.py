@@ -98,7 +98,7 @@ def table(shares: Shares, focus: np.ndarray, of: str | None, levels: Levels, **c
     rows = []
     for block in (None, *shares.blocks):
         for i, (word, values) in enumerate(shares.of(block).items()):
-            for place, level in enumerate(levels):
+            for place, level in enumerate({name: value for name, value in one.items() if name != "latent"} for one in levels):
                 own = focus[place, i] if block == of and i < len(shares.words) else np.nan
                 rows.append({**common, "word": word, "block": block or ALL, **level, "share": float(values[place]), "focus": float(own)})
     return pd.DataFrame(rows)

@@ -139,6 +139,9 @@ BENCHMARKS = {
             0.4,
             False,
         ),
+        Benchmark(
+            "word-maps", "word_maps", "CPU seconds of a pass with maps of every word in every block over those of the pass", 1.3, False
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }

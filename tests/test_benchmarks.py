@@ -19,7 +19,7 @@ from analysis.planning import Bench
 from analysis.similarity import cka
 from analysis.store import Store
 from analysis.thumbnails import thumbnails
-from benchmarks import BENCHMARKS, __main__, alike, cost_child, cost_slope, false_unimodal, families, maps, payload
+from benchmarks import BENCHMARKS, __main__, alike, cost_child, cost_slope, false_unimodal, families, maps, payload, word_maps
 from benchmarks.__main__ import main
 from benchmarks.measure import Attempt, Measured, attempts, cpu, interleave, measure, summary
 from benchmarks.networks import flops
@@ -222,6 +222,14 @@ def test_the_number_is_that_of_the_worst_family() -> None:
     found = families.worst({"a": Measured(0.99, 1.0), "b": Measured(0.96, 1.01), "c": Measured(0.97)})
     assert (found.ratio, found.control, found.details["worst"], found.details["a"]["ratio"]) == (0.96, 1.01, "b", 0.99)
     assert families.worst({"a": Measured(0.99), "b": Measured(None)}).ratio is None
+
+
+def test_the_cost_of_word_maps_is_that_of_the_worst_family_and_memory_has_to_hold() -> None:
+    found = {"a": Measured(1.1, 1.0), "b": Measured(1.2, 1.01)}
+    told = word_maps._together(found, 7)
+    assert (told.ratio, told.control, told.details["worst"], told.details["a"]["ratio"], told.holds) == (1.2, 1.01, "b", 1.1, True)
+    assert not word_maps._together(found, 1 << 30).holds
+    assert word_maps._together(found | {"c": Measured(None)}, 7).ratio is None
 
 
 def test_a_slope_is_the_power_of_the_size() -> None:

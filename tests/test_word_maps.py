@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
@@ -17,8 +18,10 @@ from analysis import attending, prompted, word_maps
 from analysis.attending import Attention, shares
 from analysis.backends import open_backend
 from analysis.backends.base import Backend, Told
+from analysis.devices import TOLERANCE
 from analysis.errors import InvalidRequest, UnknownName
 from analysis.prompted import merged
+from benchmarks.word_maps import peak
 from tests import latents
 
 PROMPT = "a red fox, in unsnow"  # the last is of two and one byte-pair tokens: un snow
@@ -121,6 +124,39 @@ def test_maps_are_those_of_plain_attention_and_sum_to_one(name: str, opened: dic
     assert (found.image.max() < 1e-5) == (name in ("stable", "xl"))
 
 
+def test_in_a_single_stream_the_text_stands_first(opened: dict[str, Backend]) -> None:
+    model, path = opened["flux"], "single_transformer_blocks.1.attn"
+    with outputs(model, f"{path}.norm_q", f"{path}.norm_k", "pos_embed") as seen:
+        found = read(model)
+    q, k = (apply_rotary_emb(seen[f"{path}.{name}"], seen["pos_embed"], sequence_dim=1).transpose(1, 2) for name in ("norm_q", "norm_k"))
+    given = prompted.prompted(model, PROMPT)
+    plain = attention(q, k)[:, :, len(given.told.tokens) :].mean(1)
+    for i, word in enumerate(given.words):
+        wanted = plain[0, :, list(word.places)].sum(-1)
+        torch.testing.assert_close(found.maps["single1"][0, 0, i].flatten(), wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_attention_of_the_image_to_itself_alone_is_not_read(tmp_path: Path) -> None:
+    """Stable Diffusion 3.5 has a second attention in some layers, and norms of queries and keys."""
+    folder = latents.sd3(tmp_path)
+    net = SD3Transformer2DModel.from_config(
+        SD3Transformer2DModel.load_config(folder / "transformer") | {"dual_attention_layers": (0, 1), "qk_norm": "rms_norm"}
+    )
+    net.save_pretrained(folder / "transformer")
+    found = read(open_backend(str(folder)), others=("house",))
+    whole = found.share[..., :-1].sum(-1) + found.special + found.image
+    torch.testing.assert_close(whole, torch.ones_like(whole))
+    assert found.special.min() > 0.5  # 323 of 333 places, beside 16 of the image
+
+
+def test_a_distilled_network_and_a_lower_precision_have_maps_too(tmp_path: Path, opened: dict[str, Backend]) -> None:
+    assert read(open_backend(str(latents.lcm(tmp_path))), others=("house",)).over.isfinite().all()
+    for name in ("stable", "flux"):
+        lower, whole = read(opened[name].at("bfloat16"), others=("house",)), read(opened[name], others=("house",))
+        assert not torch.equal(lower.over, whole.over)
+        assert ((lower.over - whole.over).square().mean() / whole.over.square().mean()).sqrt() < TOLERANCE["bfloat16"]
+
+
 def test_every_block_that_reads_the_text_is_there(opened: dict[str, Backend]) -> None:
     assert read(opened["stable"]).blocks == ("down0.res0", "mid.res0", "up1.res0", "up1.res1")
     assert read(opened["sd3"]).blocks == ("layer0", "layer1", "layer2")
@@ -154,10 +190,18 @@ def test_chunks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     q, k, extra = (torch.randn(2, 3, n, 4, generator=generator) for n in (10, 7, 2))
     given, groups = Attention(torch.nn.Identity(), q, k, 0.5, slice(2, 7)), torch.eye(5)[None]
     whole = shares(given, groups, [extra[:1]], each=True)
-    monkeypatch.setattr(attending, "BUDGET", 4 * 2 * 3 * 7 * 4)  # four queries
+    monkeypatch.setattr(attending, "BUDGET", 2 * 4 * 3 * 7 * 4)  # four queries
     for one, other in zip(whole, shares(given, groups, [extra[:1]], each=True), strict=True):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(whole.groups, torch.softmax(q @ k.transpose(-1, -2) * 0.5, -1)[..., 2:])
+
+
+def test_weights_of_a_block_are_never_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k = torch.randn(2, 4, 2, 512, 8).unbind()
+    monkeypatch.setattr(attending, "BUDGET", 1 << 20)
+    with torch.inference_mode():
+        held = peak(lambda: shares(Attention(torch.nn.Identity(), q, k, 1.0, slice(0, 16)), torch.ones(1, 16, 1)))
+    assert 1 << 18 < held < 1 << 20  # all weights of one image would be 2 MB
 
 
 def test_another_word_is_as_if_its_keys_were_added(opened: dict[str, Backend]) -> None:

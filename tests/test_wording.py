@@ -138,13 +138,17 @@ def test_what_cannot_be_asked_is_said(
 SHARES = word_panels.Shares(
     ["red", "fox"], ["one", "two"], np.array([[[0.1, 0.3], [0.3, 0.1]], [[0.2, 0.0], [0.2, 0.2]]]), np.full((2, 2), 0.5), np.zeros((2, 2))
 )
-LEVELS = [{"sigma": 0.1, "timestep": 3.0, "log_snr": 4.6}, {"sigma": 1.0, "timestep": 9.0, "log_snr": 0.0}]
+LEVELS = [
+    {"sigma": 0.1, "timestep": 3.0, "log_snr": 4.6, "latent": 1.0},
+    {"sigma": 1.0, "timestep": 9.0, "log_snr": 0.0, "latent": 1.0},
+]
 FOCUS = np.array([[0.1, 0.4], [0.2, 0.3]])
 
 
 def test_a_table_has_a_row_a_word_block_and_level() -> None:
     table = word_panels.table(SHARES, FOCUS, None, LEVELS, prompt="red fox")
     assert len(table) == 3 * 3 * 2
+    assert list(table.columns) == ["prompt", "word", "block", "sigma", "timestep", "log_snr", "share", "focus"]
     row = table[(table.word == "fox") & (table.block == "one") & (table.sigma == 0.1)].iloc[0]
     assert (row.share, row.timestep, row.prompt) == (0.3, 3.0, "red fox")
     mean = table[(table.word == "fox") & (table.block == word_panels.ALL)]
@@ -164,6 +168,7 @@ def test_the_sentence_says_where_a_word_is_attended_to_most() -> None:
 def test_figures_have_a_line_a_word_and_a_picture_a_level() -> None:
     figure = word_panels.curves_figure(SHARES.of(None), FOCUS, LEVELS, "sigma", "fox", 1.0)
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["red", "fox", word_panels.SPECIAL]
+    assert figure.layout.xaxis2.title.text == "clean ← noise level σ of the latents → noisy"
     assert [trace.line.width for trace in figure.data if trace.name == "fox"] == [3.5, 3.5]
     maps = np.random.default_rng(0).random((2, 2, 4, 4))
     tiles = word_panels.over(PIXELS[0], maps[:, 0], word_panels.ends(maps))

@@ -13,6 +13,7 @@ from analysis.uploads import encode
 from app.components import files, link
 from app.components.album import UPLOADED, Shot
 from app.components.looked import fingerprint
+from app.components.words import plain
 
 if TYPE_CHECKING:
     from app.components.words_view import Maps
@@ -26,10 +27,10 @@ def facts(maps: Maps, shot: Shot) -> list[tuple[str, str]]:
     card, asks = maps.scene.card, maps.asks
     others = f"; words that are not in it: {', '.join(asks['others'])}" if asks["others"] else ""
     return [
-        ("image", ", ".join([f"{shot.name} ({shot.origin})", *shot.notes])),
+        ("image", plain(", ".join([f"{shot.name} ({shot.origin})", *shot.notes]))),
         ("model", f"{card.name}, {card.identity}"),
-        ("prompt", f"“{asks['prompt']}”{others}"),
-        *([("said", " ".join(maps.said))] if maps.said else []),
+        ("prompt", plain(f"“{asks['prompt']}”{others}")),
+        *([("said", plain(" ".join(maps.said)))] if maps.said else []),
         ("noise", f"{len(maps.levels)} levels, one ε for all, seed 0; no guidance"),
         ("maps", "attention of each place to a word's tokens, summed over these, the mean over heads and layers of a block"),
         ("blocks", f"{maps.block}" if maps.block else f"the mean over {len(maps.shares.blocks)} blocks, maps enlarged to one grid"),
@@ -57,6 +58,7 @@ def show(maps: Maps, shot: Shot) -> None:
         state |= {"others": ", ".join(asks["others"])} if asks["others"] else {}
         state |= {"word": maps.word, "wordlevels": str(asks["levels"]), "sigma": f"{scene.sigma:.6g}", "axis": scene.axis}
         state |= {"wordblock": maps.block} if maps.block else {}
+        state |= {} if shot.own else {"a": shot.key}
         st.caption("A link to this view. Your own images are not in it.")
         st.code(link.link(state), language=None, wrap_lines=True)
         saved = "" if shot.origin == UPLOADED else "; save the image first, below"

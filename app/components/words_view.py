@@ -61,7 +61,7 @@ def show(scene: Scene) -> None:
             icon=":material/chat_bubble_outline:",
         )
         return
-    shot = album.choose(dict(scene.shots))
+    shot = _shot(scene)
     asks = _asks()
     if not asks["prompt"] and not asks["others"]:
         st.info("Write what is in the image, such as *a photo of a red fox*: each word gets a map.", icon=":material/edit:")
@@ -91,6 +91,19 @@ def show(scene: Scene) -> None:
         maps = Maps(scene, shot.key, asks, block, word, shares, said["levels"], arrays, told["joint"], told["said"])
         _draw(maps, data)
         words_receipt.show(maps, shot)
+
+
+def _shot(scene: Scene) -> album.Shot:
+    """The image that is chosen; of a link at first, which can name an example only."""
+    if "words-seen" not in st.session_state:
+        st.session_state["words-seen"] = True
+        if (given := st.query_params.get("a")) in scene.shots:
+            st.session_state["image-key"] = given
+        elif given is not None:
+            opening.note("The image of the link is not here: a link holds no image of one's own. Another is shown.")
+    shot = album.choose(dict(scene.shots))
+    link.put("a", None if shot.own else shot.key)
+    return shot
 
 
 def _asks() -> dict[str, Any]:

@@ -59,7 +59,9 @@ def test_without_a_prompt_it_says_what_to_do_and_a_prompt_has_maps(folders: dict
 
 
 def test_a_link_restores_prompt_word_block_and_levels_and_the_receipt_says_them(folders: dict[str, str]) -> None:
-    page = visit(folders["stable"], prompt="a red fox", others="house", word="+ house", wordblock="mid.res0", wordlevels="16")
+    key = list(visit(folders["stable"]).session_state["thumbs"])[3]
+    page = visit(folders["stable"], prompt="a red fox", others="house", word="+ house", wordblock="mid.res0", wordlevels="16", a=key)
+    assert page.session_state["image-key"] == key
     assert "In block mid.res0, **+ house** takes" in texts(page)
     assert "at 16 noise levels, in block mid.res0" in texts(page)
     code = [one.value for one in page.code]
