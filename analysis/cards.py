@@ -12,6 +12,7 @@ from .errors import DamagedFile, StoreUnavailable
 from .specs import Card
 from .store import default_root, read_json, write_json
 
+FORMAT = 2  # what a Card says
 READ = (".json", ".safetensors", ".md", ".pt")  # what a model is read from
 
 
@@ -19,7 +20,7 @@ def remembered(place: Path) -> Card | None:
     """The Card of a folder or file as it is now; None where it was never read, or its files have changed since."""
     with suppress(DamagedFile, ValidationError, KeyError, TypeError):  # no file, or another version's: it is made again
         kept = read_json(_path(place))
-        if kept["files"] == files_of(place):
+        if (kept["format"], kept["files"]) == (FORMAT, files_of(place)):
             return Card.model_validate(kept["card"])
     return None
 
@@ -27,7 +28,7 @@ def remembered(place: Path) -> Card | None:
 def remember(place: Path, card: Card) -> None:
     """Keep a Card; where the store cannot be written it is made again next time."""
     with suppress(StoreUnavailable):
-        write_json(_path(place), {"place": str(place), "files": files_of(place), "card": card.model_dump(mode="json")})
+        write_json(_path(place), {"format": FORMAT, "place": str(place), "files": files_of(place), "card": card.model_dump(mode="json")})
 
 
 def _path(place: Path) -> Path:

@@ -196,7 +196,7 @@ def width(bench: Bench, source: str, tensor: str) -> int:
     block, _, pooling = tensor.rpartition("/")
     opened = bench.sources[source]
     if isinstance(opened, Encoder):
-        return opened.dimension(bench.card.image_channels, bench.card.resolution)
+        return opened.dimension(*bench.card.x0_shape[:2])
     return bench.model.block(block).width(pooling)
 
 

@@ -21,6 +21,7 @@ from .sampling import Sampler, sample, seen, sheet
 from .strips import noise_strip
 from .studies import Study, write_study
 
+SHEET = 150_000_000  # pixels of a sheet of pictures that any reader opens
 COLUMNS = 40  # of the sheet
 STRIP = 10  # of the images at every level
 Progress = Callable[[int, int, str], None]
@@ -57,11 +58,15 @@ def generate(
     """
     if count < 12:
         raise InvalidRequest(f"count is {count}; allowed: at least 12 images, a row of them.")
+    if count * study.card.resolution**2 > SHEET:
+        raise InvalidRequest(f"count is {count}; allowed of {study.card.resolution} pixels: at most {SHEET // study.card.resolution**2}.")
     model = model_of(backend, [study])
     levels = [level["sigma"] for level in study.facts["levels"]]
     images = seen(model, sample(model, count, seed, sampler, steps))
     ids = image_ids(images)
-    x0 = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        x0 = torch.cat([model.encode(part.to(model.device)) for part in torch.split(pixels, model.card.together)])
     clean = study.facts["request"]["input"] == "clean"
     eps = None if clean else noise_like(x0, ids.tolist(), study.facts["receipt"]["seed"], 0)
     name = study.result()["headline"].removeprefix("model/")

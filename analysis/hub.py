@@ -90,11 +90,10 @@ def _files(found: Any, repo_id: str) -> list[HubFile]:
 
 def _check_class(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> None:
     """Before anything large is downloaded. Raises InvalidRequest for a network that no family reads."""
-    file = config_of(files)
-    if file is None or file.size > SMALL:
-        return
-    with suppress(NotAllowed):  # who may not read it yet is told with the download
-        check_class(content_of(repo_id, "model", commit, file, between), repo_id)
+    index = next((file for file in files if file.name == "model_index.json"), None)
+    for file in dict.fromkeys(found for found in (config_of(files), index) if found is not None and found.size <= SMALL):
+        with suppress(NotAllowed):  # who may not read it yet is told with the download
+            check_class(content_of(repo_id, "model", commit, file, between), repo_id, file is index)
 
 
 def _described(files: list[HubFile], repo_id: str, commit: str, between: Between | None) -> Any:

@@ -137,8 +137,8 @@ def config_of(files: Sequence[HubFile]) -> HubFile | None:
     return next((file for name in CONFIGS for file in files if file.name == name), None)
 
 
-def check_class(content: bytes, repo_id: str) -> None:
-    """Raises InvalidRequest where a configuration says a network that no family here reads; one that says none passes."""
+def check_class(content: bytes, repo_id: str, pipeline: bool = False) -> None:
+    """Raises InvalidRequest where a configuration says a network, or a pipeline, that no family here reads; one that says none passes."""
     try:
         config = json.loads(content)
     except ValueError as error:
@@ -148,9 +148,10 @@ def check_class(content: bytes, repo_id: str) -> None:
     said = config.get("_class_name") or (
         architectures[0] if isinstance(architectures, list) and architectures else config.get("model_type")
     )
-    if said and said not in CLASSES:
+    known = (*PIPELINES, *CLASSES) if pipeline else CLASSES
+    if said and said not in known:
         raise InvalidRequest(
-            f"{repo_id} is a {said}, which no family here reads; allowed: {', '.join(CLASSES)}, or a .pt file by its name; {nearest(str(said))}"
+            f"{repo_id} is a {said}, which no family here reads; allowed: {', '.join(PIPELINES if pipeline else CLASSES)}, or a .pt file by its name; {nearest(str(said))}"
         )
 
 

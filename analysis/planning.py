@@ -154,7 +154,8 @@ class Bench:
         """The identity of a source's features."""
         opened, request = self.sources[source], self.request
         clean = self.clean(source)
-        x0 = f"{self.card.image_channels}x{self.card.resolution}x{self.card.resolution}"
+        side = self.card.resolution
+        x0 = f"{self.card.image_channels}x{side}x{side}" if self.card.space == "pixel" else self.card.identity  # latents are a model's own
         return FeatureIdentity(
             backend=f"{opened.identity}:{x0}" if isinstance(opened, Encoder) else opened.card.identity,
             condition="none" if isinstance(opened, Encoder) else request.condition,

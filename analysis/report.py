@@ -27,6 +27,7 @@ from .strips import noise_strip
 from .studies import CONFUSION, FORMAT, Study, write_study
 from .tables import tables
 
+PICTURED = 6  # classes of which a study of latents shows an image
 PACKAGES = ("torch", "diffusers", "scikit-learn", "numpy")
 
 
@@ -124,6 +125,8 @@ def report(bench: Bench, spent: Mapping[str, Any], extra: Mapping[str, bytes], m
     packed = {f"{part.per_class}/{name}": _packed(part.correct[name]) for part in gathered for name in _kept(part, results)}
     tested = bench.labels.values[bench.dataset.rows(bench.test)]
     pictured = [k for k in range(len(bench.labels.classes)) if (tested == k).any()]
+    if bench.card.space == "latent":  # each is decoded at every level
+        pictured = pictured[:PICTURED]
     shown = np.asarray([bench.test[tested == k][0] for k in pictured])  # one test image a class
     x0, clean = load_x0(bench.dataset, shown, bench.model, bench.store).cpu(), bench.request.input == "clean"
     picture = noise_strip(bench.model, x0, shown.tolist(), bench.sigmas, bench.request.seed, clean)

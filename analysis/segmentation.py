@@ -55,8 +55,8 @@ class Kept:
         return self._maps.get(key)
 
     def put(self, key: tuple[object, ...], value: Tensor) -> None:
+        self._held += value.nbytes - (self._maps.pop(key).nbytes if key in self._maps else 0)
         self._maps[key] = value
-        self._held += value.nbytes
         while self._held > self.most:
             self._held -= self._maps.popitem(last=False)[1].nbytes
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from .backends.base import Backend
 from .noise import add_noise, noise_like
+
+LARGEST = 128  # pixels a side of an image on a strip
 
 
 def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence[float], seed: int, clean: bool = False) -> bytes:
@@ -26,8 +29,11 @@ def noise_strip(model: Backend, x0: Tensor, ids: Sequence[int], sigmas: Sequence
 
 @torch.inference_mode()
 def decoded(model: Backend, x: Tensor) -> Tensor:
-    """What a person sees of x (rows, columns, c, h, w), on the CPU."""
-    parts = [model.decode(part).float().cpu() for part in torch.split(x.flatten(0, 1).to(model.device), model.card.together)]
+    """What a person sees of x (rows, columns, c, h, w), on the CPU; large images are made smaller."""
+    parts = []
+    for part in torch.split(x.flatten(0, 1).to(model.device), model.card.together):
+        made = model.decode(part).float()
+        parts.append((made if made.shape[-1] <= LARGEST else functional.adaptive_avg_pool2d(made, LARGEST)).cpu())
     made = torch.cat(parts)
     return made.reshape(*x.shape[:2], *made.shape[1:])
 

@@ -54,7 +54,9 @@ class Latents(NamedTuple):
     sigma: float = 0.0
 
     def extract(self, bench: Bench, between: Between = still_wanted) -> int:
-        """Encode what the store lacks; 0, for no image passes the network."""
+        """Encode what the store lacks, and what the network is told; 0, for no image passes the network."""
+        if bench.device != NOWHERE:
+            bench.model.told(bench.request.condition)
         encode(bench.store, bench.model, bench.dataset, np.array(self.ids, np.uint64), between)
         return 0
 
@@ -148,9 +150,13 @@ def carry_out(
     for level in bench.levels[len(bench.sigmas) :]:  # clean images: as far apart as can be, for the same reason
         units = [Cells(level, 0), *units, *(Cells(level, draw) for draw in draws[1:])]
     later = joint.units(bench)
-    for _ in _work(bench, _latents(bench), crew, between):  # all levels read them: one that is at work encodes for the others
-        if progress:
-            progress(0, len(units) + later, "images are encoded")
+    encoding = _latents(
+        bench
+    )  # all levels read them: one that is at work encodes for the others, and the first of all opens the text encoders
+    for part in (encoding[:1], encoding[1:]):
+        for _ in _work(bench, part, crew, between):
+            if progress:
+                progress(0, len(units) + later, "images are encoded")
     for done, (sigma, count, points) in enumerate(_work(bench, units, crew, between), start=1):
         passes += count
         if news:

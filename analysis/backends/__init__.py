@@ -55,5 +55,5 @@ def open_backend(name: str, weights: str = "trained", device: str = "cpu") -> Ba
     own = card if side is None else describe(plain)
     backend: Backend = registry.get("backends", card.family).load(catalog.model_folder(name), own, weights, device)
     backend.card = backend.card.at_side(side)
-    backend.kept = Kept(backend.card.identity)
+    backend.kept = Kept(backend.card.identity, catalog.model_folder(name))
     return backend

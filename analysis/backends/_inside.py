@@ -35,20 +35,21 @@ PARTS = (
     (re.compile(r"(.*?)()conv2$"), "residual"),
     (re.compile(r"()()proj_out$"), "residual"),
 )
-ATTENTION = {"attn1.": "self", "attn2.": "cross", "attn.": "attn", "": "attn"}
-NO_MAPS = re.compile(r"attn2\.to_[kv]$")
+ATTENTION = {"attn1.": "self", "attn2.": "attn2", "attn.": "attn", "": "attn"}
 
 
 def _inside(layer: Layer, net: nn.Module) -> Iterator[tuple[str, str]]:
     """(Name, module path) of what lies inside a block, in no order."""
     for path in layer.within:
         for inner, _ in net.get_submodule(path).named_modules():
-            if NO_MAPS.search(inner) or (inner == "proj_out" and not layer.single):
+            owner = net.get_submodule(f"{path}.{inner.rpartition('.to_')[0]}" if ".to_" in inner else path)
+            of_text = bool(getattr(owner, "is_cross_attention", False))  # its keys and values are no maps
+            if (of_text and inner.endswith((".to_k", ".to_v"))) or (inner == "proj_out" and not layer.single):
                 continue
             for pattern, said in PARTS:
                 if match := pattern.match(inner):
                     layers = "".join(f"layer{n}." for n in re.findall(r"transformer_blocks\.(\d+)\.", match[1] + "."))
-                    attention = layers + ATTENTION.get(match[2] or "", "attn")
+                    attention = layers + ("cross" if of_text else ATTENTION[match[2] or ""])
                     part = match[3] if pattern.groups > 2 else ""
                     yield f"{layer.name}.{said.format(attention=attention, part=part, before=layers)}", f"{path}.{inner}"
                     break

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..errors import StoreUnavailable
+from ..specs import PROTOCOL
 from ..store import default_root, write_bytes
 from .base import Told
 
@@ -19,8 +20,9 @@ from .base import Told
 class Kept(MutableMapping[str, Told]):
     """By condition; of one model as its identity says. What cannot be written or read is made again next time."""
 
-    def __init__(self, identity: str) -> None:
-        self._identity, self._here = identity, dict[str, Told]()
+    def __init__(self, identity: str, place: Path) -> None:
+        encoders = sorted(path.name for path in place.glob("text_encoder*")) if place.is_dir() else []
+        self._identity, self._here = f"{identity} {PROTOCOL} {encoders}", dict[str, Told]()
 
     def _path(self, condition: str) -> Path:
         name = hashlib.sha256(f"{self._identity}\n{condition}".encode()).hexdigest()[:24]

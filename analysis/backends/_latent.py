@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, ModelMixin
 from torch import Tensor
 
 from ..errors import DamagedFile, InvalidRequest
+from ..hub_choice import PIPELINES, nearest
 from ..noise import Schedule
 from ..specs import Card
 from ._folder import BETA_SCHEDULERS, beta_schedule, digest, part_of, read_json, reading, weights
@@ -35,6 +36,7 @@ class Latent(Backend):
     classes: ClassVar[tuple[str, ...]]  # what `config.json` may call it
     family: ClassVar[str]
     part: ClassVar[str] = "transformer"  # the folder of the network
+    packed: ClassVar[int] = 1  # side of the squares of latents that the network is given as one
     paper: ClassVar[str]
     net: Any
 
@@ -112,6 +114,7 @@ class Latent(Backend):
         with reading(place):
             if not (place / "vae" / "config.json").is_file():
                 raise InvalidRequest(f"{place} has no folder `vae`: without it images cannot become latents; fetch the whole model again.")
+            _check_pipeline(place)
             noise, prediction, schedule = _schedule(place)
             with torch.device("meta"):
                 net = cls.network.from_config(cls.configuration(place))
@@ -119,6 +122,11 @@ class Latent(Backend):
             if prediction not in (*PREDICTIONS, "flow"):
                 raise InvalidRequest(f"prediction_type is {prediction!r}; allowed: {', '.join(PREDICTIONS)}.")
             stride, channels, side = 2 ** (len(vae.config["block_out_channels"]) - 1), vae.config["latent_channels"], cls.side(net)
+            if net.config["in_channels"] != channels * cls.packed**2:
+                raise InvalidRequest(
+                    f"The network in {place} reads {net.config['in_channels']} channels; allowed: {channels * cls.packed**2} of latents alone. It is "
+                    "told an image besides, as those that fill, upscale or follow a sketch are."
+                )
             given = cls.blank(net, side)
             x = next(net.parameters()).new_zeros(1, channels, side, side)
             blocks, inner = observe(
@@ -229,7 +237,8 @@ class Latent(Backend):
             if self.device.type == NOWHERE:
                 self._here[condition] = Told(type(self).blank(self.net, self.card.x0_shape[1]))
                 return self._here[condition]
-            with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode lets no gradient pass
+            # What is made in inference mode lets no gradient pass; and a lower precision around is not the encoders'.
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
                 if condition not in self.kept:
                     self.kept[condition] = self.tell(condition)
                 kept = self.kept[condition]
@@ -244,7 +253,24 @@ class Latent(Backend):
 def _opened(kind: type[Any], folder: Path) -> Any:
     variant = weights(folder)[0]
     more = {"variant": variant} if variant else {}
-    return kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, **more).float()
+    made, said = kind.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True, **more
+    )
+    if said["missing_keys"]:  # they would be random numbers
+        raise DamagedFile(
+            f"The weights in {folder} lack {len(said['missing_keys'])} tensors, such as {said['missing_keys'][0]}; fetch them again."
+        )
+    return made.float()
+
+
+def _check_pipeline(place: Path) -> None:
+    """Raises InvalidRequest where the folder says that it is a pipeline, or has a VAE, of a class that is not read."""
+    index, vae = place / "model_index.json", str(read_json(place / "vae" / "config.json").get("_class_name", "AutoencoderKL"))
+    said = str(read_json(index).get("_class_name")) if index.is_file() else PIPELINES[0]
+    if said not in PIPELINES:
+        raise InvalidRequest(f"No model family here reads a {said}; {nearest(said)}")
+    if vae != "AutoencoderKL":
+        raise InvalidRequest(f"The VAE in {place} is an {vae}; allowed: AutoencoderKL.")
 
 
 def _schedule(place: Path) -> tuple[Literal["vp", "flow"], str, Schedule]:

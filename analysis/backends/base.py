@@ -98,6 +98,10 @@ class Backend(ABC):
         """What a person sees of x_0: (B, c, h, w) -> (B, 1 or 3, H, W) in about [-1, 1]."""
         return x0
 
+    def told(self, condition: str | None = None) -> Told:
+        """What the network is told of a condition, by text encoders where it has some."""
+        return Told({})
+
     def as_map(self, block: Block, output: Any) -> Tensor:
         """Whatever the block's module returned, as a map (B, C, h, w): of tokens the image's, which stand behind those of a text."""
         found = self.picked(output)

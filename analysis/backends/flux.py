@@ -30,7 +30,7 @@ KINDS = {
     "tokenizer_2": "T5TokenizerFast",
     "text_encoder_2": "T5EncoderModel",
 }
-LENGTH = 512  # tokens of the T5
+LENGTHS = {True: 512, False: 256}  # tokens of the T5: of the network that is told a guidance, and of schnell
 GUIDANCE = 3.5  # what the network was published with
 PACK = 2
 
@@ -52,6 +52,7 @@ class Flux(Latent):
     classes = ("FluxTransformer2DModel",)
     family = "flux"
     text = "before"
+    packed = PACK
     paper = "github.com/black-forest-labs/flux"
 
     def __init__(self, net: Any, card: Card, place: Path, prediction: str) -> None:
@@ -116,16 +117,16 @@ class Flux(Latent):
         from diffusers import FluxPipeline
 
         prompt = condition.partition(":")[2] if condition != "null" else ""
-        parts = Prompts.parts(self.place, KINDS)
+        parts, length = Prompts.parts(self.place, KINDS), LENGTHS[bool(self.net.config["guidance_embeds"])]
         if lacking := [name for name in KINDS if parts[name] is None]:
             raise InvalidRequest(
                 f"{self.place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model."
             )
-        tokens, cut = tokens_of(parts["tokenizer_2"], prompt, LENGTH)
+        tokens, cut = tokens_of(parts["tokenizer_2"], prompt, length)
         _, cut_too = tokens_of(parts["tokenizer"], prompt, parts["tokenizer"].model_max_length)
         said = (*((cut,) if cut else ()), *((f"Of its second encoder: {cut_too}",) if cut_too else ()))
         pipeline = FluxPipeline(vae=None, transformer=self.net, scheduler=None, **parts)
-        states, pooled, _ = pipeline.encode_prompt(prompt, None, device=torch.device("cpu"), max_sequence_length=LENGTH)
+        states, pooled, _ = pipeline.encode_prompt(prompt, None, device=torch.device("cpu"), max_sequence_length=length)
         return Told({"encoder_hidden_states": states, "pooled_projections": pooled}, tokens, said)
 
 

@@ -72,7 +72,7 @@ class StableDiffusion(Latent):
     def notes(cls, net: Any) -> tuple[str, ...]:
         if net.config["time_cond_proj_dim"] is None:
             return ()
-        return ("The guidance that this distilled network is told is 1, which is none.",)
+        return ("The guidance that this distilled network is told is 1, which is none; published ones were trained with larger.",)
 
     @classmethod
     def blank(cls, net: Any, side: int) -> Reads:

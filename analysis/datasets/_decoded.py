@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +84,9 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+SPARE = 500_000_000  # bytes that stay free
+
+
 class Writer:
     """Takes images as they come, in slabs, and keeps those that are wanted in the order that is wanted."""
 
@@ -93,6 +97,11 @@ class Writer:
     def add(self, images: np.ndarray) -> None:
         """Take a slab (n, side, side, 3) uint8."""
         self._ids.append(image_ids(images))
+        if (free := shutil.disk_usage(self.path.parent).free) < SPARE + 2 * images.nbytes:
+            raise StoreUnavailable(
+                f"Images of {self.side}×{self.side} pixels are kept decoded in {self.path.parent}, where {free / 1e9:.1f} GB are free: free more, set "
+                "NOISESCOPE_STORE to another place, or ask for smaller images (?side= behind a model's name) or fewer."
+            )
         with _explained(self.path):
             self._came.write(images.tobytes())
             self._came.flush()

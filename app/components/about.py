@@ -61,9 +61,12 @@ def _latents(card: Card) -> dict[str, str]:
     if card.latent is None:
         return {}
     channels, side, _ = card.x0_shape
-    said = {"latents": f"{side}×{side}, {channels} channels; noise is added to these, and σ is in their units"}
+    said = {
+        "latents": f"{side}×{side}×{channels} numbers, which a second network (its VAE) makes of an image: noise is added to these, and σ is in their units"
+    }
     if card.sides:
-        said["other sides"] = f"multiples of {card.sides[0]} up to {card.sides[1]} pixels: write ?side={card.sides[0] * 2} behind the name"
+        half = max(1, card.resolution // 2 // card.sides[0]) * card.sides[0]
+        said["other sides"] = f"multiples of {card.sides[0]} up to {card.sides[1]} pixels: write ?side={half} behind the name"
     return said
 
 

@@ -23,7 +23,7 @@ def place(answered: Path, tmp_path: Path) -> str:
 def test_the_card_says_what_noise_is_added_to_and_which_sides_are_read(place: str) -> None:
     page = press(visit(backend=place, dataset="shapes:240"), "About this model")
     words = said(page)
-    assert "8×8, 4 channels; noise is added to these, and σ is in their units" in words
+    assert "8×8×4 numbers, which a second network (its VAE) makes of an image: noise is added to these" in words
     assert "multiples of 4 up to 4096 pixels" in words
     assert "features are read with null" in words
     assert "prompt:" in words
