@@ -105,8 +105,8 @@ def table(shares: Shares, focus: np.ndarray, of: str | None, levels: Levels, **c
 
 
 def sheet(image: np.ndarray, maps: np.ndarray, words: Sequence[str], levels: Levels) -> np.ndarray:
-    """Maps (S, W, g, g) over an image, a row a word with a scale of its own and a column a level, their mean last: one picture."""
-    rows, above = [], [*(f"σ = {level['sigma']:.2g}" for level in levels), "mean"]
+    """Maps (S, W, g, g) over an image, a row a word with a scale of its own and a column a level, their mean last: one picture. The font that is always there has no σ."""
+    rows, above = [], [*(f"t = {level['timestep']:.0f}" for level in levels), "mean"]
     for word, values in zip(words, maps.swapaxes(0, 1), strict=True):
         both = np.concatenate([values, values.mean(0, keepdims=True)])
         tiles = over(image, both, ends(values))
