@@ -65,7 +65,7 @@ def words(
     if out is not None:
         save_table(word_panels.table(shares, focus, block, shown, backend=backend, prompt=prompt, seed=seed), out)
     if picture is not None:
-        write_bytes(picture, png(word_panels.sheet(pixels, arrays["maps"]), 1))
+        write_bytes(picture, png(word_panels.sheet(pixels, arrays["maps"], said["words"], shown), 1))
     for line in told["said"]:
         typer.echo(line, err=as_json)
     if as_json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from plotly.subplots import make_subplots
 
 from . import panels
@@ -104,13 +104,20 @@ def table(shares: Shares, focus: np.ndarray, of: str | None, levels: Levels, **c
     return pd.DataFrame(rows)
 
 
-def sheet(image: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Maps (S, W, g, g) over an image, a row a word with a scale of its own and a column a level, their mean last: one picture."""
-    rows = []
-    for word in maps.swapaxes(0, 1):
-        both = np.concatenate([word, word.mean(0, keepdims=True)])
-        rows.append(over(image, both, ends(word)))
+def sheet(image: np.ndarray, maps: np.ndarray, words: Sequence[str], levels: Levels) -> np.ndarray:
+    """Maps (S, W, g, g) over an image, a row a word with a scale of its own and a column a level, their mean last: one picture. The font that is always there has no σ."""
+    rows, above = [], [*(f"t = {level['timestep']:.0f}" for level in levels), "mean"]
+    for word, values in zip(words, maps.swapaxes(0, 1), strict=True):
+        both = np.concatenate([values, values.mean(0, keepdims=True)])
+        tiles = over(image, both, ends(values))
+        rows.append(np.stack([_titled(tile, f"{word}, {title}") for tile, title in zip(tiles, above, strict=True)]))
     return panels.sheet(rows, TILE)
+
+
+def _titled(tile: np.ndarray, title: str) -> np.ndarray:
+    picture = Image.fromarray(tile)
+    ImageDraw.Draw(picture).text((4, 2), title, fill="#fff", stroke_width=1, stroke_fill="#000", font=ImageFont.load_default(10))
+    return np.asarray(picture)
 
 
 def sentence(shares: Shares, focus: np.ndarray, levels: Levels, word: str, block: str | None) -> str:

@@ -174,7 +174,7 @@ def test_figures_have_a_line_a_word_and_a_picture_a_level() -> None:
     tiles = word_panels.over(PIXELS[0], maps[:, 0], word_panels.ends(maps))
     assert tiles.shape == (2, word_panels.TILE, word_panels.TILE, 3)
     assert not np.array_equal(tiles[0], tiles[1])
-    sheet = word_panels.sheet(PIXELS[0], maps)
+    sheet = word_panels.sheet(PIXELS[0], maps, ["red", "fox"], LEVELS)
     assert sheet.shape[0] * 3 == sheet.shape[1] * 2  # two words, two levels and their mean
 
 

@@ -70,7 +70,7 @@ def show(maps: Maps, shot: Shot) -> None:
             files.offer("Shares, as CSV", partial(_csv, maps), f"{FILE}.csv", "text/csv", of, key="words-csv", icon=":material/table:")
             files.offer(
                 "Maps of all words, as PNG",
-                lambda: encode(word_panels.sheet(maps.image, maps.arrays["maps"])),
+                lambda: encode(word_panels.sheet(maps.image, maps.arrays["maps"], maps.shares.words, maps.levels)),
                 f"{FILE}.png",
                 "image/png",
                 of,
