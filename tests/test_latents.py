@@ -103,7 +103,9 @@ def plain(place: Path, x: Tensor, sigma: float, prompt: str) -> tuple[Tensor, di
             u = (1 - time) * x
             steps = torch.full((count,), 1000 * time)
             if isinstance(made, diffusers.FluxPipeline):
-                states, pooled, ids = made.encode_prompt(prompt, None, device=cpu)
+                states, pooled, ids = made.encode_prompt(
+                    prompt, None, device=cpu, max_sequence_length=512 if net.config.guidance_embeds else 256
+                )
                 height = x.shape[-1]
                 packed = made._pack_latents(u, count, 4, height, height)
                 guided = torch.full((count,), 3.5) if net.config.guidance_embeds else None
