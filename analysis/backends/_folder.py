@@ -12,8 +12,8 @@ from typing import Any
 from diffusers import DDPMScheduler
 
 from ..errors import DamagedFile, InvalidRequest, NoisescopeError
+from ..hub_choice import STEM, VARIANTS
 
-STEM = "diffusion_pytorch_model"
 # Schedulers that say a β schedule in DDPM's own words: what they do while sampling is nothing to the noise that was trained on.
 BETA_SCHEDULERS = ("DDPM", "DDIM", "PNDM", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep")
 
@@ -35,7 +35,7 @@ def weights(folder: Path, stem: str = STEM) -> tuple[str | None, list[Path]]:
     plain = [*folder.glob(f"{stem}.safetensors"), *sorted(folder.glob(f"{stem}-*-of-*.safetensors"))]
     if plain:
         return None, plain
-    for variant in ("fp32", "bf16", "fp16", "ema", "non_ema"):
+    for variant in VARIANTS[1:]:
         if found := sorted(folder.glob(f"{stem}.{variant}*.safetensors")):
             return variant, found
     if any(folder.glob("*.bin")):

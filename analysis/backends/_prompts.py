@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import InvalidRequest
+from ..hub_choice import ENCODERS
 from ._folder import reading, weights
 
-ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 STEM = "model"
 
 
@@ -30,11 +31,13 @@ class Prompts:
         return found
 
     @staticmethod
-    def parts(place: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
-        """What a pipeline takes: encoders and tokenizers of these classes of transformers, None for those that are not there.
+    def parts(place: Path, kinds: Mapping[str, str], optional: Sequence[str] = ()) -> dict[str, Any]:
+        """What a pipeline takes: encoders and tokenizers of these classes of transformers, None for optional ones that are not there.
 
-        Raises InvalidRequest or DamagedFile.
+        Raises DamagedFile, and InvalidRequest where another is not there.
         """
+        if lacking := [name for name in kinds if name not in optional and not (place / name).is_dir()]:
+            raise InvalidRequest(f"{place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model.")
         import transformers  # takes seconds, and most who open a model need no prompt
 
         transformers.utils.logging.disable_progress_bar()
@@ -51,6 +54,11 @@ class Prompts:
                 else:
                     found[name] = kind.from_pretrained(folder, local_files_only=True)
         return found
+
+
+def prompt_of(condition: str) -> str:
+    """The words of a condition; of `null` none."""
+    return condition.partition(":")[2] if condition != "null" else ""
 
 
 def tokens_of(tokenizer: Any, prompt: str, length: int) -> tuple[tuple[str, ...], str | None]:

@@ -17,11 +17,11 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InvalidRequest
 from ..specs import Card
 from ._inside import Layer
-from ._latent import STEPS, Latent, Reads
-from ._prompts import Prompts, tokens_of
+from ._joint import Joint
+from ._latent import STEPS, Reads
+from ._prompts import Prompts, prompt_of, tokens_of
 from .base import Told
 
 KINDS = {
@@ -45,7 +45,7 @@ class Whole(nn.Linear):
             return super().forward(x.to(self.weight.dtype))
 
 
-class Flux(Latent):
+class Flux(Joint):
     """A `FluxTransformer2DModel` over latents."""
 
     network = FluxTransformer2DModel
@@ -68,11 +68,6 @@ class Flux(Latent):
             path = f"single_transformer_blocks.{i}"
             yield Layer(f"single{i}", "layer", path, within=(path,), single=True)
 
-    @staticmethod
-    def picked(output: Any) -> Tensor:
-        found: Tensor = output[1] if isinstance(output, tuple) else output
-        return found
-
     @classmethod
     def side(cls, net: Any) -> int:
         return 128
@@ -92,14 +87,6 @@ class Flux(Latent):
         return (f"This network is distilled and told a guidance: it is {GUIDANCE}, as published, everywhere.",)
 
     @classmethod
-    def blank(cls, net: Any, side: int) -> Reads:
-        empty = next(net.parameters()).new_zeros
-        return {
-            "encoder_hidden_states": empty(1, 2, net.config["joint_attention_dim"]),
-            "pooled_projections": empty(1, net.config["pooled_projection_dim"]),
-        }
-
-    @classmethod
     def run(cls, net: Any, x: Tensor, timestep: Tensor, given: Reads) -> Tensor:
         side = x.shape[-1] // PACK
         places = torch.cartesian_prod(torch.arange(side), torch.arange(side)).to(x)
@@ -116,12 +103,8 @@ class Flux(Latent):
     def tell(self, condition: str) -> Told:
         from diffusers import FluxPipeline
 
-        prompt = condition.partition(":")[2] if condition != "null" else ""
+        prompt = prompt_of(condition)
         parts, length = Prompts.parts(self.place, KINDS), LENGTHS[bool(self.net.config["guidance_embeds"])]
-        if lacking := [name for name in KINDS if parts[name] is None]:
-            raise InvalidRequest(
-                f"{self.place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model."
-            )
         tokens, cut = tokens_of(parts["tokenizer_2"], prompt, length)
         _, cut_too = tokens_of(parts["tokenizer"], prompt, parts["tokenizer"].model_max_length)
         said = (*((cut,) if cut else ()), *((f"Of its second encoder: {cut_too}",) if cut_too else ()))

@@ -15,10 +15,10 @@ import torch
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
-from ..errors import InvalidRequest
 from ._inside import Layer
-from ._latent import Latent, Reads
-from ._prompts import Prompts, tokens_of
+from ._joint import Joint
+from ._latent import Reads
+from ._prompts import Prompts, prompt_of, tokens_of
 from .base import Told
 
 KINDS = {
@@ -33,7 +33,7 @@ LENGTH = 256  # tokens of the T5
 WITHOUT = "There is no T5 encoder (text_encoder_3) here: its places are zeros, as in training where it was left out."
 
 
-class StableDiffusion3(Latent):
+class StableDiffusion3(Joint):
     """An `SD3Transformer2DModel` over latents."""
 
     network = SD3Transformer2DModel
@@ -48,22 +48,9 @@ class StableDiffusion3(Latent):
             path = f"transformer_blocks.{i}"
             yield Layer(f"layer{i}", "layer", path, within=(path,))
 
-    @staticmethod
-    def picked(output: Any) -> Tensor:
-        found: Tensor = output[1] if isinstance(output, tuple) else output
-        return found
-
     @classmethod
     def sides(cls, net: Any, stride: int) -> tuple[int, int] | None:
         return stride * net.config["patch_size"], stride * net.config["patch_size"] * net.config["pos_embed_max_size"]
-
-    @classmethod
-    def blank(cls, net: Any, side: int) -> Reads:
-        empty = next(net.parameters()).new_zeros
-        return {
-            "encoder_hidden_states": empty(1, 2, net.config["joint_attention_dim"]),
-            "pooled_projections": empty(1, net.config["pooled_projection_dim"]),
-        }
 
     @classmethod
     def run(cls, net: Any, x: Tensor, timestep: Tensor, given: Reads) -> Tensor:
@@ -77,12 +64,8 @@ class StableDiffusion3(Latent):
     def tell(self, condition: str) -> Told:
         from diffusers import StableDiffusion3Pipeline
 
-        prompt = condition.partition(":")[2] if condition != "null" else ""
-        parts = Prompts.parts(self.place, KINDS)
-        if lacking := [name for name in KINDS if parts[name] is None and not name.endswith("_3")]:
-            raise InvalidRequest(
-                f"{self.place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model."
-            )
+        prompt = prompt_of(condition)
+        parts = Prompts.parts(self.place, KINDS, optional=("tokenizer_3", "text_encoder_3"))
         tokens, cut = tokens_of(parts["tokenizer"], prompt, parts["tokenizer"].model_max_length)
         said = [cut] if cut else []
         if parts["text_encoder_3"] is None or parts["tokenizer_3"] is None:

@@ -20,7 +20,7 @@ from ..errors import InvalidRequest
 from ._folder import read_json
 from ._inside import Layer
 from ._latent import Latent, Reads
-from ._prompts import Prompts, tokens_of
+from ._prompts import Prompts, prompt_of, tokens_of
 from ._unet import layers_of
 from .base import Told
 
@@ -96,18 +96,13 @@ class StableDiffusion(Latent):
     def tell(self, condition: str) -> Told:
         from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
-        prompt = condition.partition(":")[2] if condition != "null" else ""
+        prompt = prompt_of(condition)
         xl = self.net.config["addition_embed_type"] == "text_time"
         parts = Prompts.parts(
             self.place,
             {"tokenizer": "CLIPTokenizer", "text_encoder": "CLIPTextModel"}
             | ({"tokenizer_2": "CLIPTokenizer", "text_encoder_2": "CLIPTextModelWithProjection"} if xl else {}),
         )
-        lacking = [name for name, found in parts.items() if found is None]
-        if lacking:
-            raise InvalidRequest(
-                f"{self.place} has no {', '.join(lacking)}, without which it cannot be told a prompt; fetch the whole model."
-            )
         tokens, cut = tokens_of(parts["tokenizer"], prompt, parts["tokenizer"].model_max_length)
         said = (cut,) if cut else ()
         if not xl:

@@ -182,7 +182,7 @@ def _answer(scene: Scene, found: Classified, so_far: bool) -> None:
         st.plotly_chart(figures.bars(found, names), key="classes-bars", alt=alt, config=toolbar())
         more = figures.hidden(found, figures.BARS)
         st.caption(
-            "Squared error of ε, mean over levels, above the answer's. Intervals are 95 % of all classes together, over draws that the two share."
+            "How much worse the added noise ε is guessed under each class than under the answer: squared error, mean over levels. Intervals are 95 % of all classes together, over draws that the two share."
             + (f" {more:,} classes with higher errors are not shown." if more else "")
         )
     with right:

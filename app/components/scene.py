@@ -68,7 +68,8 @@ def pictures(card: Card, backend: str, dataset: str, device: str) -> tuple[dict[
         with st.container(key="skeleton", height=240, border=True):
             waiting(asked, f"{card.name} is being opened. This takes a few seconds, once.")
         return None
-    shots = album.mine() | (_examples(asked) if asked.answer else {})
+    examples = _examples(asked) if asked.answer else {}
+    shots = album.mine() | {key: shot for key, shot in examples.items() if key not in album.mine()}
     return shots, {key: uploads.frame(shot.pixels, card.resolution, "crop") for key, shot in shots.items()}
 
 
