@@ -9,7 +9,7 @@ run: .venv/installed
 	$(BIN)/streamlit run app/main.py --server.port $(PORT)
 
 test: .venv/installed-dev chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser tests
 
 test-all: .venv/installed-dev chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"

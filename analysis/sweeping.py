@@ -153,7 +153,7 @@ def carry_out(
     encoding = _latents(
         bench
     )  # all levels read them: one that is at work encodes for the others, and the first of all opens the text encoders
-    for part in (encoding[:1], encoding[1:]):
+    for part in filter(None, (encoding[:1], encoding[1:])):
         for _ in _work(bench, part, crew, between):
             if progress:
                 progress(0, len(units) + later, "images are encoded")

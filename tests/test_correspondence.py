@@ -182,6 +182,7 @@ def test_the_bundled_model_finds_points_of_photographs_again_and_not_at_a_very_n
     assert found(cifar, photos, "up1.res1", 10.0, 4) < 0.2
 
 
+@pytest.mark.slow
 def test_a_mean_over_draws_finds_more_than_one_draw(cifar: Backend, photos: list[Pair]) -> None:
     assert found(cifar, photos, "up1.res1", 0.5, 8) > found(cifar, photos, "up1.res1", 0.5)
 

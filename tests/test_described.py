@@ -148,6 +148,7 @@ def call(standin: Standin, home: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_look_fetch_list_and_describe(tmp_path: Path, standin: Standin) -> None:
     files = tables(tmp_path)
     commit = standin.repo("uoft-cs/cifar10", files, "dataset", license="cc0-1.0").branches["main"]

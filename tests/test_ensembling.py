@@ -56,6 +56,7 @@ def planted(identity: FeatureIdentity, sigma: float, names: Sequence[str], ids: 
     return dict.fromkeys(names, (np.eye(10)[classes] + 0.8 * noise).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_averaging_over_noise_helps_and_over_levels_that_share_it_does_not(
     wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_target_can_be_explained(answers: Answers, digits: Dataset, target
     assert np.abs(back["mean/5"]).max() > 0
 
 
+@pytest.mark.slow
 def test_the_checks_come_in_steps_and_are_the_librarys(answers: Answers, digits: Dataset) -> None:
     image, readout = digits.images[7], of_study(DIGITS)
     said, _, way = told(answers, image, ask="examine", method="integrated_gradients", level=5)

@@ -225,7 +225,7 @@ def white(count: int, backend: Backend, std: float, generator: torch.Generator) 
     return std * x0, eps
 
 
-SHORT = ("unet2d:epsilon", "adm:plain")  # one of each family
+SHORT = ("unet2d:epsilon",)
 LONG = [pytest.param(name, marks=pytest.mark.slow) for name in MADE if name not in (*SHORT, *LATENT)]
 
 
@@ -301,7 +301,7 @@ def test_a_card_may_say_that_the_last_row_is_a_null_class(places: dict[str, str]
     assert resolve(SweepRequest(), backend.card).condition == "null"
 
 
-@pytest.mark.parametrize("name", ["unet2d:classes", "unet2d:pipeline", "adm:classes"])
+@pytest.mark.parametrize("name", ["unet2d:classes", "unet2d:pipeline", pytest.param("adm:classes", marks=pytest.mark.slow)])
 def test_a_sweep_goes_through_with_random_weights_as_baseline(name: str, places: dict[str, str], tmp_path: Path) -> None:
     card = describe(places[name])
     request = SweepRequest(

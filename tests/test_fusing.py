@@ -51,6 +51,7 @@ def test_one_map_fused_with_nothing_is_the_attention_head() -> None:
         np.testing.assert_array_equal(one.predict_logits(maps[:1]), other.predict_logits(maps[0]))
 
 
+@pytest.mark.slow
 def test_a_cell_tells_its_map_and_its_place() -> None:
     """The same numbers in another map, or in another place, are another image."""
     maps, labels = bits(40, 0)

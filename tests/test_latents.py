@@ -169,7 +169,7 @@ def test_text_encoders_are_opened_once_for_a_prompt_also_by_another_process(
 ) -> None:
     asked: list[str] = []
     real = Prompts.parts
-    monkeypatch.setattr(Prompts, "parts", staticmethod(lambda place, kinds: asked.append("opened") or real(place, kinds)))
+    monkeypatch.setattr(Prompts, "parts", staticmethod(lambda *given, **named: asked.append("opened") or real(*given, **named)))
     first = opened(places, name)
     first.encode(torch.zeros(1, 3, first.card.resolution, first.card.resolution))
     assert asked == []  # not before a prompt is needed

@@ -10,7 +10,7 @@ from analysis.errors import InvalidRequest, UnknownName
 
 
 def test_plugins_are_named_by_their_files() -> None:
-    assert registry.names("backends") == ["adm", "unet2d"]
+    assert registry.names("backends") == ["adm", "dit", "flux", "sd3", "stable-diffusion", "unet2d"]
     assert registry.names("datasets") == ["digits", "hub", "shapes", "zip"]
     assert registry.names("heads") == ["attention", "centroid", "cnn", "knn", "logistic", "mlp", "projection", "ridge", "soft-knn", "svm"]
     assert registry.names("encoders") == ["pixels", "transformers"]

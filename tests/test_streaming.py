@@ -232,8 +232,8 @@ def test_where_no_block_can_be_probed_it_is_said_why(plain: SweepRequest, monkey
 def test_test_images_alone_can_have_a_block_left_out(plain: SweepRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     bench, load = streaming.prepare(plain), passes.load_x0
 
-    def loading(dataset: Dataset, ids: np.ndarray, model: Any) -> torch.Tensor:
-        return load(dataset, ids, model) * (torch.nan if bench.test[0] in ids else 1)
+    def loading(dataset: Dataset, ids: np.ndarray, model: Any, store: Any) -> torch.Tensor:
+        return load(dataset, ids, model, store) * (torch.nan if bench.test[0] in ids else 1)
 
     monkeypatch.setattr(passes, "load_x0", loading)
     with pytest.raises(InvalidData, match="features are not finite"):

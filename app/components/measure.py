@@ -61,17 +61,18 @@ def _form(bench: Bench) -> list[SweepRequest]:
     )
     fields["levels"] = second.number_input("Noise levels", 3, 64, 16, key="ask-levels", help="Even in log σ over the model's own levels.")
     inputs = third.multiselect("Input", ["noisy", "clean"], default=["noisy"], key="ask-input")
-    names = [block.name for block in bench.card.every] if bench.card else []
-    chosen = st.multiselect(
-        "Blocks",
-        names,
-        placeholder="all",
-        key="ask-blocks",
-        help="All are the blocks' own outputs. Behind them stands what lies inside: queries, keys, values and outputs of attention, and "
-        "residual branches; these are read where they are named.",
-    )
-    fields["blocks"] = tuple(chosen) or None
+    names = [block.name for block in bench.card.blocks] if bench.card else []
+    chosen = st.multiselect("Blocks", names, placeholder="all", key="ask-blocks")
     with st.popover("More", icon=":material/tune:"):
+        inner = st.multiselect(
+            "Inside blocks",
+            [block.name for block in bench.card.inside] if bench.card else [],
+            placeholder="none",
+            key="ask-inside",
+            help="Queries, keys, values and outputs of attention, and residual branches. They are read beside the blocks that are chosen above; "
+            "where none is, they alone.",
+        )
+        fields["blocks"] = (*chosen, *inner) or None
         fields["poolings"] = tuple(
             st.multiselect(
                 "Pooling: side of the average grid, max or gem", POOLINGS, default=["1"], key="ask-poolings", accept_new_options=True

@@ -227,6 +227,7 @@ def test_columns_that_were_chosen_can_be_chosen_anew(standin: Standin, answered:
     assert dialog.multiselect(key="data-labels").options == ["kind", "colour"]
 
 
+@pytest.mark.slow
 def test_a_newer_commit_is_looked_for_and_fetched(standin: Standin, answered: Path) -> None:
     first = hub.fetch(hub.look_up(MODEL))
     page = visit(backend=MODEL)
@@ -307,6 +308,7 @@ def test_an_encoder_that_is_not_here_is_looked_up_where_a_run_is_asked_for(stand
     assert "is not on this machine" not in said(page.run())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_several_is_named_in_the_id(standin: Standin, answered: Path) -> None:
     standin.repo("someone/adm", {"64.pt": b"x" * 9000, "256.pt": b"y" * 9000})
     page = press(visit(backend="someone/adm:256.pt"), "Look it up")

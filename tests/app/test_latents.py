@@ -33,7 +33,7 @@ def test_the_card_says_what_noise_is_added_to_and_which_sides_are_read(place: st
 def test_a_prompt_and_what_lies_inside_a_block_are_asked_for(place: str, answered: Path) -> None:
     page = visit(backend=place, dataset="shapes:240", measuring=True)  # type: ignore[arg-type]
     page.text_input(key="ask-prompt").set_value("a red fox").run()
-    page.multiselect(key="ask-blocks").set_value(["down0.res0.layer0.self.q"]).run()
+    page.multiselect(key="ask-inside").set_value(["down0.res0.layer0.self.q"]).run()
     page.number_input(key="ask-levels").set_value(3).run()
     page = press(page, "Run")
     assert not page.exception

@@ -137,6 +137,7 @@ def test_two_classes_of_one_name_are_a_sentence(digits: Dataset) -> None:
     assert "allowed: two or more with different names" in texts(settle(page.run()))
 
 
+@pytest.mark.slow
 def test_a_zip_of_two_folders_fills_the_boxes(digits: Dataset) -> None:
     page = opened()
     uploader(page, "set-zip").set_value(("set.zip", zipped(**of_digits(digits)), "application/zip"))
