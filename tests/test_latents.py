@@ -12,13 +12,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from analysis.backends import describe, open_backend
+from analysis.backends import _inside, describe, open_backend
 from analysis.backends._latent import Latent
 from analysis.backends._prompts import Prompts, words
+from analysis.backends.sd3 import StableDiffusion3
 from analysis.backends.stable_diffusion import StableDiffusion
-from analysis.errors import InvalidRequest
+from analysis.errors import DamagedFile, InvalidRequest
 from analysis.features import capture, load_x0
 from analysis.figures import axis_title, noise_axis
 from analysis.noise import add_noise
@@ -282,6 +285,69 @@ def test_networks_that_are_told_more_are_refused(changes: dict[str, Any], words_
     config.write_text(json.dumps(json.loads(config.read_text()) | changes))
     with pytest.raises(InvalidRequest, match=words_):
         describe(str(place))
+
+
+def changed(place: Path, out: Path, file: str, **values: Any) -> Path:
+    shutil.copytree(place, out)
+    (out / file).write_text(json.dumps(json.loads((out / file).read_text()) | values))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "values", "words_"),
+    [
+        ("dit:imagenet", "vae/config.json", {"_class_name": "AutoencoderTiny"}, "an AutoencoderTiny; allowed: AutoencoderKL"),
+        (
+            "dit:imagenet",
+            "model_index.json",
+            {"_class_name": "PixArtAlphaPipeline"},
+            "reads a PixArtAlphaPipeline; the nearest that is read",
+        ),
+        ("flux:dev", "transformer/config.json", {"in_channels": 32}, "reads 32 channels; allowed: 16 of latents alone"),
+    ],
+)
+def test_other_pipelines_and_vaes_are_refused(
+    name: str, file: str, values: dict[str, Any], words_: str, places: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRequest, match=words_):
+        describe(str(changed(places[name], tmp_path / "other", file, **values)))
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+def test_weights_that_are_not_all_there_are_no_random_ones(part: str, places: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(places["dit:imagenet"], tmp_path / "half")
+    path = tmp_path / "half" / part / "diffusion_pytorch_model.safetensors"
+    kept = load_file(path)
+    save_file(dict(list(kept.items())[1:]), path, {"format": "pt"})
+    with pytest.raises(DamagedFile, match="lack 1 tensors, such as"):
+        backend = open_backend(str(tmp_path / "half"))
+        backend.encode(torch.zeros(1, 3, 16, 16))
+
+
+def test_prompts_are_encoded_in_full_precision_whatever_is_around(places: dict[str, Path]) -> None:
+    backend = opened(places, "stable-diffusion:epsilon")
+    with torch.autocast("cpu", torch.bfloat16):
+        around = backend.tell("prompt:a red house").tensors["encoder_hidden_states"]  # what it would be
+        lowered = backend.told("prompt:a red house").tensors["encoder_hidden_states"]
+    plain_ = backend.tell("prompt:a red house").tensors["encoder_hidden_states"]
+    assert torch.equal(lowered, plain_)
+    assert not torch.equal(around, plain_)
+
+
+def test_the_baseline_of_latents_is_a_models_own(places: dict[str, Path], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    benches = [Bench(request(str(places[name])), store) for name in ("stable-diffusion:epsilon", "stable-diffusion:v")]
+    keys = {bench.features(source, 0).key() for bench in benches for source in bench.sources if source in ("baseline", "clean")}
+    assert len(keys) == 2 * len({source for source in benches[0].sources if source in ("baseline", "clean")})
+
+
+def test_the_second_attention_of_a_joint_block_is_of_the_image(places: dict[str, Path]) -> None:
+    config = dict(opened(places, "sd3:plain").net.config) | {"dual_attention_layers": (0,)}
+    with torch.device("meta"):
+        net = SD3Transformer2DModel.from_config(config)
+    (first, *_) = StableDiffusion3.layers(net)
+    names = {name for name, _ in _inside._inside(first, net)}
+    assert {"layer0.attn2.q", "layer0.attn2.k", "layer0.attn2.v", "layer0.attn2.out"} <= names
 
 
 def test_levels_of_a_flow_are_those_of_its_times(places: dict[str, Path]) -> None:

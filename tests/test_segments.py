@@ -419,3 +419,12 @@ def test_a_picture_of_segments_is_told_without_its_colours_too() -> None:
 def test_the_levels_of_a_curve_are_the_models_own_and_even_in_log_sigma(model: Backend) -> None:
     found = [one["sigma"] for one in levels(model.card, 16)]
     assert found == pytest.approx(model.schedule.spread(16))
+
+
+def test_what_is_put_again_is_held_once() -> None:
+    kept = Kept(100)
+    for _ in range(5):
+        kept.put(("a",), torch.zeros(10))
+    kept.put(("b",), torch.zeros(10))
+    assert kept.get(("a",)) is not None
+    assert kept.get(("b",)) is not None
