@@ -79,6 +79,9 @@ LIGHT = {
     "label_images",
     "segment_panels",
     "word_panels",
+    "stopping",
+    "memorized",
+    "memorization_figures",
 }
 
 
@@ -140,6 +143,9 @@ def foreign(path: Path) -> set[str]:
         ("lesson", {"numpy"}),
         ("settling", {"numpy"}),
         ("figures", {"pandas", "plotly"}),
+        ("generalization", {"numpy", "scipy"}),
+        ("frechet", {"numpy"}),
+        ("stopping", {"numpy", "scipy", "pandas"}),
         ("ensemble_figures", {"pandas", "plotly"}),
         ("containers", set()),
         ("uploads", {"numpy", "PIL"}),
