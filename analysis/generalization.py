@@ -17,15 +17,16 @@ from scipy.stats import t as student
 from .errors import InvalidRequest
 from .intervals import wilson
 
-Measure = Literal["l2_ratio", "features"]
+Measure = Literal["l2_ratio", "features", "own_features"]
 NEXT = 50  # training images after the nearest, whose mean distance the nearest is divided by
 CHUNK = 2048  # training images compared at once: 50 MB of 32×32 colour images
-# Carlini et al., arXiv 2301.13188, §5.1: extracted below half of the mean distance to the 50 nearest. Li et al. take .6 of the cosine of
-# copy-detection descriptors (SSCD); features of another network have another scale, and held-out images tell which.
-THRESHOLD: Mapping[Measure, float] = {"l2_ratio": 0.5, "features": 0.6}
+# Carlini et al., arXiv 2301.13188, §5.1: extracted below half (.5) of the mean distance to the 50 nearest. Li et al. take .6 of the cosine
+# of copy-detection descriptors (SSCD); features of another network have another scale, and held-out images tell which.
+COSINES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 THRESHOLDS: Mapping[Measure, tuple[float, ...]] = {
     "l2_ratio": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    "features": (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
+    "features": COSINES,
+    "own_features": COSINES,
 }
 
 
@@ -155,9 +156,9 @@ def copies(measure: Measure, samples: np.ndarray, held_out: np.ndarray, threshol
     Shares have Wilson's intervals, their difference Newcombe's of two independent shares (Stat. Med. 17 (1998) 873, method 10). They are
     over images alone, of networks as they are. Raises InvalidRequest without images, or for an unknown measure.
     """
-    if measure not in THRESHOLD or not len(samples) or not len(held_out):
+    if measure not in THRESHOLDS or not len(samples) or not len(held_out):
         raise InvalidRequest(
-            f"measure is {measure!r} of {len(samples)} samples and {len(held_out)} held-out images; allowed: l2_ratio or features, of at least one each."
+            f"measure is {measure!r} of {len(samples)} samples and {len(held_out)} held-out images; allowed: l2_ratio, features or own_features, of at least one each."
         )
 
     def counted(values: np.ndarray) -> int:
