@@ -22,8 +22,10 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from .errors import DamagedFile, InvalidRequest, StoreUnavailable, UnknownName
+from .memorization import MemorizationRequest
 from .specs import DownloadRequest, SweepRequest
 
+Asked = SweepRequest | DownloadRequest | MemorizationRequest
 State = Literal["submitted", "running", "done", "failed", "cancelled"]
 ACTIVE = ("submitted", "running")
 VERSION = 1
@@ -31,6 +33,8 @@ ATTEMPTS = 3  # a worker that dies so often over one job, or before its first, i
 PAUSE = 15.0  # seconds in which a worker that was started may come to its lock, before another is started
 PATIENCE = 5.0  # seconds that one writer waits for another
 NETWORK = "network"  # what downloads run on, as sweeps do on a device: its worker has no model
+TRAINING = "training"  # the same of networks that are trained for a study: sweeps and questions do not wait for them
+ERRANDS = (NETWORK, TRAINING)
 TABLES = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, request TEXT NOT NULL, key TEXT NOT NULL, device TEXT NOT NULL,
@@ -48,7 +52,7 @@ class Job:
     """One row: times are seconds since 1970, `eta` seconds from the last news to the end."""
 
     id: str
-    request: SweepRequest | DownloadRequest
+    request: Asked
     device: str
     state: State
     done: int
@@ -143,9 +147,10 @@ class Jobs:
         with self._open(write=True) as connection:
             return connection.execute(f"UPDATE jobs SET {change} WHERE {where}", (*fields.values(), *values)).rowcount
 
-    def submit(self, request: SweepRequest | DownloadRequest, device: str = "cpu") -> Job:
-        """The new job, or the one that is already at the same question; a download is of no device, whichever is given."""
-        device = NETWORK if isinstance(request, DownloadRequest) else device
+    def submit(self, request: Asked, device: str = "cpu") -> Job:
+        """The new job, or the one that is already at the same question; an errand is of no device, whichever is given."""
+        if not isinstance(request, SweepRequest):
+            device = NETWORK if isinstance(request, DownloadRequest) else TRAINING
         key = hashlib.sha256(f"{device}:{request.canonical()}".encode()).hexdigest()[:16]
         with self._open(write=True) as connection:
             row = connection.execute("SELECT * FROM jobs WHERE key = ? AND state IN ('submitted', 'running')", (key,)).fetchone()
@@ -160,13 +165,17 @@ class Jobs:
         if not self.path.exists():
             return [], {}
         with self._open() as connection:
-            rows = connection.execute("SELECT * FROM jobs WHERE device != ? ORDER BY submitted DESC, id", (NETWORK,)).fetchall()
+            rows = connection.execute("SELECT * FROM jobs WHERE device NOT IN (?, ?) ORDER BY submitted DESC, id", ERRANDS).fetchall()
             marks = connection.execute("SELECT study, name, pinned FROM marks").fetchall()
         return [_job(row) for row in rows], {row["study"]: Mark(row["name"], bool(row["pinned"])) for row in marks}
 
     def downloads(self) -> list[Job]:
         """All downloads, the newest first: `done` and `total` are bytes."""
         return self._find("device = ? ORDER BY submitted DESC, id", NETWORK)
+
+    def trainings(self) -> list[Job]:
+        """All studies that train networks, the newest first: `done` and `total` are training images met."""
+        return self._find("device = ? ORDER BY submitted DESC, id", TRAINING)
 
     def list(self) -> list[Job]:
         """All sweeps, the newest first."""
@@ -213,7 +222,7 @@ class Jobs:
         return bool(self._find("id = ? AND state = 'running'", id))
 
     def finish(self, id: str, study: str | None, message: str = "") -> None:
-        """A running job is done: its study, which a download has none, has what was kept so far."""
+        """A running job is done: its study, of which a download has none, has what was kept so far."""
         if self._set("id = ? AND state = 'running'", (id,), state="done", study=study, finished=time.time(), eta=None, message=message):
             shutil.rmtree(self.folder(id), ignore_errors=True)
 
@@ -263,8 +272,10 @@ class Jobs:
 
 
 @lru_cache(maxsize=1000)
-def _request(text: str) -> SweepRequest | DownloadRequest:
-    return (DownloadRequest if "kind" in json.loads(text) else SweepRequest).model_validate_json(text)
+def _request(text: str) -> Asked:
+    fields = json.loads(text)
+    kind: type[Asked] = DownloadRequest if "kind" in fields else MemorizationRequest if "sizes" in fields else SweepRequest
+    return kind.model_validate_json(text)
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -25,10 +25,10 @@ def _select(heads: Sequence[FittedHead], features: np.ndarray, labels: np.ndarra
     ended = [head for head in heads if head.converged]
     if not ended:
         raise InvalidData("no penalty's fit converged")
-    return ended[int(np.argmax([_goodness(head.predict_logits(features), labels).mean() for head in ended]))]
+    return ended[int(np.argmax([goodness(head.predict_logits(features), labels).mean() for head in ended]))]
 
 
-def _goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def goodness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(n, K), (n,) -> (n,): whether each image is right; of numbers values whose mean is R² and whose spread is what R² varies by.
 
     R² is 1 less a ratio of two means, of squared errors and of the numbers' variance, and both vary with the images: the values are
@@ -61,9 +61,9 @@ def probe(
     Features are (n, D), given as (n, C, side, side) to a head that needs maps; labels (n,) whole, or fractions where a number is
     said. Nothing is chosen on test images. Raises InvalidData where there is nothing to tell apart or no fit converged.
     """
-    posed = _pose(head, scaling, train, (validation[0], test), side, pca)
-    (fitted,) = _fit(head, [posed.features], train[1], classes)
-    return _choose(posed, fitted, validation[1])
+    posed = pose(head, scaling, train, (validation[0], test), side, pca)
+    (fitted,) = fit(head, [posed.features], train[1], classes)
+    return choose(posed, fitted, validation[1])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Probe:
     converged: float
 
 
-class _Posed(NamedTuple):
+class Posed(NamedTuple):
     """A cell before its fit: labelled images as the head is given them, the others scaled, and what was done to them."""
 
     features: np.ndarray
@@ -86,14 +86,14 @@ class _Posed(NamedTuple):
     around: tuple[np.ndarray, np.ndarray] | None  # mean and principal components
 
 
-def _pose(
+def pose(
     head: ProbeHead,
     scaling: Scaling,
     train: tuple[np.ndarray, np.ndarray],
     others: tuple[np.ndarray, np.ndarray],
     side: int,
     pca: int | None,
-) -> _Posed:
+) -> Posed:
     """Scale a cell's features by its labelled images. Raises InvalidData where there is nothing to tell apart."""
     features, labels = train
     if not all(np.isfinite(part).all() for part in (features, *others)):
@@ -108,7 +108,7 @@ def _pose(
     if pca is not None and pca < min(x.shape):
         around = _axes(x, pca)
         x = (x - around[0]) @ around[1].T
-    return _Posed(x, validation, test, scaler, around)
+    return Posed(x, validation, test, scaler, around)
 
 
 def _axes(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ def _axes(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return found.mean_.astype(np.float32), found.components_.astype(np.float32)
 
 
-def _fit(head: ProbeHead, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
+def fit(head: ProbeHead, cells: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[list[FittedHead]]:
     """One fitted head a penalty, of each of several cells of the same images."""
     if labels.dtype.kind != "i":
         return [head.regress(features, labels) for features in cells]
@@ -128,7 +128,7 @@ def _fit(head: ProbeHead, cells: Sequence[np.ndarray], labels: np.ndarray, class
     return found if len(told) == classes else [[Untold(one, told, classes) for one in fitted] for fitted in found]
 
 
-def _choose(posed: _Posed, fitted: Sequence[FittedHead], labels: np.ndarray) -> Probe:
+def choose(posed: Posed, fitted: Sequence[FittedHead], labels: np.ndarray) -> Probe:
     """The fit that is best on validation images, with their labels. Raises InvalidData where none converged."""
     every = [Projected(one, *posed.around) for one in fitted] if posed.around is not None else fitted
     best = _select(every, posed.validation, labels)
@@ -167,7 +167,7 @@ def fill(
     columns = 1 if task.continuous else len(task.labels.classes)
     tensors: dict[str, np.ndarray] = {}
     said: dict[str, str] = {}
-    waiting: dict[tuple[int, ...], dict[str, _Posed]] = {}
+    waiting: dict[tuple[int, ...], dict[str, Posed]] = {}
 
     def leave_out(name: str, error: InvalidData) -> None:
         tensors[f"{name}/logits"] = np.zeros((len(ids) - first, columns), np.float16)
@@ -176,16 +176,16 @@ def fill(
     def settle() -> None:
         for cells in waiting.values():
             between()
-            every = _fit(head, [posed.features for posed in cells.values()], y_train, columns)
+            every = fit(head, [posed.features for posed in cells.values()], y_train, columns)
             for (name, posed), fitted in zip(cells.items(), every, strict=True):
                 try:
-                    found = _choose(posed, fitted, y_validation)
+                    found = choose(posed, fitted, y_validation)
                 except InvalidData as error:
                     leave_out(name, error)
                     continue
                 kept = {"logits": found.logits, "mean": found.scaler.mean, "spread": found.scaler.spread, **found.head.tensors()}
                 tensors.update({f"{name}/{key}": value for key, value in kept.items()})
-                right = _goodness(found.logits[: len(task.validation)], y_validation)
+                right = goodness(found.logits[: len(task.validation)], y_validation)
                 said.update({f"{name}/penalty": str(found.head.penalty), f"{name}/converged": f"{found.converged:.4g}"})
                 said[f"{name}/validation"] = repr(float(right.mean()))
         waiting.clear()
@@ -195,7 +195,7 @@ def fill(
         values = read(store, reading, sigma, name, ids)
         parts = (values[:first], y_train), (values[first:second], values[second:])
         try:
-            posed = _pose(head, scaling, *parts, _side(name.rpartition("/")[2]), reading.pca)
+            posed = pose(head, scaling, *parts, _side(name.rpartition("/")[2]), reading.pca)
         except InvalidData as error:
             leave_out(name, error)
             continue
@@ -253,7 +253,7 @@ def score(store: Store, task: Task, identity: ProbeIdentity, sigma: float, names
             if wrong := unit.meta.get(f"{name}/wrong", ""):
                 found[name] = Scored(np.zeros(cut, bool), np.zeros(len(truth) - cut, bool), np.nan, 0.0, wrong)
                 continue
-            validation, test = _goodness(logits[:cut], truth[:cut]), _goodness(logits[cut:], truth[cut:])
+            validation, test = goodness(logits[:cut], truth[:cut]), goodness(logits[cut:], truth[cut:])
             said = scores(logits[cut:], truth[cut:], log_odds) if whole and not task.continuous else None
             penalty, converged = (float(unit.meta.get(f"{name}/{key}", 1)) for key in ("penalty", "converged"))
             found[name] = Scored(validation, test, penalty, converged, said=said)
@@ -280,7 +280,7 @@ def validation(store: Store, task: Task, identity: ProbeIdentity, sigma: float, 
 def judged(task: Task, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What logits (n_validation + n_test, K) of a task's images come to, (n_validation,) and (n_test,): as in `Scored`."""
     cut = len(task.validation)
-    return _goodness(logits[:cut], task.values(task.validation)), _goodness(logits[cut:], task.values(task.test))
+    return goodness(logits[:cut], task.values(task.validation)), goodness(logits[cut:], task.values(task.test))
 
 
 def read_logits(store: Store, task: Task, identity: ProbeIdentity, sigma: float, name: str) -> np.ndarray:

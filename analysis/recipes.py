@@ -25,6 +25,8 @@ class Recipe(Frozen):
     weight_decay: float = 0.0
     clip: float = 1.0
     flips: bool = False
+    constant: bool = False  # the learning rate stays after its warm-up: no moment is nearer to an end than another
+    timestep: int | None = None  # the one noise level that it is trained at; None: all of them
     class_dropout: float | None = None  # share of the images whose class is withheld, so that there is a null class; None: no classes
     seed: int = 0
     weights: Literal["float32", "float16"] = "float32"  # how they leave
@@ -32,8 +34,11 @@ class Recipe(Frozen):
     paper: str = "arXiv 2006.11239"
 
     def canonical(self) -> str:
-        """As of any spec; without classes nothing is said of them, so that runs begun before there were any go on."""
-        said = self.model_dump(mode="json", exclude={"class_dropout"} if self.class_dropout is None else None)
+        """As of any spec; what came later is not said where it is not used, so that runs begun before go on."""
+        later = {
+            name for name, unused in (("class_dropout", None), ("constant", False), ("timestep", None)) if getattr(self, name) is unused
+        }
+        said = self.model_dump(mode="json", exclude=later)
         return json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
@@ -119,6 +124,40 @@ RECIPES = (
         ema_decay=0.9995,
         flips=True,
         weights="float16",
+    ),
+    # Networks of a memorization study: trained many times over, and looked at on the way. No flips, which would double the images.
+    Recipe(
+        name="digits-study",
+        dataset="digits",
+        network=_unet(8, 1, [32, 64, 64], {2}, layers=1, groups=8, head=16),
+        steps=1000,
+        batch=64,
+        learning_rate=2e-3,
+        warmup=100,
+        ema_decay=0.995,
+        constant=True,
+    ),
+    Recipe(
+        name="shapes-study",
+        dataset="shapes",
+        network=_unet(16, 3, [16, 32, 64], {4}, layers=1, groups=8, head=16),
+        steps=2000,
+        batch=64,
+        learning_rate=2e-3,
+        warmup=200,
+        ema_decay=0.995,
+        constant=True,
+    ),
+    Recipe(
+        name="cifar10-study",
+        dataset=None,
+        network=_unet(32, 3, [64, 128, 128], {8}, layers=1, groups=32, head=32),
+        steps=8000,
+        batch=64,
+        learning_rate=1e-3,
+        warmup=500,
+        ema_decay=0.998,
+        constant=True,
     ),
 )
 

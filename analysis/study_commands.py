@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from .console import StoreOption, progress_bar
+from .memorization_command import memorization
 
 TOLD = 10  # cells in a terminal
-study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
+study_app = typer.Typer(help="Finished studies, moved and completed; and studies of memorization.", no_args_is_help=True)
+study_app.command()(memorization)
 
 
 @study_app.command("generate")

@@ -67,9 +67,10 @@ class Run:
         self.alphas = self.scheduler.alphas_cumprod.to(device)
 
     def _rate(self) -> float:
-        """Linear warm-up, then a cosine to zero."""
+        """Linear warm-up, then a cosine to zero, where the recipe has one."""
         warm = min(1.0, (self.step + 1) / self.spec.warmup)
-        return float(self.spec.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * self.step / self.spec.steps)))
+        fall = 1.0 if self.spec.constant else 0.5 * (1 + np.cos(np.pi * self.step / self.spec.steps))
+        return float(self.spec.learning_rate * warm * fall)
 
     def _batch(self, rows: Tensor) -> Tensor:
         """x_0 of one step, (B, c, h, w) in [-1, 1]: images never seen before where the data have no end, else those drawn."""
@@ -89,6 +90,7 @@ class Run:
         rows = torch.randint(len(self.images), (spec.batch,), generator=generator, device=self.device)
         x0 = self._batch(rows)
         t = torch.randint(spec.train_timesteps, (spec.batch,), generator=generator, device=self.device)
+        t = t if spec.timestep is None else torch.full_like(t, spec.timestep)
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
         if spec.flips:
             flip = torch.rand(spec.batch, generator=generator, device=self.device) < 0.5

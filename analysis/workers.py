@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import StoreUnavailable
-from .jobs import NETWORK, Jobs, place
+from .jobs import NETWORK, TRAINING, Jobs, place
 
 DEVICES = "devices.found.json"  # what there is to compute on, each with the precisions below float32 that it is fast in
 
@@ -67,11 +67,16 @@ def start_worker(root: Path, device: str = "cpu") -> None:
 
 
 def work(root: Path, device: str, idle: float, processes: int, engine: str = "processes", address: str | None = None) -> None:
-    """Be the worker of a device, or of the network, which needs no model and loads none; the caller holds its lock."""
+    """Be the worker of a device, of the network, which needs no model and loads none, or of trainings; the caller holds its lock."""
     if device == NETWORK:
         from .downloads import work as download
 
         download(root, idle)
+        return
+    if device == TRAINING:
+        from .memorization_work import work as train
+
+        train(root, idle)
         return
     from .worker import work as compute
 

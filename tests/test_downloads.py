@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from analysis import downloads, hub
+from analysis import downloads, errands, hub
 from analysis.errors import StoreUnavailable
 from analysis.hub_fetch import CHUNK
 from analysis.jobs import NETWORK, Job, Jobs, place
@@ -74,7 +74,7 @@ def test_a_download_is_a_job_with_bytes(table: Jobs, standin: Standin, monkeypat
         seen.append(self.get(job.id))
 
     monkeypatch.setattr(Jobs, "tell", tell)
-    monkeypatch.setattr(downloads, "LOOK", 0.0)
+    monkeypatch.setattr(errands, "LOOK", 0.0)
     work(table.root, NETWORK, idle=0.1, processes=1)
     done = table.get(job.id)
     total = sum(map(len, FILES.values()))
@@ -142,7 +142,7 @@ def test_a_cancelled_download_ends_within_a_chunk_and_keeps_what_came(
             self.cancel(id)
 
     monkeypatch.setattr(Jobs, "tell", tell)
-    monkeypatch.setattr(downloads, "LOOK", 0.0)
+    monkeypatch.setattr(errands, "LOOK", 0.0)
     work(table.root, NETWORK, idle=0.1, processes=1)
     assert table.get(job.id).state == "cancelled"
     (part,) = (tmp_path / "hub").rglob("*.part")
@@ -334,7 +334,7 @@ def test_where_the_store_is_on_the_disk_that_fills_up_the_job_ends_all_the_same(
 def test_a_worker_lives_on_where_the_end_of_a_job_cannot_be_written_at_once(
     table: Jobs, standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "AGAIN", 0.0)
+    monkeypatch.setattr(errands, "AGAIN", 0.0)
     tries = {"take": 0, "fail": 0, "finish": 0}
 
     def patchy(name: str, real: Callable[..., object]) -> Callable[..., object]:

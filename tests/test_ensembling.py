@@ -318,7 +318,7 @@ def test_a_member_that_cannot_be_probed_is_said_and_the_sweep_goes_on(
     def stuck(*_: object, **__: object) -> None:
         raise InvalidData("no penalty's fit converged")
 
-    monkeypatch.setattr(probing, "_choose", stuck)  # of what is not there yet: the ensemble's own
+    monkeypatch.setattr(probing, "choose", stuck)  # of what is not there yet: the ensemble's own
     study = sweep(wanted, store)
     told = study.facts["ensembles"]["10"]
     assert told["sentence"].startswith("There is no ensemble: ")
@@ -330,7 +330,7 @@ def test_a_member_that_cannot_be_probed_is_said_and_the_sweep_goes_on(
 def test_blocks_with_a_cell_that_cannot_be_probed_are_no_members(
     wanted: SweepRequest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, seen = probing._choose, []
+    keep, seen = probing.choose, []
 
     def sometimes(*args: Any, **how: Any) -> probing.Probe:
         seen.append(1)
@@ -338,7 +338,7 @@ def test_blocks_with_a_cell_that_cannot_be_probed_are_no_members(
             raise InvalidData("no penalty's fit converged")
         return keep(*args, **how)
 
-    monkeypatch.setattr(probing, "_choose", sometimes)
+    monkeypatch.setattr(probing, "choose", sometimes)
     study = sweep(wanted, store)
     assert [wrong["series"] for wrong in study.result()["left_out"]] == ["model/up0.res0/1"]
     assert study.facts["ensembles"]["10"]["block"] == "mid.res1"

@@ -126,7 +126,7 @@ def test_where_no_block_can_be_probed_it_is_said(request_small: SweepRequest, st
     def stuck(*_: object, **__: object) -> None:
         raise InvalidData("no penalty's fit converged")
 
-    monkeypatch.setattr(probing, "_choose", stuck)
+    monkeypatch.setattr(probing, "choose", stuck)
     with pytest.raises(InvalidData, match=r"No block could be probed: model/mid\.res1/1 at σ = .*no penalty's fit converged"):
         sweep(request_small.model_copy(update={"baselines": False}), store)
 
@@ -145,14 +145,14 @@ def test_draws_are_averaged_before_the_probe_and_count_as_passes(request_small: 
     )
     assert one == two
     assert one.settings["mean_of"] == [bench.features("model", draw).key() for draw in draws]
-    keep = probing._pose
+    keep = probing.pose
 
-    def watch(*args: Any) -> probing._Posed:
+    def watch(*args: Any) -> probing.Posed:
         seen.append(args[3][1])
         return keep(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probing, "_pose", watch)
+        patch.setattr(probing, "pose", watch)
         other = replace(task, train=task.train[::-1].copy())
         probing.fill(store, other, bench.reading("model", 1), sigma, ["mid.res1/1"], "logistic", "feature")
     np.testing.assert_allclose(seen[0], np.mean(parts, axis=0), rtol=1e-6)
@@ -176,7 +176,7 @@ def test_numbers_are_read_with_r2_as_sklearn_says_it() -> None:
     scaler = Scaler.fit(x[:100])
     theirs = TheirRidge(100 / found.head.penalty).fit(scaler(x[:100]), y[:100])
     np.testing.assert_allclose(found.head.predict_logits(scaler(x[150:]))[:, 0], theirs.predict(scaler(x[150:])), atol=1e-4)
-    said = probing._goodness(found.logits[50:], y[150:]).mean()
+    said = probing.goodness(found.logits[50:], y[150:]).mean()
     assert said == pytest.approx(r2_score(y[150:], found.logits[50:, 0]), abs=1e-5)
 
 

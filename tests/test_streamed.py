@@ -14,7 +14,7 @@ from analysis.errors import InvalidRequest
 from analysis.features import extract
 from analysis.intervals import wilson
 from analysis.planning import Bench
-from analysis.probing import _goodness
+from analysis.probing import goodness
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.streamed import accuracy, over_draws, r2
@@ -86,7 +86,7 @@ def test_intervals_of_r2_hold_the_truth_as_often_as_they_say(truth: float) -> No
         ours = r2(errors_of(np.stack([said, said]), y), y).draws[0]
         held.append(ours["ci_low"] <= truth <= ours["ci_high"])
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
-    theirs = _r2(_goodness(said[:, None], y))
+    theirs = _r2(goodness(said[:, None], y))
     assert [theirs[name] for name in ("accuracy", "ci_low", "ci_high")] == pytest.approx(
         [ours[name] for name in ("accuracy", "ci_low", "ci_high")], abs=1e-5
     )

@@ -267,7 +267,9 @@ def test_a_step_that_is_not_finite_is_not_taken_and_named(tmp_path: Path, monkey
 
 
 def test_an_unknown_recipe_is_refused() -> None:
-    with pytest.raises(UnknownName, match="allowed: cifar10-ddpm, digits-ddpm, digits-ddpm-classes, shapes-ddpm"):
+    with pytest.raises(
+        UnknownName, match="allowed: cifar10-ddpm, cifar10-study, digits-ddpm, digits-ddpm-classes, digits-study, shapes-ddpm, shapes-study"
+    ):
         recipe("cats")
     with pytest.raises(InvalidRequest, match="allowed for cifar10-ddpm: small, base"):
         recipe("cifar10-ddpm", "huge")

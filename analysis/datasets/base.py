@@ -178,6 +178,10 @@ class Dataset(ABC):
         """`count` images that are in no split and never come again, (count, H, W, 3) uint8; None where there is no such source."""
         return None
 
+    def another(self, count: int, seed: int) -> Dataset | None:
+        """A data set of `count` other images of the same kind, with labels; None where there is no such source."""
+        return None
+
     def compose(self, labels: Mapping[str, str], seed: int) -> np.ndarray | None:
         """A new image (H, W, 3) uint8 with these labels, {label set: class}; None where the data set makes none."""
         return None

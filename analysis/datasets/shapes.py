@@ -19,6 +19,7 @@ SHAPES = ("disc", "square", "triangle", "cross", "ring", "crescent")
 TEXTURES = ("rows", "columns", "checks", "dots")
 HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 SIZE = 5000
+OTHERS = 1_000_000  # from this seed on are data sets of other images
 BLOCK = 250  # images that share a generator: image i is the same in a set of any size
 NUMBERS = ("size", "turn", "x", "y")
 FINE = 2  # samples a pixel and direction, for soft edges
@@ -127,6 +128,9 @@ class Shapes(Dataset):
         if self.argument.partition(":")[0]:
             return None
         return draw(np.random.default_rng([self.seed, 1 + seed, step]), count)[0]
+
+    def another(self, count: int, seed: int) -> Dataset | None:
+        return None if self.argument.partition(":")[0] else Shapes(f"{count}:{OTHERS + OTHERS * self.seed + seed}", self.side)
 
     def compose(self, labels: Mapping[str, str], seed: int) -> np.ndarray | None:
         known = {"shape": SHAPES, "texture": TEXTURES, "hue": HUES}

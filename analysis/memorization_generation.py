@@ -1,0 +1,144 @@
+"""What the networks of a study of memorization make, beside their training images and held-out ones; their losses on both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+from safetensors.numpy import load_file, save, save_file
+
+from . import memorization_look as looking
+from .backends import open_backend
+from .frechet import frechet
+from .generalization import Measure, halves, highest_cosine, nearest_images, sensitivity
+from .memorization import FRESH, Look, MemorizationRequest, Run, found_path, weights_path
+from .memorization_curves import read, sigmas_of
+from .memorization_data import Material
+from .memorization_run import reference_of
+from .store import writing
+
+SHOWN = 24  # samples beside their nearest training images
+HALVES = 4096  # training images of a set without end that samples are compared with
+
+
+class Generation:
+    """The tables, one look at a time; what real images alone decide is computed once a training set."""
+
+    def __init__(self, material: Material, folder: Path, device: str = "cpu") -> None:
+        self.material, self.request, self.folder, self.device = material, material.request, folder, device
+        rows = material.dataset.rows(material.test[: self.request.samples])
+        self.held_out = material.dataset.images[rows]
+        self.reference = reference_of(self.request)
+        self._ratios: dict[Run, np.ndarray] = {}
+        self._features: dict[int, dict[str, np.ndarray]] = {}
+
+    def runs(self) -> list[Run]:
+        return sorted(self.request.runs, key=lambda run: (self.request.sizes.index(_size(run.size)), run.seed))
+
+    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(table, row) of every look: `generation`, `frechet`, `halves` and `losses`."""
+        for run in self.runs():
+            for look in run.looks(self.request):
+                names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
+                found = read(self.folder, look, "samples", "reference", "own/samples", "own/train", "own/held_out")
+                yield from ((name, names | row) for name, row in self._scores(run, found))
+                yield from (("halves", names | row) for row in self._halves(run, look, found["samples"]))
+                yield from (("losses", names | row) for row in self._losses(look))
+
+    def _scores(self, run: Run, found: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
+        training = self.material.training(run).images
+        if run not in self._ratios:
+            self._ratios[run] = nearest_images(self.held_out, training).ratio
+        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[run])
+        if self.reference:
+            known = self._known(run.seed)
+            own, real, samples = known["training"][: len(training)], known["held_out"], found["reference"]
+            yield from self._shares("features", _cosine(samples, own), _cosine(real, own))
+            if len(own) > 1:
+                yield "frechet", frechet(samples, real, own).to_dict() | {"features": self.reference}
+        if "own/samples" in found:
+            own = found["own/train"]
+            yield from self._shares("own_features", _cosine(found["own/samples"], own), _cosine(found["own/held_out"], own))
+
+    @staticmethod
+    def _shares(measure: Measure, samples: np.ndarray, held_out: np.ndarray) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from (("generation", row) for row in sensitivity(measure, samples, held_out))
+
+    def _known(self, seed: int) -> dict[str, np.ndarray]:
+        """Features of a seed's largest training set and of held-out images in the reference network, kept beside the runs."""
+        if seed not in self._features:
+            path = self.folder / "runs" / f"reference-{seed}.safetensors"
+            if not path.exists():
+                assert self.reference
+                model = open_backend(self.reference, device=self.device)
+                whole = self.material.training(Run(str(self.request.largest), seed)).images
+                found = {"training": looking.own_features(model, whole), "held_out": looking.own_features(model, self.held_out)}
+                with writing(path) as temporary:
+                    save_file(found, temporary)
+            self._features[seed] = load_file(path)
+        return self._features[seed]
+
+    def _halves(self, run: Run, look: Look, samples: np.ndarray) -> Iterator[dict[str, Any]]:
+        """Against the networks of other seeds, whose training sets share no image with this one's."""
+        own = self.material.training(run).images[:HALVES]
+        for seed, other in permutations(range(self.request.seeds), 2):
+            if seed == run.seed:
+                theirs = self.material.training(Run(run.size, other)).images[:HALVES]
+                there = read(self.folder, look._replace(seed=other), "samples")["samples"]
+                yield {"other": other} | halves(samples, there, own, theirs).to_dict()
+
+    def _losses(self, look: Look) -> Iterator[dict[str, Any]]:
+        found = read(self.folder, look, "errors/train", "errors/held_out")
+        train, held_out = found["errors/train"], found["errors/held_out"]
+        for level, sigma in enumerate(sigmas_of(self.folder, look)):
+            means = {"train": float(train[level].mean()), "held_out": float(held_out[level].mean())}
+            yield {"sigma": sigma, **means, "n": min(train.shape[1], held_out.shape[1])}
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Table -> rows."""
+        found: dict[str, list[dict[str, Any]]] = {"generation": [], "losses": []}
+        for name, row in self.rows():
+            found.setdefault(name, []).append(row)
+        return {name: pd.DataFrame(rows) for name, rows in found.items()}
+
+    def shown(self) -> bytes:
+        """Samples of each size's last network of the first seed beside their nearest training images, as safetensors."""
+        kept: dict[str, np.ndarray] = {}
+        for run in (run for run in self.runs() if run.seed == 0):
+            samples = read(self.folder, Look(*run, self.request.seen[-1], "ema"), "samples")["samples"][:SHOWN]
+            training = self.material.training(run).images
+            found = nearest_images(samples, training)
+            parts = {"samples": samples, "nearest": training[found.index], "ratio": found.ratio, "distance": found.distance}
+            kept |= {f"{run.size}/{name}": np.ascontiguousarray(value) for name, value in parts.items()}
+        return save(kept)
+
+
+def _size(name: str) -> Any:
+    return FRESH if name == FRESH else int(name)
+
+
+def _cosine(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The highest cosine (n,) of each vector with any known one, without the known ones' mean, which all share."""
+    mean = known.astype(np.float32).mean(0)
+    return highest_cosine(vectors.astype(np.float32) - mean, known.astype(np.float32) - mean)[1]
+
+
+def seconds(request: MemorizationRequest, folder: Path) -> tuple[float, dict[str, int]]:
+    """Seconds of training and looking, all networks together, and training steps by hardware."""
+    spent, hardware = 0.0, dict[str, int]()
+    for run in request.runs:
+        with safe_open(weights_path(folder, run, request.seen[-1]), "np") as file:
+            facts = file.metadata()
+        spent += float(facts["seconds"])
+        for name, steps in json.loads(facts["hardware"]).items():
+            hardware[name] = hardware.get(name, 0) + steps
+        for look in run.looks(request):
+            with safe_open(found_path(folder, look), "np") as file:
+                spent += float(file.metadata()["seconds"])
+    return spent, hardware

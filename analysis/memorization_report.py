@@ -1,0 +1,137 @@
+"""What a study of memorization found: its tables, verdicts and sentence, kept beside its runs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .memorization import FRESH, Look, MemorizationRequest
+from .memorization_curves import Curves, table
+from .memorization_generation import Generation, seconds
+from .memorization_run import material_of, open_weights, reference_of
+from .memorized import FORMAT, Memorized, open_memorized
+from .report import PACKAGES
+from .specs import INTERVALS, PROTOCOL
+from .store import writing
+from .verdict import Shape
+
+
+def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> Memorized:
+    """Gather what the looks of a study found, judge it, and write it down. Raises DamagedFile where a look is not there."""
+    material = material_of(request.canonical())
+    model = open_weights(request, folder, Look(str(request.sizes[-1]), 0, request.seen[-1], "ema"))
+    curves = Curves(request, folder, model.card.blocks, len(material.test))
+    head, chance = curves.headline(), 1 / len(material.labels.classes)
+    generation = Generation(material, folder, device)
+    verdicts, differences = curves.verdicts(head), curves.differences(head)
+    tables = {"curve": table(curves, model.schedule, chance)} | generation.tables()
+    files = {f"{name}.parquet": _parquet(found) for name, found in tables.items()}
+    files["samples.safetensors"] = generation.shown()
+    spent, hardware = seconds(request, folder)
+    steps = {row.sigma: row.timestep for row in tables["curve"].itertuples()}
+    peaks = [{"size": size, "before": a, "seen": b, "low": low, "high": high} for (size, a, b), (low, high) in curves.peaks(head).items()]
+    facts = {
+        "format": FORMAT,
+        "key": request.key(),
+        "name": f"{material.dataset.name}: {material.labels.name}, {len(request.sizes)} training sets",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request": json.loads(request.canonical())
+        | {"sizes": curves.sizes, "seeds": list(range(request.seeds)), "label_set": material.labels.name},
+        "levels": [
+            {"sigma": s, "timestep": steps[s], "log_snr": row} for s, row in zip(curves.sigmas.tolist(), _log_snr(curves), strict=True)
+        ],
+        "blocks": [block.model_dump(mode="json") for block in model.card.blocks],
+        "headline": {
+            "block": model.card.blocks[head].name,
+            "pooling": "1",
+            "chosen_by": f"validation images, in the networks of {_images(curves.sizes[-1])} at the last moment: the block that reads them best "
+            "at its best level; all other networks are read in the same block",
+        },
+        "classes": list(material.labels.classes),
+        "chance": chance,
+        "n_test": curves.n_test,
+        "n_validation": len(material.validation),
+        "n_labelled": len(material.draw(0, 0)),
+        "endless": material.endless,
+        "network": {"parameters": model.card.parameters, "recipe": json.loads(request.spec.canonical())},
+        "reference": reference_of(request),
+        "hardware": hardware,
+        "seconds": round(spent),
+        "verdicts": verdicts,
+        "differences": differences,
+        "peaks": peaks,
+        "sentence": sentence(curves.sizes, request.seen[-1], verdicts, differences),
+        "protocol": PROTOCOL,
+        "intervals": INTERVALS,
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    return write(folder, facts, files)
+
+
+def write(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Memorized:
+    """Write tables, then what names them: a folder with a `memorization.json` is whole. Raises StoreUnavailable."""
+    for name, data in files.items():
+        with writing(folder / name) as temporary:
+            temporary.write_bytes(data)
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    with writing(folder / "memorization.json") as temporary:
+        temporary.write_text(json.dumps({**facts, "files": sums}, indent=1, allow_nan=False) + "\n")
+    return open_memorized(folder)
+
+
+SHAPES: Mapping[Shape, str] = {
+    "unimodal": "is unimodal",
+    "decreasing": "only falls",
+    "flat": "is flat",
+    "increasing": "rises",
+    "multimodal": "has two peaks",
+    "undecided": "has no shape that can be shown",
+}
+
+
+def sentence(sizes: list[str], seen: int, verdicts: list[dict[str, Any]], differences: list[dict[str, Any]]) -> str:
+    """The finding: the curves of the smallest and the largest set after as many images, and how their gains differ."""
+    small, large = sizes[0], sizes[-1]
+    found = {(one["size"], one["seen"], one["weights"], one["labelled"]): one for one in verdicts}
+    first, last = (found[size, seen, "ema", "outside"] for size in (small, large))
+    told = (
+        f"After {seen:,} training images, accuracy over noise {SHAPES[last['shape']]} in networks trained on {_images(large)} "
+        f"(gain {_points(last['gain'], *last['gain_ci'])}) and {SHAPES[first['shape']]} in those trained on {_images(small)} "
+        f"(gain {_points(first['gain'], *first['gain_ci'])})."
+    )
+    if small == large:
+        return told
+    apart = next(
+        one for one in differences if (one["size"], one["seen"], one["weights"], one["labelled"]) == (large, seen, "ema", "outside")
+    )
+    shown = "The rise that more images bring is shown" if apart["low"] > 0 else "That more images bring a rise is not shown"
+    return f"{told} {shown}: their gain is {_points(apart['difference'], apart['low'], apart['high'], signed=True)} above that of the smallest set."
+
+
+def _images(size: str) -> str:
+    return "images that are new at every step" if size == FRESH else f"{int(size):,} images"
+
+
+def _points(value: float, low: float, high: float, signed: bool = False) -> str:
+    told = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+    return f"{told} points, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+
+
+def _log_snr(curves: Curves) -> list[float]:
+    import numpy as np
+
+    return (-2 * np.log(curves.sigmas)).tolist()
+
+
+def _parquet(found: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    found.to_parquet(buffer, index=False)
+    return buffer.getvalue()

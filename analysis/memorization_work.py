@@ -1,0 +1,83 @@
+"""A study of memorization from request to folder: networks shared among processes, then its tables."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from . import memorization_report as reporting
+from .crew import Between, Crew, still_wanted
+from .errands import Progress, Told, serve
+from .errors import DamagedFile
+from .jobs import TRAINING, Job
+from .memorization import MemorizationRequest, found_path, place_of
+from .memorization_run import carry, material_of, noted
+from .memorized import Memorized
+from .options import CORES
+from .store import writing
+
+LOOK = 0.5  # seconds between two looks at how far the networks are
+
+
+def memorize(
+    request: MemorizationRequest,
+    root: Path | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    between: Between = still_wanted,
+    progress: Progress | None = None,
+) -> Memorized:
+    """Train what the store lacks of a study, look at it, and return the study; on the CPU `processes` share its networks, 0 works in this one.
+
+    Raises InvalidRequest for what cannot be, before anything is trained; StoreUnavailable where the disk is full: what was trained stands.
+    """
+    material_of(request.canonical())
+    folder = place_of(request, root)
+    _plan(request, folder)
+    total = len(request.runs) * request.seen[-1]
+    looked = 0.0
+
+    def look() -> None:
+        nonlocal looked
+        between()
+        if progress and time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            at = {run: noted(folder / "runs" / run.name) for run in request.runs}
+            training = [f"{run.size} images, seed {run.seed}" for run, seen in at.items() if 0 < seen < request.seen[-1]]
+            progress(min(total - 1, sum(at.values())), total, "; ".join(training) or "reading the networks")
+
+    left = [run for run in request.runs if not all(found_path(folder, one).exists() for one in run.looks(request))]
+    calls = [(request.canonical(), str(folder), run, device) for run in left]
+    if processes and device == "cpu":
+        with Crew(processes, niceness=10) as crew:
+            for _ in crew.run(carry, calls, look):
+                look()
+    else:
+        for call in calls:
+            carry(*call, between=look)
+    found = reporting.report(request, folder, device)
+    if progress:
+        progress(total, total, "done")
+    return found
+
+
+def _plan(request: MemorizationRequest, folder: Path) -> None:
+    """Write down what the study is of. Raises DamagedFile where the folder is of another."""
+    plan = folder / "plan.json"
+    if not plan.exists():
+        with writing(plan) as temporary:
+            temporary.write_text(request.canonical())
+    elif plan.read_text() != request.canonical():
+        raise DamagedFile(f"{folder} holds another study than is asked for; delete it, or set NOISESCOPE_STORE to another folder.")
+
+
+def work(root: Path, idle: float) -> None:
+    """As `errands.serve`: trainings that the dashboard submits."""
+
+    def train(job: Job, progress: Progress, between: Between) -> Told:
+        assert isinstance(job.request, MemorizationRequest)
+        found = memorize(job.request, root, processes=CORES, between=between, progress=progress)
+        return found.key, found.sentence
+
+    serve(root, TRAINING, idle, train)

@@ -1,0 +1,235 @@
+"""Networks trained on few and on many images: what each is given, that a stopped study goes on, and what is written down of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from analysis import memorization_look as looking
+from analysis import memorization_run as running
+from analysis import memorization_work as working
+from analysis import probing, recipes
+from analysis.crew import Dropped
+from analysis.errors import DamagedFile, InvalidRequest, StoreUnavailable
+from analysis.features import load_x0, read_features
+from analysis.heads.logistic import Logistic
+from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
+from analysis.memorization_data import Material
+from analysis.noise import noise_like
+from analysis.training import Run as Training
+
+from .conftest import TINY as TINY_NET
+
+TINY: dict[str, Any] = {
+    **{"dataset": "digits", "sizes": (16, 64), "seeds": 2, "seen": (64, 192), "labels_per_class": 3, "label_draws": 2, "levels": 3},
+    **{"n_validation": 30, "n_test": 40, "samples": 6, "sample_steps": 3, "losses": 8},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Networks that are trained in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        others = [
+            one.model_copy(
+                update={
+                    "network": TINY_NET
+                    | {
+                        "sample_size": one.network["sample_size"],
+                        "in_channels": one.network["in_channels"],
+                        "out_channels": one.network["out_channels"],
+                    }
+                }
+            )
+            for one in recipes.RECIPES
+        ]
+        patch.setattr(recipes, "RECIPES", tuple(others))
+        running.material_of.cache_clear()
+        yield
+    running.material_of.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> MemorizationRequest:
+    return MemorizationRequest(**TINY)
+
+
+@pytest.fixture(scope="module")
+def study(tiny: MemorizationRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A finished study, and where it is."""
+    root = tmp_path_factory.mktemp("store")
+    return working.memorize(tiny, root), place_of(tiny, root)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"sizes": (64, 16)}, "sizes are 64, 16; allowed: numbers of training images from 2 on, ascending"),
+        ({"sizes": (FRESH,)}, "sizes are fresh; allowed"),
+        ({"sizes": (1, 16)}, "sizes are 1, 16; allowed"),
+        ({"sizes": (16, FRESH, FRESH)}, "twice"),
+        ({"seen": (128, 64)}, "seen is 128, 64; allowed: numbers of images, ascending"),
+        ({"seen": (100,)}, "seen has 100; allowed: multiples of 64"),
+        ({"dataset": "elsewhere"}, "No recipe is known for elsewhere"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        MemorizationRequest(**TINY | fields)
+
+
+def test_more_training_images_than_there_are_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    asked = MemorizationRequest(**TINY | {"sizes": (16, 500)})
+    with pytest.raises(InvalidRequest, match=r"sizes go to 500 images; digits has \d+ for each of 2 seeds"):
+        working.memorize(asked, tmp_path)
+    with pytest.raises(InvalidRequest, match="digits has no images without end"):
+        working.memorize(MemorizationRequest(**TINY | {"sizes": (16, FRESH)}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_smaller_sets_are_part_of_larger_ones_and_no_two_seeds_or_questions_share_an_image(tiny: MemorizationRequest) -> None:
+    material = Material(tiny)
+    sets = {run: set(material.training(run).ids.tolist()) for run in tiny.runs}
+    assert {run: len(ids) for run, ids in sets.items()} == {run: int(run.size) for run in tiny.runs}
+    for seed in range(2):
+        assert sets[Run("16", seed)] < sets[Run("64", seed)]
+    asked = set(np.concatenate([material.pool, material.validation, material.test]).tolist())
+    assert not sets[Run("64", 0)] & sets[Run("64", 1)]
+    assert not asked & (sets[Run("64", 0)] | sets[Run("64", 1)])
+
+
+def test_sets_of_an_endless_source_are_new_images_with_their_classes() -> None:
+    material = Material(MemorizationRequest(**TINY | {"dataset": "shapes", "sizes": (16, 32, FRESH)}))
+    few, many = (material.training(Run(size, 1)) for size in ("16", FRESH))
+    assert (len(few.ids), len(many.ids)) == (16, 32)
+    assert not set(many.ids.tolist()) & set(material.dataset.ids.tolist())
+    np.testing.assert_array_equal(few.label_set("shape").values, many.label_set("shape").values[:16])
+    met = looking.met(material, Run(FRESH, 1), 128)
+    assert not {image.tobytes() for image in met} & {image.tobytes() for image in (*many.images, *material.dataset.images)}
+
+
+def test_networks_of_a_seed_begin_alike_and_those_of_another_seed_do_not(tiny: MemorizationRequest) -> None:
+    material = Material(tiny)
+    first, second, other = (
+        Training(running.spec_of(tiny, run), material.training(run)).net.state_dict()["conv_in.weight"]
+        for run in (Run("16", 0), Run("64", 0), Run("16", 1))
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_cells_probed_together_are_those_of_one_probe_each() -> None:
+    rng = np.random.default_rng(0)
+    y, held = rng.integers(3, size=30), rng.integers(3, size=60)
+    cells = {
+        name: tuple(rng.normal(size=(n, width)).astype(np.float32) for n in (30, 60, 20)) for name, width in (("a", 8), ("b", 8), ("c", 5))
+    }
+    found = looking.probe_cells(cells, y, held, 3)  # type: ignore[arg-type]
+    for name, (train, validation, test) in cells.items():
+        alone = probing.probe(Logistic(), "feature", (train, y), (validation, held), test, 3)
+        np.testing.assert_allclose(found[name].astype(np.float32), alone.logits.astype(np.float32), atol=2e-3)
+
+
+def test_what_is_read_is_what_a_sweep_reads(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    material, look = Material(tiny), Look("64", 1, 192, "ema")
+    model = running.open_weights(tiny, study[1], look)
+    ids = material.test[:10]
+    x0 = load_x0(material.dataset, ids, model)
+    eps = noise_like(x0, ids.tolist(), 1, 0)
+    features, errors = looking.read_all(model, x0, eps, 0.2)
+    reference = read_features(model, ["mid.res1/1", "up1.res0/1"], x0, eps, 0.2, 64, model.card.unconditional)
+    for name, value in reference.items():
+        np.testing.assert_allclose(features[name.removesuffix("/1")], value.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        errors, looking.errors_of(model, material.dataset.images[material.dataset.rows(ids)], Run("64", 1), [0.2])[0], rtol=1e-4
+    )
+
+
+def test_a_finished_study_has_every_curve_loss_and_sample(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    found, folder = study
+    curve = found.table("curve")
+    together = curve[curve.seed == -1]
+    kinds = together[["size", "seen", "weights", "labelled"]].drop_duplicates()
+    assert len(kinds) == 2 * (2 + 1 + 1)
+    assert len(together) == len(kinds) * len(found.facts["blocks"]) * 3
+    assert ((together.ci_low <= together.accuracy) & (together.accuracy <= together.ci_high)).all()
+    assert set(found.table("losses").groupby(["size", "seen", "weights", "seed"]).size()) == {3}
+    assert set(found.table("halves").other) == {0, 1}
+    assert {len(load_file(folder / "samples.safetensors")[f"{size}/ratio"]) for size in (16, 64)} == {6}
+    assert {(one["size"], one["against"]) for one in found.facts["differences"]} == {("64", "16")}
+    assert found.sentence.startswith("After 192 training images, accuracy over noise ")
+
+
+def test_accuracies_are_the_means_of_the_bits_that_were_kept(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    found, folder = study
+    block = [one["name"] for one in found.facts["blocks"]].index("up0.res0")
+    looks = [load_file(found_path(folder, Look("16", seed, 64, "ema")))["outside"][block] for seed in (0, 1)]
+    right = np.unpackbits(np.concatenate(looks), axis=-1, count=40)
+    curve = found.table("curve").query("size == '16' and seen == 64 and labelled == 'outside' and block == 'up0.res0' and seed == -1")
+    np.testing.assert_allclose(curve.sort_values("sigma").accuracy, right.mean((0, 2)))
+
+
+def test_a_second_call_trains_nothing(study: tuple[Any, Path], tiny: MemorizationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "carry", lambda *_, **__: pytest.fail("a network was trained again"))
+    again = working.memorize(tiny, study[1].parents[1])
+    assert again.facts["files"]["curve.parquet"] == study[0].facts["files"]["curve.parquet"]
+
+
+def test_a_network_that_was_stopped_goes_on_bit_for_bit(study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path) -> None:
+    run, calls = Run("64", 0), iter(range(10**6))
+
+    def stop() -> None:
+        if next(calls) == 2:  # in the middle of the second moment
+            raise Dropped
+
+    with pytest.raises(Dropped):
+        running.carry(tiny.canonical(), str(tmp_path), run, between=stop)
+    running.carry(tiny.canonical(), str(tmp_path), run)
+    for look in run.looks(tiny):
+        for path in (weights_path, found_path):
+            name = (run, look.seen) if path is weights_path else (look,)
+            here, there = (load_file(path(folder, *name)) for folder in (tmp_path, study[1]))  # type: ignore[operator]
+            assert here.keys() == there.keys()
+            assert all(np.array_equal(here[key], there[key]) for key in here), path
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_found_stands(
+    tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real, writes = Run("16", 0), running.save_file, iter(range(100))
+
+    def full(*arguments: Any) -> None:
+        if next(writes) == 2:  # weights and findings of the first moment are there
+            raise running.SafetensorError("No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(running, "save_file", full)
+    with pytest.raises(StoreUnavailable, match="what was found before stands: free some disk"):
+        running.carry(tiny.canonical(), str(tmp_path), run)
+    assert found_path(tmp_path, Look("16", 0, 64, "ema")).exists()
+    assert not weights_path(tmp_path, run, 192).exists()
+    running.carry(tiny.canonical(), str(tmp_path), run)
+    assert found_path(tmp_path, Look("16", 0, 192, "raw")).exists()
+
+
+def test_a_folder_of_another_study_or_version_is_refused(tiny: MemorizationRequest, tmp_path: Path) -> None:
+    folder = place_of(tiny, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text(json.dumps(json.loads(tiny.canonical()) | {"study": 0}))
+    with pytest.raises(DamagedFile, match="holds another study than is asked for"):
+        working.memorize(tiny, tmp_path)
+
+
+def test_damaged_weights_are_named(study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path) -> None:
+    path = weights_path(tmp_path, Run("16", 0), 64)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no weights")
+    with pytest.raises(DamagedFile, match="delete it, and the study trains that network again"):
+        running.open_weights(tiny, tmp_path, Look("16", 0, 64, "ema"))
