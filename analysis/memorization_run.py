@@ -62,10 +62,10 @@ def carry(request: str, place: str, run: Run, device: str = "cpu", between: Betw
         for seen, training in trained(spec_of(asked, run), data, home, missing, device, between):
             keep(training, weights_path(folder, run, seen))
             for look in [look for look in looks if look.seen == seen]:
-                _look(material, look, folder, device, between)
+                look_at(material, look, folder, device, between)
     for look in looks:
         if not found_path(folder, look).exists():
-            _look(material, look, folder, device, between)
+            look_at(material, look, folder, device, between)
     (home / "checkpoint.safetensors").unlink(missing_ok=True)
     note(home, asked.seen[-1], asked.seen[-1])
     return run.name
@@ -157,7 +157,7 @@ def _reference(name: str, device: str) -> Backend:
     return open_backend(name, device=device)
 
 
-def _look(material: Material, look: Look, folder: Path, device: str, between: Between) -> None:
+def look_at(material: Material, look: Look, folder: Path, device: str, between: Between) -> None:
     """Look at a network and keep what was found."""
     began = time.perf_counter()
     request, run = material.request, Run(look.size, look.seed)

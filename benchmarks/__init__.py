@@ -142,6 +142,13 @@ BENCHMARKS = {
         Benchmark(
             "word-maps", "word_maps", "CPU seconds of a pass with maps of every word in every block over those of the pass", 1.3, False
         ),
+        Benchmark(
+            "memorization-study",
+            "memorization_study",
+            "CPU seconds of a study of memorization (training, 16 levels, all blocks, samples, tables) over its bare training and forward passes",
+            1.15,
+            False,
+        ),
         Benchmark("verdicts", "false_unimodal", "highest rate of curves without a hump that are called unimodal, over .05", 1.0, False),
     )
 }
