@@ -180,12 +180,11 @@ def _marks(figure: go.Figure, rows: pd.DataFrame, stop: Stop | None, at: Mapping
 
 
 def threshold_figure(rows: pd.DataFrame, sizes: Sequence[str], chosen: float | None = None) -> go.Figure:
-    """Share called copies over the threshold: a panel a size, samples and held-out real images; rows of one measure and moment, seeds averaged."""
-    parts = rows.groupby(["size", "threshold"])[["copies", "copies_low", "copies_high", "held_out", "held_out_low", "held_out_high"]].mean()
+    """Share called copies over the threshold: a panel a size, samples and held-out real images; rows as `pooled` makes."""
     figure = make_subplots(cols=len(sizes), shared_yaxes=True, subplot_titles=[said(size) for size in sizes], horizontal_spacing=0.02)
     looks = {"copies": ("samples", OKABE_ITO[1], "square"), "held_out": ("held-out real images", OKABE_ITO[0], "circle")}
     for column, size in enumerate(sizes, start=1):
-        found = parts.loc[size].reset_index() if size in parts.index.get_level_values(0) else parts.iloc[:0].reset_index()
+        found = rows[rows["size"] == size].sort_values("threshold")
         for name, (title, colour, marker) in looks.items():
             trace = go.Scatter(
                 x=found.threshold,

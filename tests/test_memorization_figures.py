@@ -7,6 +7,7 @@ import pytest
 
 from analysis import memorization_figures as figures
 from analysis.figures import MARKERS
+from analysis.memorization_words import pooled
 from analysis.stopping import SIGNALS, Stop, signals, stops
 
 from . import memorized_toy as toy
@@ -90,7 +91,7 @@ def test_a_rule_that_never_stops_has_no_cross() -> None:
 
 def test_thresholds_are_drawn_for_samples_and_for_held_out_images() -> None:
     rows = at("generation")
-    figure = figures.threshold_figure(rows[rows.measure == "l2_ratio"], SIZES, 0.5)
+    figure = figures.threshold_figure(pooled(rows[rows.measure == "l2_ratio"]), SIZES, 0.5)
     samples, real = figure.data[0], figure.data[1]
     assert samples.y[4] > 0.9 > 0.1 > real.y[4]
     assert named(figure) == ["samples", "held-out real images"]
