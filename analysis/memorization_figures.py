@@ -42,13 +42,15 @@ def thousands(seen: int) -> str:
     return f"{seen / 1000:.0f}k" if seen >= 10_000 else f"{seen:,}"
 
 
-def sizes_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, sizes: Sequence[str]) -> go.Figure:
-    """Accuracy over σ for each training-set size, with bands: rows of one block, moment, kind of weights and labelled images."""
+def sizes_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, sizes: Sequence[str], chosen: str | None = None) -> go.Figure:
+    """Accuracy over σ for each training-set size, with bands, one drawn thick: rows of one block, moment, kind of weights and labels."""
     figure = go.Figure()
     for index, (size, (colour, marker)) in enumerate(sequence(sizes).items()):
         curve = rows[rows["size"] == size]
         if len(curve):
-            figure.add_traces(curve_traces(curve, levels, said(size), colour, DASHES[index % len(DASHES)], marker))
+            band, line = curve_traces(curve, levels, said(size), colour, DASHES[index % len(DASHES)], marker)
+            line.line.width = 4 if size == chosen else 2.5
+            figure.add_traces([band, line])
     level_line(figure, float(rows.chance.iloc[0]), "chance", "bottom left")
     accuracy_layout(figure, levels, axis, "test accuracy")
     top = min(1.02, float(rows.ci_high.max()) + 0.05)
@@ -127,6 +129,7 @@ def training_axis(moments: Sequence[int]) -> dict[str, Any]:
     }
 
 
+HUES = (OKABE_ITO[0], *OKABE_ITO[2:])  # without that of the marks
 FORMATS = {"curve": ".0%", "score": ".0%"}
 AXES = {"curve": "peak accuracy", "score": "generalization<br>score", "frechet": "Fréchet<br>distance", "held_out": "held-out<br>loss"}
 
@@ -138,7 +141,7 @@ def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop]) -> go.Figure:
     figure = make_subplots(rows=len(names), shared_xaxes=True, vertical_spacing=0.035)
     for row, name in enumerate(names, start=1):
         rows = table[table.signal == name].sort_values("seen")
-        at, colour = {"row": row, "col": 1}, OKABE_ITO[row - 1]
+        at, colour = {"row": row, "col": 1}, HUES[row - 1]
         line = go.Scatter(
             x=rows.seen,
             y=rows.value,
@@ -153,7 +156,7 @@ def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop]) -> go.Figure:
         figure.add_trace(line, **at)
         _marks(figure, rows, stops.get(name), at)
         figure.update_yaxes(title={"text": AXES.get(name, "held-out over<br>training loss"), "font": {"size": 12}}, **at)
-        figure.update_yaxes(tickformat=FORMATS.get(name, ".3~g"), type="log" if name in ("held_out", "gap") else "linear", nticks=5, **at)
+        figure.update_yaxes(tickformat=FORMATS.get(name, ".3~g"), type="log" if name == "gap" else "linear", nticks=5, **at)
     figure.update_yaxes(fixedrange=True, automargin=True, zeroline=False)
     figure.update_xaxes(training_axis(moments) | {"title": None})
     figure.update_xaxes(title={"text": "training images seen"}, row=len(names), col=1)

@@ -89,7 +89,8 @@ def _draw(found: Mapping[str, Path]) -> None:
     study = _study(found)
     _finding(study)
     choice = _choose(study)
-    memorized_views.numbers(choice)
+    if choice.shown != "sharing":  # whose networks are others
+        memorized_views.numbers(choice)
     {
         "noise": memorized_views.noise,
         "training": memorized_views.training,
@@ -132,27 +133,26 @@ def _finding(study: Memorized) -> None:
 
 
 def _choose(study: Memorized) -> Choice:
-    """The controls; they only read."""
+    """The controls of the chosen figures; they only read. What has no control keeps what was chosen before."""
     views = [name for name in VIEWS if name != "sharing" or study.has("sharing")]
-    link.start("known", views)
-    st.segmented_control("Show", views, required=True, format_func=VIEWS.__getitem__, key="known", persist_state="session")
     kinds = [kind for kind in KINDS if study.seen(*kind.split("-"))]
-    first, second = st.columns(2)
-    link.start("weights", kinds)
-    first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="weights", persist_state="session")
-    kind = link.keep("weights", kinds)
     blocks = [study.block, *(block for block in study.blocks if block != study.block)]
-    link.start("knownblock", blocks)
-    second.selectbox("Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session")
-    link.start("trainset", study.sizes)
-    st.segmented_control("Trained on", study.sizes, required=True, format_func=_size, key="trainset", persist_state="session")
-    seen = _moment(study.seen(*kind.split("-")))
+    for name, allowed in (("known", views), ("weights", kinds), ("knownblock", blocks), ("trainset", study.sizes)):
+        link.start(name, allowed)
+    st.segmented_control("Show", views, required=True, format_func=VIEWS.__getitem__, key="known", persist_state="session")
+    shown = link.keep("known", views)
+    if shown != "sharing":
+        first, second = st.columns(2)
+        first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="weights", persist_state="session")
+        second.selectbox("Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session")
+        st.segmented_control("Trained on", study.sizes, required=True, format_func=_size, key="trainset", persist_state="session")
+    kind = link.keep("weights", kinds)
     weights, labelled = kind.split("-")
     return Choice(
         study=study,
-        shown=link.keep("known", views),
+        shown=shown,
         size=link.keep("trainset", study.sizes),
-        seen=seen,
+        seen=_moment(study.seen(weights, labelled), drawn=shown != "sharing"),
         weights=weights,
         labelled=labelled,
         block=link.keep("knownblock", blocks),
@@ -160,11 +160,11 @@ def _choose(study: Memorized) -> Choice:
     )
 
 
-def _moment(moments: Sequence[int]) -> int:
+def _moment(moments: Sequence[int], drawn: bool) -> int:
     """The moment of training: a slider, where there are several."""
     allowed = [str(seen) for seen in reversed(moments)]  # the last first: it is the default
     link.start("moment", allowed)
-    if len(moments) > 1:
+    if drawn and len(moments) > 1:
         st.select_slider(
             "After so many training images seen",
             allowed[::-1],
@@ -172,7 +172,7 @@ def _moment(moments: Sequence[int]) -> int:
             key="moment",
             persist_state="session",
         )
-    else:
+    elif drawn:
         st.caption(f"After {moments[0]:,} training images seen: the one moment that such curves were taken at.")
     return int(link.keep("moment", allowed))
 

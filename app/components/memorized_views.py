@@ -72,7 +72,7 @@ def noise(choice: Choice) -> None:
     st.subheader("Every training set, at this moment", anchor=False)
     lab_axis = choice.axis
     says = words.curves(rows, study.sizes, choice.block, choice.seen)
-    chart(figures.sizes_figure(rows, study.levels, lab_axis, study.sizes), says, "known-sizes")  # type: ignore[arg-type]
+    chart(figures.sizes_figure(rows, study.levels, lab_axis, study.sizes, choice.size), says, "known-sizes")  # type: ignore[arg-type]
     every = choice.table("curve", moment=False)
     if every.seen.nunique() > 1:
         st.subheader("Every moment, for each training set", anchor=False)
@@ -205,7 +205,11 @@ def _copies(choice: Choice) -> None:
         "known-copies",
         wide=wide,
     )
-    how = "that of Carlini et al." if name == "l2_ratio" else "the lowest that calls at most one in 20 held-out real images a copy"
+    how = (
+        "that of Carlini et al. (arXiv 2301.13188)"
+        if name == "l2_ratio"
+        else "the lowest that calls at most one in 20 held-out real images a copy"
+    )
     st.caption(f"After {choice.seen:,} training images. The dotted line is the threshold of the sentence, {at:g}: {how}.")
 
 
@@ -246,4 +250,4 @@ def sharing(choice: Choice) -> None:
     rows = tables(choice.study.version, "sharing", choice.study)
     st.subheader("Does it help that one network denoises at every level?", anchor=False)
     chart(figures.sharing_figure(rows, choice.study.levels, choice.axis), words.shared(rows), "known-sharing")  # type: ignore[arg-type]
-    st.caption(f"In block {rows.block.iloc[0]}. The size, moment and weights above are of the other figures.")
+    st.caption(f"In block {rows.block.iloc[0]}.")
