@@ -139,7 +139,7 @@ def signals(
     curve = verdicts.assign(value=verdicts.peak_accuracy, signal="curve")
     curve[["low", "high"]] = np.array(list(verdicts.peak_accuracy_ci), float).reshape(-1, 2)
     measure, at = threshold
-    chosen = generation[(generation.measure == measure) & np.isclose(generation.threshold, at)]
+    chosen = generation[(generation.measure == measure) & np.isclose(generation.threshold.astype(float), at)]
     score = pd.DataFrame({"seen": chosen.seen, "value": 1 - chosen.copies, "low": 1 - chosen.copies_high, "high": 1 - chosen.copies_low})
     apart = frechet.rename(columns={"frechet": "value", "frechet_low": "low", "frechet_high": "high"})
     parts = [curve, _mean(score, "score"), _mean(apart, "frechet")]

@@ -82,6 +82,7 @@ LIGHT = {
     "stopping",
     "memorized",
     "memorization_figures",
+    "memorization_words",
 }
 
 

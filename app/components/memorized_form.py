@@ -1,0 +1,49 @@
+"""Ask for a new study of memorization on digits: which training sets, how many seeds, how long; the cost first, then the button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+SIZES = ["16", "64", "256", "1024"]
+SEEN = {4_096: "4,096", 16_384: "16,384", 65_536: "65,536", 131_072: "131,072", 262_144: "262,144"}
+FIRST = 2_048  # images seen at the first moment that is looked at
+DATASET = "digits"
+
+
+def moments(last: int) -> list[int]:
+    """The moments that are looked at: each after twice as many images as the one before."""
+    found = [last]
+    while found[0] // 2 >= FIRST:
+        found.insert(0, found[0] // 2)
+    return found
+
+
+def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]], str] | None = None) -> None:
+    """Draw the form; the button gives `train` {dataset, sizes, seeds, seen}. `cost` says in words what that takes, before the button."""
+    with st.expander("Train a new one on digits", icon=":material/model_training:"):
+        first, second, third = st.columns(3)
+        sizes = first.multiselect("Training images", SIZES, default=SIZES[:3], key="known-ask-sizes", accept_new_options=True)
+        seeds = second.number_input("Seeds", 1, 10, 3, key="known-ask-seeds", help="Networks of each size; fewer than three say little.")
+        last = third.select_slider("Images seen by each", list(SEEN), 65_536, format_func=SEEN.__getitem__, key="known-ask-seen")
+        if wrong := [size for size in sizes if not (size.isdecimal() and int(size) >= 2)]:
+            st.warning(f"Training images has {wrong[0]!r}; allowed: numbers of images from 2 on.")
+            return
+        if not sizes:
+            st.warning("No training set is chosen: give at least one size, such as 64; two or more to compare.")
+            return
+        asked = {"dataset": DATASET, "sizes": sorted({int(size) for size in sizes}), "seeds": int(seeds), "seen": moments(int(last))}
+        st.markdown(f"**What it takes.** {_work(asked)}" + (f" {cost(asked)}" if cost else ""))
+        if st.button("Run", type="primary", icon=":material/play_arrow:", key="known-ask-run"):
+            train(asked)
+
+
+def _work(asked: Mapping[str, Any]) -> str:
+    """The work, in numbers that do not depend on the machine."""
+    networks, last = len(asked["sizes"]) * asked["seeds"], asked["seen"][-1]
+    return (
+        f"{networks} network{'s' * (networks != 1)}, each meeting {last:,} training images, {networks * last:,} in all, and looked at at {len(asked['seen'])} moments. "
+        "It goes on where it was, should it be interrupted."
+    )
