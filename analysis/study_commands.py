@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from .console import StoreOption, progress_bar
+from .snr_command import snr
 
 TOLD = 10  # cells in a terminal
 study_app = typer.Typer(help="Move finished studies between machines, as one zip file each.", no_args_is_help=True)
+study_app.command()(snr)
 
 
 @study_app.command("generate")
