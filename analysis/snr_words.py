@@ -102,17 +102,20 @@ def _first(text: str) -> str:
 
 
 def every(said: Facts, pooling: str, against: str) -> str:
-    """The finding over all blocks."""
-    found = [one for one in said["peaks"] if (one["pooling"], one["against"], one["of"]) == (pooling, against, "snr")]
-    edge = [one for one in found if one["snr_edge"] or one["accuracy_edge"]]
-    inner = [one for one in found if one not in edge]
+    """The finding over all blocks, of the SNR and of that over shuffled labels'."""
+    rows = [one for one in said["peaks"] if (one["pooling"], one["against"]) == (pooling, against)]
+    told = [f"{_first(name)}: {_count([one for one in rows if one['of'] == of])}" for of, name in OF.items()]
+    return f"{' '.join(told)} Each interval is its own 95 %, not corrected for the number of blocks."
+
+
+def _count(found: list[Peak]) -> str:
+    inner = [one for one in found if not (one["snr_edge"] or one["accuracy_edge"])]
     apart = [one for one in inner if one["distance_ci"][0] > 0 or one["distance_ci"][1] < 0]
-    later = [one for one in apart if one["distance"] > 0]
-    says = f"Of {len(found)} blocks {len(inner)} have both peaks inside the levels measured; "
-    says += f"in {len(apart)} of these the peaks are shown to be apart, accuracy's at more noise in {len(later)}." if inner else "none."
-    if edge:
-        says += f" At an edge, where no peak can be placed: {', '.join(one['block'] for one in edge)}."
-    return says
+    if not inner:
+        return f"in none of {len(found)} blocks do both peaks lie inside the levels measured."
+    later = sum(one["distance"] > 0 for one in apart)
+    says = f"in {len(inner)} of {len(found)} blocks both peaks lie inside the levels measured, and in {len(apart)} of these they are shown to be apart"
+    return says + (f", accuracy's at more noise in {later}." if apart else ".")
 
 
 def far(table: pd.DataFrame, block: str, pooling: str) -> str:
@@ -171,7 +174,7 @@ def how(said: Facts) -> str:
         f"{validation} images, none of them fitted on, under {said['draws']} draws of ε, seed {said['seed']}; the null is of {said['shuffles']} "
         "permutations of the training labels, its band from the lowest to the highest. Intervals are 95 %, over images and draws of ε, "
         "by standard errors of ln SNR's influence function. Peaks are vertices of a parabola in ln σ through five levels; their "
-        "distance is resampled with images, and draws of ε where the probes had the same, in pairs."
+        "distance is resampled with images, and draws of ε where the probes had the same, in pairs; the SNR of shuffled labels is held fixed in it."
     )
     return text + (f" Left out for want of images: {', '.join(said['left_out'])}." if said["left_out"] else "")
 
