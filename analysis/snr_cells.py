@@ -61,10 +61,10 @@ class Curves:
         return np.asarray(squares / self.counted - ((total / self.counted) ** 2).sum(1))
 
 
-def add(curves: Curves, chosen: Images, draws: np.ndarray, clean: np.ndarray) -> None:
+def add(curves: Curves, chosen: Images, draws: np.ndarray, clean: np.ndarray, reading: str = "noisy") -> None:
     """Take in one level: features of noised images (E, n, D) and of clean ones (n, D), training images first.
 
-    Of features that are no numbers, or the same for all images, nothing can be told: nan.
+    Shuffled labels are those of the `reading` that the study's probes have. Of features that are no numbers, or the same for all images, nothing can be told: nan.
     """
     curves.dimension, cut, held = clean.shape[1], len(chosen.train), len(chosen.held)
     fine = bool(np.isfinite(draws).all() and np.isfinite(clean).all() and (draws != draws[:, :1]).any((1, 2)).all())
@@ -77,7 +77,7 @@ def add(curves: Curves, chosen: Images, draws: np.ndarray, clean: np.ndarray) ->
             parts[draw], right[draw] = feature_snr.log_parts(one, chosen.labels), one.right
         curves.parts[name].append(parts)
         curves.right[name].append(right)
-    curves.null.append(_null(chosen, draws, curves.directions) if fine else (math.nan,) * 3)
+    curves.null.append(_null(chosen, draws if reading == "noisy" else clean[None], curves.directions) if fine else (math.nan,) * 3)
     if not fine:
         curves.far.append(np.full(held, np.nan))
         curves.noise.append(np.full(held, np.nan))
@@ -148,7 +148,7 @@ def peaks(study: Study, bench: Bench, name: str, chosen: Images, curves: Curves)
     """How far from the SNR's peak each accuracy's is: of the study's probes at each number of labels, and of the projection classifier.
 
     The SNR is of the input that the probes read: as the paper has it (`snr`), and over that of shuffled labels (`excess`), which a few
-    directions that hold much of every class do not raise. Images are paired, and draws of ε where the probes had the same.
+    directions that hold much of every class do not raise; `above` says whether the SNR is above all of these where it is highest. Images are paired, and draws of ε where the probes had the same.
     """
     block, _, pooling = name.rpartition("/")
     parts, right = curves.over(bench.request.input)
@@ -162,11 +162,13 @@ def peaks(study: Study, bench: Bench, name: str, chosen: Images, curves: Curves)
         for found in study.correct(f"{labels}/model/{name}").values():
             accuracy = cells.resampled(study, labels)
             compared[labels] = (found, accuracy, places, same and accuracy.groups.shape[1] == len(parts))
-    over, told = np.log(np.array(curves.null)[:, :1]), list[dict[str, Any]]()
+    null, lowest, told = np.array(curves.null), snr_curves.curve(parts)[1], list[dict[str, Any]]()
     for against, (found, accuracy, there, shared) in compared.items():
         mine = snr_curves.beside(accuracy, there, len(parts), shared)
-        for of, values in (("snr", parts), ("excess", parts - over)):
+        for of, values in (("snr", parts), ("excess", parts - np.log(null[:, :1]))):
             apart = snr_curves.apart(values, mine, found, accuracy, np.array(bench.sigmas), int((there >= 0).sum()))
             if apart is not None:
-                told.append({"block": block, "pooling": pooling, "of": of, "against": against} | apart.to_dict())
+                top = int(np.nanargmax(np.where(np.isfinite(lowest), values.mean((0, 2)), np.nan)))
+                above = bool(lowest[top] > null[top, 2])
+                told.append({"block": block, "pooling": pooling, "of": of, "against": against, "above": above} | apart.to_dict())
     return told

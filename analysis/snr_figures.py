@@ -79,9 +79,9 @@ def over_noise(
     """
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.52, 0.48], vertical_spacing=0.08)
     parts = {name: rows.sort_values("sigma") for name, rows in table.groupby("reading")}
-    noisy, x = parts["noisy"], places(levels)
-    null = {"name": "noisy input, shuffled labels", "showlegend": True}
-    figure.add_trace(_band(x, noisy.null_low.tolist(), noisy.null_high.tolist(), GREY, **null), row=1, col=1)
+    x = places(levels)
+    null = {"name": f"{reading} input, shuffled labels", "showlegend": True}
+    figure.add_trace(_band(x, parts["noisy"].null_low.tolist(), parts["noisy"].null_high.tolist(), GREY, **null), row=1, col=1)
     for row, what, share in ((1, "snr", False), (2, "projection", True)):
         for name, look in LOOKS.items():
             figure.add_traces(_curve(parts[name], levels, what, look, share, row == 1), rows=[row] * 2, cols=[1] * 2)
@@ -152,19 +152,18 @@ def distances(table: pd.DataFrame, levels: Levels, axis: Axis) -> go.Figure:
 def apart(peaks: pd.DataFrame, block: str) -> go.Figure:
     """How far accuracy's peak is from the SNR's in every block, in network order from above: a dot with its 95 % interval each.
 
-    Open dots have a peak at the lowest or highest level; `block` is marked in the labels.
+    Open dots have a peak that cannot be placed (snr_words.placed); `block` is marked in the labels.
     """
     figure, looks = go.Figure(), {"snr": ("SNR", OKABE_ITO[0], "circle"), "excess": ("SNR over shuffled labels'", OKABE_ITO[2], "diamond")}
     names = list(dict.fromkeys(peaks.block))
     for index, (of, (name, colour, marker)) in enumerate(looks.items()):
         rows = peaks[peaks.of == of]
-        edge = rows.snr_edge | rows.accuracy_edge
         figure.add_scatter(
             x=rows.distance,
             y=[names.index(one) + (index - 0.5) * 0.36 for one in rows.block],
             mode="markers",
             name=name,
-            marker={"symbol": [f"{marker}-open" if one else marker for one in edge], "size": 9, "color": colour},
+            marker={"symbol": [marker if one else f"{marker}-open" for one in rows.placed], "size": 9, "color": colour},
             error_x={
                 "type": "data",
                 "symmetric": False,

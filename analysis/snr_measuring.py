@@ -111,7 +111,7 @@ def measuring(study: Study, bench: Bench, count: int = COUNT) -> Generator[Step,
                 np.stack([bench.store.cell(identity, sigma, block, pooling, chosen.every) for identity in group])
                 for group in (noisy, [clean])
             )
-            snr_cells.add(found[name], chosen, draws, still[0])
+            snr_cells.add(found[name], chosen, draws, still[0], bench.request.input)
             done += 1
     rows, peaks = list[dict[str, Any]](), list[dict[str, Any]]()
     for name in names:

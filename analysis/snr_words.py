@@ -35,7 +35,7 @@ def peaks(said: Facts) -> pd.DataFrame:
 
     found = []
     for one in said["peaks"]:
-        row = dict(one)
+        row = dict(one) | {"placed": placed(one)}
         for name in ("snr", "accuracy", "distance"):
             row[f"{name}_low"], row[f"{name}_high"] = row.pop(f"{name}_ci")
         found.append(row)
@@ -75,8 +75,9 @@ def sentence(table: pd.DataFrame, said: Facts, block: str, pooling: str, against
     says += f"{_first(accuracy(against))} peaks near σ = {_span(found, 'accuracy')}, {_apart(found)}."
     if found["snr_edge"]:
         says += f" The SNR's is at the {_end(found, rows)} level measured, where no peak can be placed."
-    if (other := peak(said, block, pooling, against, "excess")) and not top.snr_low > top.null_high:
-        says += f" Over that of shuffled labels, the SNR peaks near σ = {_span(other, 'snr')}: accuracy's peak is {_apart(other)}."
+    if other := peak(said, block, pooling, against, "excess"):
+        says += f" As a multiple of the SNR of shuffled labels it peaks near σ = {_span(other, 'snr')}; from there accuracy's peak is {_apart(other)}."
+        says += f" That is at the {_end(other, rows)} level measured." if other["snr_edge"] else ""
     return says
 
 
@@ -108,13 +109,18 @@ def every(said: Facts, pooling: str, against: str) -> str:
     return f"{' '.join(told)} Each interval is its own 95 %, not corrected for the number of blocks."
 
 
+def placed(one: Peak) -> bool:
+    """Whether both peaks lie inside the levels measured, the SNR's above all of shuffled labels."""
+    return bool(one["above"]) and not (one["snr_edge"] or one["accuracy_edge"])
+
+
 def _count(found: list[Peak]) -> str:
-    inner = [one for one in found if not (one["snr_edge"] or one["accuracy_edge"])]
+    inner = [one for one in found if placed(one)]
     apart = [one for one in inner if one["distance_ci"][0] > 0 or one["distance_ci"][1] < 0]
     if not inner:
-        return f"in none of {len(found)} blocks do both peaks lie inside the levels measured."
+        return f"in none of {len(found)} blocks can both peaks be placed."
     later = sum(one["distance"] > 0 for one in apart)
-    says = f"in {len(inner)} of {len(found)} blocks both peaks lie inside the levels measured, and in {len(apart)} of these they are shown to be apart"
+    says = f"in {len(inner)} of {len(found)} blocks both peaks can be placed, and in {len(apart)} of these they are shown to be apart"
     return says + (f", accuracy's at more noise in {later}." if apart else ".")
 
 
@@ -128,10 +134,17 @@ def far(table: pd.DataFrame, block: str, pooling: str) -> str:
     return (
         f"In block {block} features of clean images, with σ only as the conditioning, are furthest from the noisy ones at σ = {sigma:.2g}: "
         f"{clean.distance:.2f} ({clean.distance_low:.2f} to {clean.distance_high:.2f}) of what noisy features spread over σ, where the feature "
-        f"of one noised image scatters by {one.distance:.2f} ({one.distance_low:.2f} to {one.distance_high:.2f}). "
+        f"of one noised image scatters by {one.distance:.2f} ({one.distance_low:.2f} to {one.distance_high:.2f}), {_beside(clean, one)}. "
         f"There the SNR is {clean.snr:.3g} with clean input, {one.snr:.3g} with noisy input and {mean.snr:.3g} of the mean over "
         f"{mean_draws(table)} draws of ε, which stays in the training distribution."
     )
+
+
+def _beside(clean: pd.Series, one: pd.Series) -> str:
+    """What a clean feature's distance is beside the noise's own, in words."""
+    if clean.distance_low > one.distance_high:
+        return "so that they are further off than noise takes a feature"
+    return "so that by distance alone they would not stand out" if clean.distance_high < one.distance_low else "about as much"
 
 
 def mean_draws(table: pd.DataFrame) -> int:
@@ -152,10 +165,16 @@ def rows(said: Facts, pooling: str, against: str) -> list[dict[str, Any]]:
                     "its σ": _cell(one, "snr"),
                     "accuracy's σ": _cell(one, "accuracy"),
                     "apart, ln σ": f"{one['distance']:+.2f} ({low:+.2f} to {high:+.2f})",
-                    "at an edge": ", ".join(name for name in ("snr", "accuracy") if one[f"{name}_edge"]).replace("snr", "SNR"),
+                    "not placed": _why(one),
                 }
             )
     return found
+
+
+def _why(one: Peak) -> str:
+    """Why a peak cannot be placed; nothing where both can."""
+    edges = [f"{name} at an edge" for name, key in (("SNR", "snr_edge"), ("accuracy", "accuracy_edge")) if one[key]]
+    return ", ".join([*edges, *([] if one["above"] else ["SNR as of shuffled labels"])])
 
 
 def _cell(one: Peak, what: str) -> str:
@@ -172,7 +191,7 @@ def how(said: Facts) -> str:
         f"Features of length one, without the mean of the {said['train']:,} training images; the first {said['directions']} right singular vectors "
         f"of each of {said['classes']} classes among these{short} are its subspace. SNR and projection classifier are of {said['test']:,} test"
         f"{validation} images, none of them fitted on, under {said['draws']} draws of ε, seed {said['seed']}; the null is of {said['shuffles']} "
-        "permutations of the training labels, its band from the lowest to the highest. Intervals are 95 %, over images and draws of ε, "
+        f"permutations of the training labels with {said['input']} input, its band from the lowest to the highest. Intervals are 95 %, over images and draws of ε, "
         "by standard errors of ln SNR's influence function. Peaks are vertices of a parabola in ln σ through five levels; their "
         "distance is resampled with images, and draws of ε where the probes had the same, in pairs; the SNR of shuffled labels is held fixed in it."
     )

@@ -128,6 +128,9 @@ def test_peaks_are_compared_with_every_accuracy_on_the_same_images(found: snr_me
         assert one["paired"] == (80 if one["against"] == "10" else 120)
         assert one["images"] == 120
         assert one["distance_ci"][0] <= one["distance"] <= one["distance_ci"][1]
+        rows = snr_words.pick(found[0], one["block"], "1", "noisy")
+        top = (rows.snr if one["of"] == "snr" else rows.snr / rows.null).argmax()
+        assert one["above"] == (rows.snr_low.iloc[top] > rows.null_high.iloc[top])
     verdict = small_study.result()["verdicts"]["model/mid.res1/1"]
     probe = next(one for one in peaks if (one["block"], one["against"]) == ("mid.res1", "10"))
     assert probe["accuracy_sigma"] == pytest.approx(verdict["peak_sigma"])

@@ -12,7 +12,7 @@ from analysis.studies import Study
 from app.components import asking, link, measured_receipt, opening, words
 from app.components import bench as lab
 from app.components.curve import toolbar
-from app.components.looked import following
+from app.components.looked import following, waiting
 from app.components.runs import Run, runs, study_of, titles
 
 if TYPE_CHECKING:
@@ -129,10 +129,11 @@ def _offer(question: dict[str, Any], device: str) -> None:
     if asked.error:
         st.info(str(asked.error), icon=":material/rule:")
         return
-    cost = "how long that takes is still being measured"
-    if asked.answer is not None:
-        told = asked.answer[0]
-        cost = f"{told['passes']:,} passes of an image and {told['cells']:,} cells, about {words.duration(told['seconds'])}"
+    if asked.answer is None:
+        waiting(asked, "The SNR of this run's features has not been measured; how long that takes is being timed …")
+        return
+    told = asked.answer[0]
+    cost = f"{told['passes']:,} passes of an image and {told['cells']:,} cells, about {words.duration(told['seconds'])}"
     st.info(
         f"The SNR of this run's features has not been measured: {cost}. Subspaces are fitted on training images, the SNR is of others.",
         icon=":material/hourglass_top:",
@@ -159,7 +160,9 @@ def _draw(study: Study, table: pd.DataFrame, said: Any, cell: tuple[str, str, st
     st.subheader("How far the peaks are apart, block by block", anchor=False)
     every = snr_words.every(said, pooling, against)
     st.plotly_chart(_apart(name, said, cell), key="figure-apart", alt=every, config=toolbar())
-    st.caption(f"{every} Compared with {snr_words.accuracy(against).rstrip(',')}; open marks have a peak at the lowest or highest level.")
+    st.caption(
+        f"{every} Compared with {snr_words.accuracy(against).rstrip(',')}; open marks have a peak that cannot be placed: at the lowest or highest level, or no higher than with shuffled labels."
+    )
     with st.expander("Peaks of every block", icon=":material/table_rows:"):
         st.dataframe(snr_words.rows(said, pooling, against), hide_index=True, width="stretch")
     st.subheader("Is clean input a fair question?", anchor=False)
