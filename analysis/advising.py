@@ -1,4 +1,4 @@
-"""Questions about what to use of a study: the lines that read a feature, and what features score without labels."""
+"""Questions about the features of a study: the lines that read one, what they score without labels, and their SNR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import catalog, registry, unlabelled
+from . import catalog, registry, snr_measuring, unlabelled
 from .advice import Choice
 from .backends.base import Excerpt
 from .errors import InvalidRequest, UnknownName
@@ -65,7 +65,7 @@ class Advising:
 
     def __init__(self, own: Own) -> None:
         self.own = own
-        self.answers: dict[str, Teller] = {"snippet": self.snippet, "unlabelled": self.unlabelled}
+        self.answers: dict[str, Teller] = {"snippet": self.snippet, "unlabelled": self.unlabelled, "snr": self.snr}
 
     def snippet(self, question: Question, data: bytes) -> Answer:
         """`lines` that read the feature of a block, pooling and level, or null."""
@@ -90,6 +90,26 @@ class Advising:
         found, said = unlabelled.to_bytes(table), unlabelled.facts(bench, count, time.perf_counter() - began)
         if study.folder.parent == self.own.store.root / "studies":  # one that ships stays as it is
             unlabelled.keep(study, found, said)
+        return said, found
+
+    def snr(self, question: Question, data: bytes) -> Steps:
+        """The table of SNRs as a Parquet file, and how it came about with the peaks; a study in the store keeps it too.
+
+        Where it would take over `most` seconds, only what it costs. Raises InvalidRequest where the data are not on this machine.
+        """
+        study, bench = self._found(question)
+        count, most = int(question.get("count", snr_measuring.COUNT)), question.get("most")
+        if most is not None and (cost := snr_measuring.cost(bench, count))["seconds"] > most:
+            return cost, b""
+        began = time.perf_counter()
+
+        def say(step: unlabelled.Step) -> tuple[dict[str, Any], bytes]:
+            return {"done": step[0], "of": step[1], "doing": step[2]}, b""
+
+        table, peaks = yield from relay(snr_measuring.measuring(study, bench, count), say, LOOK)
+        found, said = unlabelled.to_bytes(table), snr_measuring.facts(bench, count, peaks, time.perf_counter() - began)
+        if study.folder.parent == self.own.store.root / "studies":  # one that ships stays as it is
+            snr_measuring.keep(study, found, said)
         return said, found
 
     def _found(self, question: Question) -> tuple[Study, Bench]:

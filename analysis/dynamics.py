@@ -73,7 +73,7 @@ def _honest(correct: np.ndarray, seed: int, measured: np.ndarray | None = None) 
     return gain, selected
 
 
-def _vertices(curves: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+def vertices(curves: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """The peak σ of each curve (B, S) -> (B,): vertex of a parabola in ln σ through up to five levels about the highest.
 
     Kept within those levels; where they do not curve downwards, the highest level.
@@ -137,8 +137,8 @@ def _judge(correct: np.ndarray, sigmas: np.ndarray, resamples: Resamples, seed: 
     p_value = float(student.sf(gain / missed, known))
     decided = p_value if p_holm is None else p_holm
     reach = float(student.ppf(0.975, known)) * missed
-    place = float(_vertices(mean[None], sigmas)[0])
-    low, high = np.quantile(_vertices(mean + spread.deviations, sigmas), [0.025, 0.975])
+    place = float(vertices(mean[None], sigmas)[0])
+    low, high = np.quantile(vertices(mean + spread.deviations, sigmas), [0.025, 0.975])
     return Verdict(
         shape=_shape(mean, band + 1e-9, student.ppf(1 - LEVEL, freedom) * error + 1e-9, peak, decided < LEVEL),
         peak_sigma=place,

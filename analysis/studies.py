@@ -15,6 +15,7 @@ generated.png, generated.safetensors    may be there: images that the model made
 ensembles.parquet   may be there: means over levels, draws and blocks, and learned fusion, a row each (ensembles.py)
 deciding.json       may be there: at which level the class of what the model makes is settled (decided.py)
 unlabelled.parquet  may be there: what the features of every cell score without labels, a row a cell (unlabelled.py)
+snr.parquet         may be there: SNR and projection classifier of every cell, a row a cell and way of reading (snr_measuring.py)
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ UNFINISHED = "curve.parquet"  # in a job's folder: what a sweep that is not a st
 NEEDED = {"key", "name", "created", "request", "card", "classes", "levels", "receipt", "results", "files"}
 FILES = ("curve.parquet", "draws.parquet", "correct.safetensors", "heads.safetensors", "logits.safetensors", "strip.png")
 GAUGE, DECIDING, CONFUSION = "errors.safetensors", "deciding.json", "confusion.safetensors"
-UNLABELLED, ENSEMBLES = "unlabelled.parquet", "ensembles.parquet"
-MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, UNLABELLED, ENSEMBLES)
+UNLABELLED, ENSEMBLES, SNR = "unlabelled.parquet", "ensembles.parquet", "snr.parquet"
+MAY_BE = ("generated.png", "generated.safetensors", GAUGE, DECIDING, CONFUSION, UNLABELLED, ENSEMBLES, SNR)
 COLUMNS = (
     *(
         "backend",

@@ -9,10 +9,12 @@ import typer
 
 from .console import StoreOption, progress_bar
 from .memorization_command import memorization
+from .snr_command import snr
 
 TOLD = 10  # cells in a terminal
 study_app = typer.Typer(help="Finished studies, moved and completed; and studies of memorization.", no_args_is_help=True)
 study_app.command()(memorization)
+study_app.command()(snr)
 
 
 @study_app.command("generate")

@@ -63,7 +63,7 @@ def test_a_rise_by_luck_of_the_test_images_alone_is_not_selected_and_measured_on
 
 def test_the_parabola_through_five_levels_has_the_vertex_it_was_made_with() -> None:
     curve = 0.9 - 0.1 * (np.log(SIGMAS) - np.log(0.5)) ** 2
-    assert dynamics._vertices(curve[None], SIGMAS)[0] == pytest.approx(0.5)
+    assert dynamics.vertices(curve[None], SIGMAS)[0] == pytest.approx(0.5)
 
 
 def test_the_bootstrap_over_images_has_the_error_of_a_share() -> None:
