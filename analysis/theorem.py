@@ -30,9 +30,13 @@ def denoising_rate(spec: MoLRG, sigmas: Sequence[float] | np.ndarray) -> np.ndar
 
 def confidence(spec: MoLRG, sigmas: Sequence[float] | np.ndarray) -> np.ndarray:
     """(S,): w⁺, the theorem's weight of the true class, of a mixture that it holds for."""
-    s2, d2 = levels_of(sigmas) ** 2, spec.delta**2
-    gap = spec.dims[0] * (1 - d2) ** 2 / (2 * (1 + s2) * (d2 + s2))  # D
-    return np.asarray(expit(gap - np.log(spec.classes - 1)))
+    return np.asarray(expit(_gap(spec, levels_of(sigmas)) - np.log(spec.classes - 1)))
+
+
+def _gap(spec: MoLRG, levels: np.ndarray) -> np.ndarray:
+    """D: by how much the true class's exponent is above the others'."""
+    s2, d2 = levels**2, spec.delta**2
+    return np.asarray(spec.dims[0] * (1 - d2) ** 2 / (2 * (1 + s2) * (d2 + s2)))
 
 
 def theorem1(spec: MoLRG, sigmas: Sequence[float] | np.ndarray, input: str = "noisy") -> np.ndarray | None:
@@ -44,6 +48,5 @@ def theorem1(spec: MoLRG, sigmas: Sequence[float] | np.ndarray, input: str = "no
     front = 1 / d2 if clean else (1 + levels**2) / (d2 + levels**2)
     sure = confidence(spec, levels)
     # 1 - w⁺ loses every digit where w⁺ is nearly 1, so w⁻ is made of the same exponent
-    gap = spec.dims[0] * (1 - d2) ** 2 / (2 * (1 + levels**2) * (d2 + levels**2))
-    unsure = expit(np.log(others) - gap) / others
+    unsure = expit(np.log(others) - _gap(spec, levels)) / others
     return np.asarray(front / others * ((1 + rate * h(sure, spec.delta)) / (1 + rate * h(unsure, spec.delta))) ** 2)

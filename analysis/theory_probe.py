@@ -3,8 +3,9 @@
 The probe is least squares on one-hot classes with an intercept, argmax of its scores. Where we depart from logistic regression
 (arXiv 2502.05743): classes of the same mean leave logistic weights near 0, where its softmax is linear, so both give the same scores up to
 a factor; this one is a closed form, and takes milliseconds a level.
-Classes of mean 0 and two in number cannot be told apart by any linear probe (x and -x are as likely in each): it stays near 1/2. With more,
-the class whose score varies most comes out on top half of the time, and how purely it does is what the SNR says: a hump of a point or two.
+Two classes of mean 0 have x and -x as likely in each, so that either loss is least where all weights are 0, and its probe stays near 1/2.
+With more classes the one whose score varies most comes out on top half of the time, and how purely is what the SNR says: a hump of a point
+or two.
 """
 
 from __future__ import annotations

@@ -43,6 +43,12 @@ class SNR:
         """Place of the highest level."""
         return int(self.value.argmax())
 
+    @property
+    def peak_range(self) -> tuple[float, float]:
+        """Lowest and highest σ whose interval reaches that of the peak: all that these samples leave open."""
+        open_ = self.sigmas[self.high >= self.low[self.peak]]
+        return float(open_.min()), float(open_.max())
+
     def table(self) -> pd.DataFrame:
         """One row a level."""
         columns = {"sigma": self.sigmas, "snr": self.value, "ci_low": self.low, "ci_high": self.high, "confidence": self.confidence}
@@ -153,6 +159,12 @@ def _by_products(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> 
                 den = np.einsum("rn,rn->n", made, made) - num
                 total[place] += _sums(num[None], den[None], w[k][None])[0]
         yield total
+
+
+def of_energies(spec: MoLRG, sigmas: Sequence[float], energies: Sequence[tuple[np.ndarray, np.ndarray]], input: str) -> SNR:
+    """The SNR of any denoiser, of ||U_k U_kᵀ x̂||² and ||x̂ - U_k U_kᵀ x̂||² (S, n_k) of every class's samples; it has no confidence."""
+    sums = [_sums(num, den, np.full(num.shape, np.nan)) for num, den in energies]
+    return _curve(spec, levels_of(sigmas), sums, [num.shape[1] for num, _ in energies], input_of(input))
 
 
 def limits(spec: MoLRG, input: str = "noisy") -> tuple[float, float] | None:
