@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -164,10 +164,18 @@ def shares(spec: MoLRG, samples: int) -> list[int]:
     return [max(2, int(count)) for count in counts]
 
 
+@lru_cache(maxsize=4)
+def _normal(seed: int, rows: int, columns: int) -> np.ndarray:
+    """(2, rows, columns): what x_0 and ε are made of. δ, θ, π and σ change what is made of them, not the draws."""
+    found = np.random.default_rng(seed).standard_normal((2, rows, columns))
+    found.flags.writeable = False
+    return found
+
+
 def draw(spec: MoLRG, samples: int, seed: int = 0) -> Draws:
     """So many samples in all, as many of each class as its proportion says. Raises InvalidRequest."""
-    counts, rng = shares(spec, samples), np.random.default_rng(seed)
-    normal = rng.standard_normal((2, spec.span, sum(counts)))  # δ, θ and σ change what is made of them, not the draws
+    counts = shares(spec, samples)
+    normal = _normal(seed, spec.span, sum(counts))
     x0, eps, ends = [], [], np.cumsum([0, *counts])
     for k, (U, V) in enumerate(zip(spec.bases, spec.others, strict=True)):
         here = normal[:, :, ends[k] : ends[k + 1]]

@@ -19,7 +19,8 @@ from .errors import InvalidRequest
 from .theory import INPUTS, Draws, MoLRG, Posterior, draw
 
 REACH = float(norm.ppf(0.975))
-CHUNK = 256  # samples of one pass over all levels: what it holds stays in the processor's cache
+LARGEST = 600.0  # of an exponent
+CHUNK = 512  # samples of one pass over all levels: what it holds stays in the processor's cache
 Sums = np.ndarray  # (S, 6): sums over samples of num, den, num², num·den, den² and the weight of the true class
 
 
@@ -108,7 +109,7 @@ def _curve(spec: MoLRG, levels: np.ndarray, sums: list[Sums], counts: list[int],
 def _sums(num: np.ndarray, den: np.ndarray, weight: np.ndarray) -> Sums:
     """Of arrays (S, N)."""
     pairs = [np.einsum("sn,sn->s", a, b) for a, b in ((num, num), (num, den), (den, den))]
-    return np.column_stack([num.sum(1), den.sum(1), *pairs, weight.sum(1)])
+    return np.stack([num.sum(1), den.sum(1), *pairs, weight.sum(1)], 1)
 
 
 def _by_energies(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> Iterator[Sums]:
@@ -128,17 +129,19 @@ def _by_energies(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> 
         for start in range(0, x0.shape[1], CHUNK):
             part = np.ascontiguousarray(parts[:, :, start : start + CHUNK])  # (K, 4, n)
             w = slopes @ part  # (K, S, n): log w, up to a constant
-            w -= w.max(0)
+            if w.max() > LARGEST:
+                w -= w.max(0)
             np.exp(w, out=w)
-            w /= w.sum(0)
-            mine = w[k].copy()
-            w *= (zeta - xi)[:, None]
-            w += xi[:, None]
+            scale = 1 / w.sum(0)
+            sure = w[k] * scale
+            scale *= (zeta - xi)[:, None]
+            w *= scale
+            w += xi[:, None]  # g
             w *= w
             w *= powers @ part[:, :3]
             num = w[k].copy()
             w[k] = 0
-            total += _sums(num, w.sum(0), mine)
+            total += _sums(num, w.sum(0), sure)
         yield total
 
 
@@ -147,8 +150,8 @@ def _by_products(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> 
     posterior = Posterior(spec)
     for k, (x0, eps) in enumerate(zip(draws.x0, draws.eps, strict=True)):
         total = np.zeros((len(levels), 6))
-        for start in range(0, x0.shape[1], 4 * CHUNK):
-            here = slice(start, start + 4 * CHUNK)
+        for start in range(0, x0.shape[1], 2 * CHUNK):
+            here = slice(start, start + 2 * CHUNK)
             a, b = np.ascontiguousarray(x0[:, here]), np.ascontiguousarray(eps[:, here])
             for place, sigma in enumerate(levels):
                 x = a if clean else a + sigma * b
