@@ -227,7 +227,7 @@ class Posterior:
 
 
 def closed_form(x: np.ndarray, bases: Sequence[np.ndarray], delta: float, sigma: float) -> np.ndarray:
-    """x̂ (n, N) by the paper's formula: exact for orthogonal subspaces (n, d) of one dimension and equal proportions. arXiv 2502.05743, Prop. 1.
+    """x̂ (n, N) by the paper's formula: exact for orthogonal subspaces (n, d) of one dimension and equal proportions. arXiv 2502.05743.
 
     x̂ = Σ_l w_l (ζ U_l U_lᵀ + ξ Ũ_l Ũ_lᵀ) x, w = softmax_l(φ ||U_lᵀ x||² + ψ ||Ũ_lᵀ x||²).
     """
@@ -238,4 +238,4 @@ def closed_form(x: np.ndarray, bases: Sequence[np.ndarray], delta: float, sigma:
     score = phi * energy + psi * (energy.sum(0) - energy)
     w = np.exp(score - score.max(0))
     w /= w.sum(0)
-    return np.asarray(sum(U @ ((zeta * w[l] + xi * (1 - w[l])) * parts[l]) for l, U in enumerate(bases)))
+    return np.asarray(sum(U @ ((zeta * w[k] + xi * (1 - w[k])) * parts[k]) for k, U in enumerate(bases)))

@@ -1,6 +1,6 @@
 """Small denoisers trained on samples of a mixture, and the SNR that they reach: the paper's network and a multilayer perceptron.
 
-The paper's form (arXiv 2502.05743, Section 4) is x̂ = U h: h_l = g_l U_lᵀ x with g_l = ξ + (ζ - ξ) w_l and w = softmax_l(½(1/(δ²+σ²) - 1/(1+σ²)) ||U_lᵀ x||²),
+The paper's form (arXiv 2502.05743) is x̂ = U h: h_l = g_l U_lᵀ x with g_l = ξ + (ζ - ξ) w_l and w = softmax_l(½(1/(δ²+σ²) - 1/(1+σ²)) ||U_lᵀ x||²),
 one network a noise level that learns U; its gates are those of equal, orthogonal classes, so with others it does not reach the posterior mean.
 Where we depart: U has local minima as all clusterings by subspace, so every level starts from the U with the lowest loss of `STARTS` random ones
 trained at one level between δ and 1; U's columns are not held orthonormal; levels are trained side by side on the same x_0.
@@ -10,6 +10,7 @@ The perceptron has two hidden layers of ReLU and knows nothing of subspaces. Bot
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class LowRank(nn.Module):
         self.scale = 0.5 * (1 / (spec.delta**2 + sigmas**2)[:, None, None] - self.zeta)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = (x @ self.U).split(self.dims, -1)
+        parts = torch.split(x @ self.U, list(self.dims), -1)
         energy = torch.stack([part.square().sum(-1) for part in parts], -1)
         gate = self.xi + (self.zeta - self.xi) * (self.scale * energy).softmax(-1)
         h = torch.cat([gate[..., k : k + 1] * part for k, part in enumerate(parts)], -1)
@@ -50,7 +51,7 @@ class Perceptron(nn.Module):
     def __init__(self, spec: MoLRG, sigmas: Tensor) -> None:
         super().__init__()
         sizes, levels = (spec.ambient, WIDTH, WIDTH, spec.ambient), len(sigmas)
-        self.weights = nn.ParameterList(torch.randn(levels, a, b) * (2 / a) ** 0.5 for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(torch.randn(levels, a, b) * (2 / a) ** 0.5 for a, b in pairwise(sizes))
         self.biases = nn.ParameterList(torch.zeros(levels, 1, b) for b in sizes[1:])
         self.scale = (1 + sigmas**2).rsqrt()[:, None, None]
 
@@ -123,9 +124,7 @@ def training(
     return _score(spec, levels, net, source.frame, input, clean, samples, seed)
 
 
-def _descend(
-    net: nn.Module, source: Source, at: Tensor, rate: float, steps: int, done: int, of: int
-) -> Generator[Step, None, Tensor]:
+def _descend(net: nn.Module, source: Source, at: Tensor, rate: float, steps: int, done: int, of: int) -> Generator[Step, None, Tensor]:
     """Adam with a cosine schedule; the mean loss of the last tenth of the steps at every level (S,)."""
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -124,7 +124,9 @@ def _by_energies(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> 
     bias = [math.log(p) + d * per_dim for p, d in zip(spec.weights, spec.dims, strict=True)]
     slopes = np.stack([np.column_stack([half[:, None] * powers, b]) for b in bias])  # (K, S, 4)
     for k, (x0, eps) in enumerate(zip(draws.x0, draws.eps, strict=True)):
-        parts = np.stack([np.add.reduceat(a * b, starts) for a, b in ((x0, x0), (x0, eps), (eps, eps))] + [np.ones((spec.classes, x0.shape[1]))], 1)
+        parts = np.stack(
+            [np.add.reduceat(a * b, starts) for a, b in ((x0, x0), (x0, eps), (eps, eps))] + [np.ones((spec.classes, x0.shape[1]))], 1
+        )
         total = np.zeros((len(levels), 6))
         for start in range(0, x0.shape[1], CHUNK):
             part = np.ascontiguousarray(parts[:, :, start : start + CHUNK])  # (K, 4, n)
@@ -146,25 +148,41 @@ def _by_energies(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> 
 
 
 def _by_products(spec: MoLRG, draws: Draws, levels: np.ndarray, clean: bool) -> Iterator[Sums]:
-    """Of each class, of any mixture."""
-    posterior = Posterior(spec)
+    """Of each class, of any mixture: the weights of all levels by one product of squares, the component means by one product a level."""
+    posterior, shape = Posterior(spec), (spec.classes, spec.span, -1)
+    filters = np.stack([posterior.filters(sigma) for sigma in levels])  # (S, K, r, r)
+    shifts = np.einsum("rk,skrq->skq", spec.means, np.eye(spec.span) - filters)[..., None]
+    spread = posterior.values[:, None] + levels[:, None] ** 2  # (K, S, r)
+    powers = (
+        [np.ones_like(levels), np.zeros_like(levels), np.zeros_like(levels)] if clean else [np.ones_like(levels), 2 * levels, levels**2]
+    )
+    slopes = np.concatenate([-0.5 * power[:, None] / spread for power in powers], 2)  # (K, S, 3 r)
+    bias = np.log(spec.weights)[:, None] - 0.5 * np.log(spread).sum(2)  # (K, S)
     for k, (x0, eps) in enumerate(zip(draws.x0, draws.eps, strict=True)):
         total = np.zeros((len(levels), 6))
-        for start in range(0, x0.shape[1], 2 * CHUNK):
-            here = slice(start, start + 2 * CHUNK)
-            a, b = np.ascontiguousarray(x0[:, here]), np.ascontiguousarray(eps[:, here])
+        for start in range(0, x0.shape[1], CHUNK):
+            a, b = (np.ascontiguousarray(part[:, start : start + CHUNK]) for part in (x0, eps))
+            apart = posterior.vectors.transpose(0, 2, 1) @ (a - spec.means.T[..., None])  # (K, r, n)
+            moved = posterior.vectors.transpose(0, 2, 1) @ b
+            w = slopes @ np.concatenate([apart**2, apart * moved, moved**2], 1) + bias[..., None]
+            w -= w.max(0)
+            np.exp(w, out=w)
+            w /= w.sum(0)
+            num, den = np.empty_like(w[0]), np.empty_like(w[0])
             for place, sigma in enumerate(levels):
                 x = a if clean else a + sigma * b
-                w = posterior.weights(x, sigma)
-                made = posterior.mean(x, sigma, w)
+                each = (filters[place].reshape(-1, spec.span) @ x).reshape(shape)
+                each += shifts[place]
+                each *= w[:, place, None]
+                made = each.sum(0)
                 own = spec.bases[k].T @ made
-                num = np.einsum("rn,rn->n", own, own)
-                den = np.einsum("rn,rn->n", made, made) - num
-                total[place] += _sums(num[None], den[None], w[k][None])[0]
+                num[place] = np.einsum("rn,rn->n", own, own)
+                den[place] = np.einsum("rn,rn->n", made, made) - num[place]
+            total += _sums(num, den, w[k])
         yield total
 
 
-def of_energies(spec: MoLRG, sigmas: Sequence[float], energies: Sequence[tuple[np.ndarray, np.ndarray]], input: str) -> SNR:
+def of_energies(spec: MoLRG, sigmas: Sequence[float] | np.ndarray, energies: Sequence[tuple[np.ndarray, np.ndarray]], input: str) -> SNR:
     """The SNR of any denoiser, of ||U_k U_kᵀ x̂||² and ||x̂ - U_k U_kᵀ x̂||² (S, n_k) of every class's samples; it has no confidence."""
     sums = [_sums(num, den, np.full(num.shape, np.nan)) for num, den in energies]
     return _curve(spec, levels_of(sigmas), sums, [num.shape[1] for num, _ in energies], input_of(input))

@@ -28,7 +28,9 @@ def finding(found: SNR) -> str:
     top = found.peak
     value = f"{said(found.value[top])} (95 % interval {said(found.low[top])} to {said(found.high[top])})"
     if not rises(found):
-        return f"The SNR of the exact posterior mean does not rise above its value at the least noise, {said(found.value[0])}: no hump here."
+        return (
+            f"The SNR of the exact posterior mean does not rise above its value at the least noise, {said(found.value[0])}: no hump here."
+        )
     low, high = found.peak_range
     reach = f"; the samples leave σ = {said(low)} to {said(high)} open" if high > low else ""
     times = f", {said(found.value[top] / found.value[0])} times that at the least noise"

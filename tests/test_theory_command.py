@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ def call(*words: str | Path) -> Result:
 
 
 def test_it_ends_with_one_line_of_json() -> None:
-    words = "--ambient 50 --dims 5,5 --weights .5,.5 --delta .2 --angle 90 --sigmas .008,.296 --input noisy --json".split()
-    found = json.loads(call(*words).stdout.splitlines()[-1])
+    words = "--ambient 50 --dims 5,5 --weights .5,.5 --delta .2 --angle 90 --sigmas .008,.296 --input noisy --json"
+    found = json.loads(call(*shlex.split(words)).stdout.splitlines()[-1])
     assert list(found) == ["sigma", "snr", "snr_per_class", "theorem1", "probe_accuracy"]
     assert found["sigma"] == [0.008, 0.296]
     assert np.shape(found["snr_per_class"]) == (2, 2)

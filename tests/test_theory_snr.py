@@ -7,7 +7,7 @@ import pytest
 
 from analysis.errors import InvalidRequest
 from analysis.theorem import confidence, denoising_rate, h, theorem1
-from analysis.theory import INPUTS, MoLRG, draw
+from analysis.theory import INPUTS, MoLRG, Posterior, draw
 from analysis.theory_snr import _by_energies, _by_products, limits, of_energies, snr
 
 TABLE4 = {0.008: 24.88, 0.023: 25.15, 0.06: 26.95, 0.14: 35.84, 0.296: 58.27, 0.585: 20.84, 1.088: 4.05, 1.923: 1.57}
@@ -71,7 +71,9 @@ def test_the_theorem_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [MoLRG(dims=(4, 5)), MoLRG(weights=(0.4, 0.6)), MoLRG(angle=80), MoLRG(separation=1.0)], ids=["dims", "weights", "angle", "means"]
+    "spec",
+    [MoLRG(dims=(4, 5)), MoLRG(weights=(0.4, 0.6)), MoLRG(angle=80), MoLRG(separation=1.0)],
+    ids=["dims", "weights", "angle", "means"],
 )
 def test_the_theorem_is_not_used_where_it_does_not_hold(spec: MoLRG) -> None:
     assert theorem1(spec, [0.1]) is None
@@ -125,3 +127,16 @@ def test_any_denoisers_energies_make_a_curve() -> None:
 def test_what_cannot_be_asked_is_a_sentence(given: dict, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
         snr(MoLRG(), **({"sigmas": [0.1]} | given))
+
+
+@pytest.mark.parametrize("spec", [GENERAL, MoLRG(dims=(2, 3), angle=60, separation=2.0)], ids=["overlap", "means"])
+@pytest.mark.parametrize("input", INPUTS)
+def test_the_snr_is_that_of_the_posterior_mean(spec: MoLRG, input: str) -> None:
+    sigma, drawn, ratios = 0.3, draw(spec, 1000), []
+    for U, x0, eps in zip(spec.bases, drawn.x0, drawn.eps, strict=True):
+        made = Posterior(spec).mean(x0 + (sigma * eps if input == "noisy" else 0), sigma)
+        own = U @ U.T @ made
+        ratios.append((own**2).sum() / ((made - own) ** 2).sum())
+    found = snr(spec, [0.05, sigma], draws=drawn, input=input)
+    assert found.per_class[1] == pytest.approx(ratios, rel=1e-9)
+    assert found.value[1] == pytest.approx(np.dot(spec.weights, ratios))
