@@ -31,6 +31,7 @@ from .segmenting import Segmenting
 from .specs import SweepRequest
 from .store import Store
 from .strips import decoded, sheet
+from .theory_answers import TheoryAnswers
 from .wording import Wording
 
 KEPT = 16  # answers that are begun and not ended, of all who ask; the one that waits longest is forgotten
@@ -59,6 +60,7 @@ class Answers:
             **Segmenting(scene).answers,
             **ClassifyAnswers(scene).answers,
             **Wording(scene).answers,
+            **TheoryAnswers().answers,
         }
         self._begun: dict[bytes, Steps] = {}
 

@@ -14,6 +14,7 @@ page = st.navigation(
         st.Page("app_pages/ask.py", title="Ask", icon=":material/ads_click:"),
         st.Page("app_pages/map.py", title="Map", icon=":material/scatter_plot:"),
         st.Page("app_pages/generate.py", title="Generate", icon=":material/auto_awesome:"),
+        st.Page("app_pages/why.py", title="Why", icon=":material/lightbulb:"),
         st.Page("app_pages/runs.py", title="Runs", icon=":material/folder_open:"),
     ]
 )
