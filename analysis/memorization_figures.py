@@ -20,7 +20,7 @@ from .stopping import SIGNALS, Stop
 
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "pentagon", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-ENDS = (0.15, 0.88)  # of viridis: its darkest is lost on a dark page, its brightest on a white one
+ENDS = (0.28, 0.88)  # of viridis: its darkest is lost on a dark page, its brightest on a white one
 LEGEND = {"orientation": "h", "y": -0.22, "yanchor": "top"}
 
 
@@ -49,7 +49,7 @@ def sizes_figure(rows: pd.DataFrame, levels: Levels, axis: Axis, sizes: Sequence
         curve = rows[rows["size"] == size]
         if len(curve):
             band, line = curve_traces(curve, levels, said(size), colour, DASHES[index % len(DASHES)], marker)
-            line.line.width = 4 if size == chosen else 2.5
+            line.line.width, line.marker.size = (4, 10) if size == chosen else (2.5, 6)
             figure.add_traces([band, line])
     level_line(figure, float(rows.chance.iloc[0]), "chance", "bottom left")
     accuracy_layout(figure, levels, axis, "test accuracy")
@@ -134,8 +134,11 @@ FORMATS = {"curve": ".0%", "score": ".0%"}
 AXES = {"curve": "peak accuracy", "score": "generalization<br>score", "frechet": "Fréchet<br>distance", "held_out": "held-out<br>loss"}
 
 
-def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop]) -> go.Figure:
-    """Every signal of one training-set size over training, a panel each: an open ring where its rule keeps, a line and a cross where it stops."""
+def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop], real: float | None = None) -> go.Figure:
+    """Every signal of one training-set size over training, a panel each: an open ring where its rule keeps, a line and a cross where it stops.
+
+    `real` is the Fréchet distance of held-out images, drawn beside that of samples.
+    """
     names = [name for name in SIGNALS if name in set(table.signal)]
     moments = sorted(table.seen.unique())
     figure = make_subplots(rows=len(names), shared_xaxes=True, vertical_spacing=0.035)
@@ -154,6 +157,8 @@ def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop]) -> go.Figure:
             showlegend=False,
         )
         figure.add_trace(line, **at)
+        if name == "frechet" and real is not None:
+            level_line(figure, real, "held-out real images", "top right", **at)
         _marks(figure, rows, stops.get(name), at)
         figure.update_yaxes(title={"text": AXES.get(name, "held-out over<br>training loss"), "font": {"size": 12}}, **at)
         figure.update_yaxes(tickformat=FORMATS.get(name, ".3~g"), type="log" if name == "gap" else "linear", nticks=5, **at)
@@ -233,7 +238,7 @@ def halves_figure(rows: pd.DataFrame, sizes: Sequence[str]) -> go.Figure:
     return figure.update_layout(
         height=400,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
-        xaxis={"tickvals": list(range(len(sizes))), "ticktext": [said(size) for size in sizes], "title": {"text": "trained on"}, "zeroline": False}
+        xaxis={"tickvals": list(range(len(sizes))), "ticktext": [said(size).replace(" images", "<br>images").replace("at every", "at<br>every") for size in sizes], "title": {"text": "trained on"}, "zeroline": False}
         | {"fixedrange": True, "automargin": True, "range": [-0.5, len(sizes) - 0.5]},
         yaxis={"title": {"text": "cosine, mean over samples"}, "fixedrange": True, "automargin": True},
         legend=LEGEND,

@@ -82,6 +82,13 @@ def test_every_signal_has_a_panel_with_what_its_rule_keeps_and_where_it_stops() 
     assert len(figure.layout.shapes) == len(crosses) > 0
 
 
+def test_held_out_images_have_a_line_in_the_panel_of_fréchet_distances() -> None:
+    figure = figures.signals_figure(told("fresh"), {}, 1.2)
+    (line,) = figure.layout.shapes
+    assert (line.y0, line.yref) == (1.2, "y3")
+    assert figure.layout.annotations[0].text == "held-out real images"
+
+
 def test_a_rule_that_never_stops_has_no_cross() -> None:
     table = told("fresh")
     figure = figures.signals_figure(table, {"curve": Stop(None, LAST, "")})

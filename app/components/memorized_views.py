@@ -119,10 +119,11 @@ def _stops(choice: Choice, mine: pd.DataFrame) -> None:
     parts = {name: choice.table(name, moment=False) for name in ("generation", "frechet", "losses")}
     parts = {name: rows[(rows["size"] == choice.size) & rows.seen.isin(mine.seen)] for name, rows in parts.items()}
     table = stopping.signals(mine, **parts, threshold=("l2_ratio", words.RATIO))
+    real = float(parts["frechet"].reference.mean()) if len(parts["frechet"]) else None
     pairs = study.paired(choice.size) if (choice.weights, choice.labelled) == ("ema", "outside") else {}
     paired = (lambda before, seen: pairs[before, seen]) if pairs else None
     found = stopping.stops(table, patience, paired)
-    chart(figures.signals_figure(table, found), words.stopped(found, choice.size), "known-signals")
+    chart(figures.signals_figure(table, found, real), words.stopped(found, choice.size), "known-signals")
     st.dataframe(words.stop_rows(stopping.compare(table, patience, paired), mine), hide_index=True, width="stretch")
     st.caption(
         "Every rule looks at its signal up to the moment it stands at, never at later ones: it stops at the first moment that is worse than the "
@@ -172,7 +173,7 @@ def _gallery(choice: Choice) -> None:
         picture = panels.uri(np.concatenate([sample, gap, near], 1), 144)
         copy = "copy" if ratio < RATIO else "no copy"
         alt = html.escape(f"Sample {place} beside its nearest training image: ratio {ratio:.2f}, {copy} at {RATIO:g}.")
-        tiles.append(f'<figure><img src="{picture}" alt="{alt}"><figcaption>{ratio:.2f}, {copy}</figcaption></figure>')
+        tiles.append(f'<figure><img src="{picture}" alt="{alt}" style="height:72px"><figcaption>{ratio:.2f}, {copy}</figcaption></figure>')
     st.html(f'<div class="tiles small" role="group" aria-label="Samples and nearest training images">{"".join(tiles)}</div>')
     reference = " among as many images of the stream as the largest set has" if choice.size == "fresh" else ""
     st.caption(
