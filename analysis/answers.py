@@ -22,6 +22,7 @@ from .explanations import Explanations
 from .features import load_x0
 from .lane import Answer, Question, Steps, Teller
 from .mapped import Mapped
+from .memorization_answers import MemorizationAnswers
 from .noise import add_noise, noise_like
 from .own import Own
 from .planning import Bench
@@ -60,6 +61,7 @@ class Answers:
             **Segmenting(scene).answers,
             **ClassifyAnswers(scene).answers,
             **Wording(scene).answers,
+            **MemorizationAnswers(store).answers,
             **TheoryAnswers().answers,
         }
         self._begun: dict[bytes, Steps] = {}

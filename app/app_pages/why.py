@@ -8,11 +8,19 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from app.components import bench as lab
-from app.components import link, opening, theory
+from app.components import link, measured, memorized, opening, theory, trainings
 
 VIEWS: dict[str, tuple[str, Callable[[], None]]] = {  # name in a link: what the switch says, and who draws it
     "theory": ("Theory", theory.show),
+    "measured": ("This model", measured.show),
+    "memorization": ("Memorization", lambda: memorization()),
 }
+
+
+def memorization() -> None:
+    """Draw finished studies, those at work, and the form that asks for one."""
+    trainings.show()
+    memorized.show(trainings.submit, trainings.cost)
 
 
 def page() -> None:

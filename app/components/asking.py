@@ -18,7 +18,7 @@ from analysis.lane import Answer, ask
 from analysis.store import default_root
 from app.components.runs import jobs
 
-OF_STORE = ("cost", "combine", "strip", "neighbours", "examples", "data")  # answers that change when a job or download has ended
+OF_STORE = ("cost", "combine", "strip", "neighbours", "examples", "data", "training-cost")  # answers that change when a job or download has ended
 LEFT = 90.0  # seconds after which a page that nobody draws asks for no further step; a tab in the background is drawn once a minute
 PAUSE, FRESH = 0.05, 30.0  # seconds
 KEPT, HELD = 48, 200_000_000  # answers of a session, and their bytes; one about an image has a megabyte, one about many more
@@ -79,7 +79,7 @@ def _pursue(asked: Asked, question: Mapping[str, Any], device: str, data: bytes)
 def look(question: dict[str, Any], device: str, data: bytes = b"", patience: float = 0.0) -> Asked:
     """How far a question is, asking it if it is new or was cancelled; waits up to `patience` seconds for its end, so that quick ones never flash."""
     asked: dict[str, Asked] = st.session_state.setdefault("asked", {})
-    over = [*jobs().list(), *jobs().downloads()] if question["ask"] in OF_STORE else []
+    over = [*jobs().list(), *jobs().downloads(), *jobs().trainings()] if question["ask"] in OF_STORE else []
     ended = max((job.finished or 0.0 for job in over), default=0.0)
     name = f"{device}:{ended}:{sorted(question.items())}:{hashlib.sha256(data).hexdigest()}"
     if name not in asked or not asked[name].wanted:  # one that was cancelled goes on where the worker stopped

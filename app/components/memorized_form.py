@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.errors import NoisescopeError
+
 SIZES = ["16", "64", "256", "1024"]
 SEEN = {4_096: "4,096", 16_384: "16,384", 65_536: "65,536", 131_072: "131,072", 262_144: "262,144"}
 FIRST = 2_048  # images seen at the first moment that is looked at
@@ -23,7 +25,10 @@ def moments(last: int) -> list[int]:
 
 def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]], str] | None = None) -> None:
     """Draw the form; the button gives `train` {dataset, sizes, seeds, seen}. `cost` says in words what that takes, before the button."""
-    with st.expander("Train a new one on digits", icon=":material/model_training:"):
+    form = st.expander("Train a new one on digits", icon=":material/model_training:", key="known-ask", on_change="rerun")
+    with form:
+        if not form.open:  # what it takes is timed: only for who wants to know
+            return
         first, second, third = st.columns(3)
         sizes = first.multiselect("Training images", SIZES, default=SIZES[:3], key="known-ask-sizes", accept_new_options=True)
         seeds = second.number_input("Seeds", 1, 10, 3, key="known-ask-seeds", help="Networks of each size; fewer than three say little.")
@@ -35,7 +40,12 @@ def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]]
             st.warning("No training set is chosen: give at least one size, such as 64; two or more to compare.")
             return
         asked = {"dataset": DATASET, "sizes": sorted({int(size) for size in sizes}), "seeds": int(seeds), "seen": moments(int(last))}
-        st.markdown(f"**What it takes.** {_work(asked)}" + (f" {cost(asked)}" if cost else ""))
+        try:
+            said = cost(asked) if cost else ""
+        except NoisescopeError as error:
+            st.warning(str(error), icon=":material/block:")
+            return
+        st.markdown(f"**What it takes.** {_work(asked)} {said}")
         if st.button("Run", type="primary", icon=":material/play_arrow:", key="known-ask-run"):
             train(asked)
 

@@ -6,8 +6,9 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 from analysis.jobs import Job
+from analysis.memorization import MemorizationRequest
 from analysis.specs import DownloadRequest
-from app.components import fetching, keeper
+from app.components import fetching, keeper, trainings
 from app.components.bench import short
 from app.components.runs import jobs, progress, table
 
@@ -23,13 +24,13 @@ def show() -> None:
         st.error(refused, icon=":material/block:")
     if said := keeper.keep().get("error"):
         st.error(said, icon=":material/build_circle:")
-    if active := {job.id for job in [*listed, *_downloads()] if job.active}:
+    if active := {job.id for job in [*listed, *_errands()] if job.active}:
         _follow(active)
 
 
-def _downloads() -> list[Job]:
+def _errands() -> list[Job]:
     try:
-        return jobs().downloads()
+        return [*jobs().downloads(), *jobs().trainings()]
     except NoisescopeError:  # it is said already
         return []
 
@@ -37,7 +38,7 @@ def _downloads() -> list[Job]:
 @st.fragment(run_every=EVERY)
 def _follow(known: set[str]) -> None:
     try:
-        active = [job for job in [*jobs().list(), *jobs().downloads()] if job.active]
+        active = [job for job in [*jobs().list(), *jobs().downloads(), *jobs().trainings()] if job.active]
     except NoisescopeError:  # locked for a moment
         return
     st.caption("At work")
@@ -50,4 +51,6 @@ def _follow(known: set[str]) -> None:
 def _said(job: Job) -> str:
     if isinstance(job.request, DownloadRequest):
         return f"Fetching {fetching.title(job)}: {fetching.progress(job)}"
+    if isinstance(job.request, MemorizationRequest):
+        return f"{trainings.title(job)}: {trainings.progress(job)}"
     return f"{short(job.request.backend)} on {short(job.request.dataset)}: {progress(job).lower()}"
