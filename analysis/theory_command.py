@@ -45,6 +45,8 @@ def theory(
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Where the SNR of the exact posterior mean peaks in a noisy mixture of low-rank Gaussians, and why."""
+    import numpy as np
+
     from . import theory_words as words
     from .theorem import theorem1
     from .theory import MoLRG, draw
@@ -55,6 +57,7 @@ def theory(
         check_out(out, ".csv", ".parquet")
     spec = MoLRG(ambient, tuple(whole("dims", dims)), tuple(numbers("weights", weights)), delta, angle, separation)
     levels, name = levels_of(numbers("sigmas", sigmas)), input_.value
+    levels = levels if as_json else np.sort(levels)  # sentences are of a curve; programs get what they asked for, in that order
     drawn = draw(spec, samples, seed)
     found = snr(spec, levels, samples, seed, name, drawn)
     probed = probe(spec, levels, samples, seed, name, drawn)

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .figures import OKABE_ITO, Levels, label, level_line, noise_axis
+from .figures import GREY, OKABE_ITO, Levels, label, level_line, noise_axis
 from .specs import Axis
 from .theorem import confidence, denoising_rate, h, theorem1
 from .theory import MoLRG
@@ -17,10 +17,11 @@ from .theory_probe import Probed
 from .theory_snr import SNR, limits
 from .theory_words import said
 
+RATES = (0.02, 50.0)  # of the panel: where the denoising rate is far from 1 it decides nothing
 TICKS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 EXACT, FORMULA = "exact posterior mean", "Theorem 1, an approximation"
 TRAINED = {"lowrank": "trained, x̂ = U h", "mlp": "trained perceptron"}
-LOOKS = {"lowrank": (OKABE_ITO[2], "diamond"), "mlp": (OKABE_ITO[3], "square")}
+LOOKS = {"lowrank": (OKABE_ITO[2], "diamond"), "mlp": (OKABE_ITO[5], "square")}
 Trained = Mapping[str, Mapping[str, np.ndarray]]  # by form: sigmas, value, low, high
 
 
@@ -108,19 +109,37 @@ def _snr(figure: go.Figure, spec: MoLRG, found: SNR, trained: Trained) -> None:
         line = _line(one["sigmas"], one["value"], TRAINED[form], colour, bounds=(one["low"], one["high"]), marker=marker, width=1.5)
         line.error_y = {"array": one["high"] - one["value"], "arrayminus": one["value"] - one["low"], "width": 3, "thickness": 1}
         figure.add_trace(line, row=1, col=1)
-    ends = limits(spec, found.input)
-    for value, text, place in zip(ends or (), ("σ → 0", "σ → ∞"), ("top right", "top left"), strict=False):
-        level_line(figure, value, f"{text}: {said(value)}", place, row=1, col=1)
-    figure.update_yaxes(title_text="SNR", type="log", dtick=1, row=1, col=1)
+    ends = limits(spec, found.input) or ()
+    for value, text, left in zip(ends, ("σ → 0", "σ → ∞"), (False, True), strict=False):
+        _limit(figure, value, f"{text}: {said(value)}", left)
+    shown = [
+        found.low[found.low > 0],
+        found.high,
+        *ends,
+        *(() if formula is None else (formula,)),
+        *(one["high"] for one in trained.values()),
+    ]
+    edges = np.log10([min(np.min(one) for one in shown), max(np.max(one) for one in shown)])
+    figure.update_yaxes(
+        title_text="SNR", type="log", range=[edges[0] - 0.15, edges[1] + 0.15], dtick=1 if np.ptp(edges) > 1 else "D2", row=1, col=1
+    )
+
+
+def _limit(figure: go.Figure, value: float, text: str, left: bool) -> None:
+    """A dotted line across the first panel, whose name stands where the curve is elsewhere; on a log axis a text's place is a logarithm."""
+    figure.add_hline(y=value, line={"color": GREY, "width": 1, "dash": "dot"}, row=1, col=1)
+    x = {"x": 0.01, "xanchor": "left"} if left else {"x": 0.99, "xanchor": "right"}
+    place = {"xref": "x domain", "yref": "y", "y": float(np.log10(value)), "yanchor": "bottom"}
+    figure.add_annotation(text=text, font={"size": 11}, showarrow=False, **x, **place)
 
 
 def _rates(figure: go.Figure, spec: MoLRG, found: SNR) -> None:
     """The rise and the fall, on a log axis: their product, squared, makes the hump."""
     s = found.sigmas
-    figure.add_trace(_line(s, denoising_rate(spec, s), "denoising rate σ²/δ²", OKABE_ITO[2], width=2), row=2, col=1)
+    figure.add_trace(_line(s, denoising_rate(spec, s), "denoising rate σ²/δ²", OKABE_ITO[4], width=2), row=2, col=1)
     sure = h(found.confidence, spec.delta)
     figure.add_trace(_line(s, sure, "class-confidence rate", OKABE_ITO[3], width=2), row=2, col=1)
     if spec.equal:
         name = "class-confidence rate, Theorem 1"
         figure.add_trace(_line(s, h(confidence(spec, s), spec.delta), name, OKABE_ITO[3], dash="dash", width=1.5), row=2, col=1)
-    figure.update_yaxes(title_text="rates", type="log", dtick=2, row=2, col=1)
+    figure.update_yaxes(title_text="rates", type="log", range=np.log10(RATES).tolist(), dtick=1, row=2, col=1)

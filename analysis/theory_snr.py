@@ -46,9 +46,12 @@ class SNR:
 
     @property
     def peak_range(self) -> tuple[float, float]:
-        """Lowest and highest σ whose interval reaches that of the peak: all that these samples leave open."""
-        open_ = self.sigmas[self.high >= self.low[self.peak]]
-        return float(open_.min()), float(open_.max())
+        """Lowest and highest σ where the peak may be: levels whose interval reaches that of the peak, and half a step beyond, for what
+        lies between levels was not seen. Levels ascend."""
+        open_ = np.flatnonzero(self.high >= self.low[self.peak])
+        first, last = self.sigmas[open_[0]], self.sigmas[open_[-1]]
+        before, after = self.sigmas[max(open_[0] - 1, 0)], self.sigmas[min(open_[-1] + 1, len(self.sigmas) - 1)]
+        return math.sqrt(first * before), math.sqrt(last * after)
 
     def table(self) -> pd.DataFrame:
         """One row a level."""

@@ -32,7 +32,7 @@ def finding(found: SNR) -> str:
             f"The SNR of the exact posterior mean does not rise above its value at the least noise, {said(found.value[0])}: no hump here."
         )
     low, high = found.peak_range
-    reach = f"; the samples leave σ = {said(low)} to {said(high)} open" if high > low else ""
+    reach = f"; samples and levels place it from σ = {said(low)} to {said(high)}" if high > low else ""
     times = f", {said(found.value[top] / found.value[0])} times that at the least noise"
     if top == len(found.sigmas) - 1:
         return f"The SNR of the exact posterior mean is still rising at the last level, σ = {said(found.sigmas[top])}, where it is {value}."

@@ -60,3 +60,8 @@ def test_bad_input_is_one_sentence(words: list[str], said: str) -> None:
     result = call(*words)
     assert isinstance(result.exception, InvalidRequest)
     assert said in str(result.exception)
+
+
+def test_levels_may_come_in_any_order() -> None:
+    assert json.loads(call("--sigmas", "1,.01", "--json").stdout)["sigma"] == [1.0, 0.01]
+    assert call("--sigmas", "1,.01,.3").stdout.index("σ = 0.01") < call("--sigmas", "1,.01,.3").stdout.index("σ = 0.3 ")

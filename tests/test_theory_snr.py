@@ -8,7 +8,7 @@ import pytest
 from analysis.errors import InvalidRequest
 from analysis.theorem import confidence, denoising_rate, h, theorem1
 from analysis.theory import INPUTS, MoLRG, Posterior, draw
-from analysis.theory_snr import _by_energies, _by_products, limits, of_energies, snr
+from analysis.theory_snr import SNR, _by_energies, _by_products, limits, of_energies, snr
 
 TABLE4 = {0.008: 24.88, 0.023: 25.15, 0.06: 26.95, 0.14: 35.84, 0.296: 58.27, 0.585: 20.84, 1.088: 4.05, 1.923: 1.57}
 GENERAL = MoLRG(dims=(2, 4, 3), weights=(0.2, 0.5, 0.3), angle=65, delta=0.3)
@@ -140,3 +140,10 @@ def test_the_snr_is_that_of_the_posterior_mean(spec: MoLRG, input: str) -> None:
     found = snr(spec, [0.05, sigma], draws=drawn, input=input)
     assert found.per_class[1] == pytest.approx(ratios, rel=1e-9)
     assert found.value[1] == pytest.approx(np.dot(spec.weights, ratios))
+
+
+def test_the_peaks_range_is_what_intervals_and_levels_leave_open() -> None:
+    high = np.array([1.0, 4.2, 4.5, 2.0])
+    found = SNR(np.array([0.1, 0.2, 0.4, 0.8]), high - 0.1, high - 0.4, high, *(np.zeros((4, 2)),) * 3, np.ones(4), "noisy", 10)
+    assert found.peak == 2
+    assert found.peak_range == pytest.approx((np.sqrt(0.1 * 0.2), np.sqrt(0.4 * 0.8)))

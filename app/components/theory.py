@@ -142,8 +142,8 @@ def _reading(spec: MoLRG, found: SNR, probed: Probed | None) -> None:
         for sentence in filter(None, sentences):
             st.markdown(sentence)
         st.markdown(
-            "**A missing hump proves nothing by itself.** Much irrelevant noise, one class much larger than the rest or classes whose means are "
-            "apart leave none either; only a matched control tells memorization."
+            "**A missing hump proves nothing by itself.** As much irrelevant noise as relevant (δ = 1) leaves none in the SNR, class means that "
+            "are apart leave none in the probe, and nothing is memorized in either case: only a matched control tells."
         )
 
 

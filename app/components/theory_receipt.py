@@ -36,7 +36,10 @@ def facts(spec: MoLRG, found: SNR, probed: Probed | None, trained: Mapping[str, 
             f"exact, of the Gaussian mixture, in the subspaces' span of {spec.span} dimensions; at {'x₀' if found.input == 'clean' else 'x_σ'}",
         ),
         ("SNR", "Definition 1 of the paper: a ratio of expectations per class, then their mean by proportion"),
-        ("intervals", "95 %, delta method over samples; of the level, all whose interval reaches that of the peak"),
+        (
+            "intervals",
+            "95 %, delta method over samples; of the peak's level, every level whose interval reaches that of the peak, and half a step more",
+        ),
         ("Theorem 1", f"an approximation for {DOMAIN}" + ("" if spec.equal else ": not these, so it is not drawn")),
     ]
     if probed is not None:
