@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
+from analysis import errands, probing, recipes
 from analysis import memorization_look as looking
 from analysis import memorization_run as running
 from analysis import memorization_work as working
-from analysis import probing, recipes
+from analysis.__main__ import app
 from analysis.crew import Dropped
 from analysis.errors import DamagedFile, InvalidRequest, StoreUnavailable
 from analysis.features import load_x0, read_features
 from analysis.heads.logistic import Logistic
+from analysis.jobs import TRAINING, Jobs
 from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
+from analysis.memorization_cost import foresee
 from analysis.memorization_data import Material
+from analysis.memorization_sharing import share
 from analysis.noise import noise_like
 from analysis.training import Run as Training
 
@@ -29,7 +34,7 @@ from .conftest import TINY as TINY_NET
 
 TINY: dict[str, Any] = {
     **{"dataset": "digits", "sizes": (16, 64), "seeds": 2, "seen": (64, 192), "labels_per_class": 3, "label_draws": 2, "levels": 3},
-    **{"n_validation": 30, "n_test": 40, "samples": 6, "sample_steps": 3, "losses": 8},
+    **{"n_validation": 30, "n_test": 40, "samples": 6},
 }
 
 
@@ -233,3 +238,102 @@ def test_damaged_weights_are_named(study: tuple[Any, Path], tiny: MemorizationRe
     path.write_bytes(b"no weights")
     with pytest.raises(DamagedFile, match="delete it, and the study trains that network again"):
         running.open_weights(tiny, tmp_path, Look("16", 0, 64, "ema"))
+
+
+def test_what_is_submitted_is_carried_out_by_the_trainings_own_process(
+    tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "CORES", 0)
+    jobs = Jobs(tmp_path)
+    asked = tiny.model_copy(update={"seeds": 1, "sizes": (16,)})
+    job = jobs.submit(asked)
+    refused = jobs.submit(tiny.model_copy(update={"sizes": (16, 500)}))
+    assert (job.device, jobs.list(), jobs.devices()) == (TRAINING, [], {TRAINING})
+    working.work(tmp_path, 0.1)
+    done, failed = jobs.get(job.id), jobs.get(refused.id)
+    assert (done.state, done.study, done.done) == ("done", asked.key(), done.total)
+    assert failed.state == "failed"
+    assert "digits has" in (failed.reason or "")
+
+
+def test_what_is_cancelled_stops_between_two_steps(tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Jobs(tmp_path)
+    job = jobs.submit(tiny)
+    monkeypatch.setattr(working, "CORES", 0)
+    monkeypatch.setattr(errands, "LOOK", 0.0)
+    real, steps = Training.advance, []
+
+    def once(self: Training) -> float:
+        steps.append(1)
+        jobs.cancel(job.id)
+        return real(self)
+
+    monkeypatch.setattr(Training, "advance", once)
+    working.work(tmp_path, 0.1)
+    assert (jobs.get(job.id).state, len(steps)) == ("cancelled", 1)
+
+
+def test_the_cost_is_of_what_is_lacking(study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path) -> None:
+    whole, nothing = foresee(tiny, tmp_path), foresee(tiny, study[1].parents[1])
+    assert (whole.networks, whole.looks) == (4, 12)
+    assert whole.seconds > 0
+    assert whole.sentence.startswith("4 networks to train, 12 looks at them: about ")
+    assert (nothing.networks, nothing.sentence) == (0, "All of it is there already.")
+
+
+def test_the_command_ends_with_one_line_of_json(study: tuple[Any, Path], tmp_path: Path) -> None:
+    options = "--dataset digits --sizes 16,64 --seeds 2 --seen 64,192 --labels-per-class 3 --label-draws 2 --levels 3 --samples 6"
+    given = [
+        *options.split(),
+        "--n-validation",
+        "30",
+        "--n-test",
+        "40",
+        "--processes",
+        "0",
+        "--store",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "c.csv"),
+    ]
+    found = CliRunner().invoke(app, ["study", "memorization", *given, "--out", str(tmp_path / "c.csv"), "--json"])
+    assert found.exit_code == 0, found.output
+    last = json.loads(found.stdout.splitlines()[-1])
+    assert last["sentence"].startswith("After 192 training images")
+    assert {(one["size"], one["against"]) for one in last["differences"]} == {("64", "16")}
+    assert (tmp_path / "c.csv").read_text().startswith("size,seen,weights")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--sizes", "16,many"], "sizes has 'many'; allowed: whole numbers, with commas between them."),
+        (["--dataset", "digits", "--sizes", "16,64", "--seen", "100"], "seen has 100; allowed: multiples of 64"),
+        (["--dataset", "digits", "--sizes", "16,5000", "--seen", "64"], "sizes go to 5000 images"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(given: list[str], said: str, tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["study", "memorization", *given, "--store", str(tmp_path), "--cost"])
+    assert said in str(found.exception)
+
+
+def test_denoisers_of_one_level_stand_beside_the_one_network(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    root = study[1].parents[1]
+    found = share(tiny, 64, 2, root)
+    table = found.table("sharing")
+    assert len(table) == 2 * len(found.facts["blocks"]) * 3
+    one = table[(table.model == "one") & (table.block == "mid.res1")].sort_values("sigma")
+    curve = found.table("curve").query("size == '64' and seen == 64 and labelled == 'outside' and block == 'mid.res1' and seed == -1")
+    np.testing.assert_allclose(one.accuracy, curve.sort_values("sigma").accuracy)
+    np.testing.assert_allclose(one.identity, one.sigma**2)
+    with pytest.raises(InvalidRequest, match="seen is 128 and seeds 1; allowed: one of 64, 192"):
+        share(tiny, 128, 1, root)
+
+
+def test_a_denoiser_of_one_level_is_shown_no_other(tiny: MemorizationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, shown = running.spec_of(tiny, Run("16", 0)).model_copy(update={"timestep": 123}), []
+    training = Training(spec, Material(tiny).training(Run("16", 0)))
+    forward = training.forward
+    monkeypatch.setattr(training, "forward", lambda x, t, classes: shown.append(t) or forward(x, t, classes))
+    training.advance()
+    assert set(torch.cat(shown).tolist()) == {123}

@@ -160,8 +160,14 @@ def test_an_altered_table_is_a_sentence(place: Path) -> None:
     assert "does not match its checksum" in visit().error[0].value
 
 
-def test_the_form_says_the_cost_before_its_button_and_the_button_asks(place: Path) -> None:
+def opened_form() -> AppTest:
     app = visit(page_with_form)
+    app.session_state["known-ask"] = True
+    return app.run()
+
+
+def test_the_form_says_the_cost_before_its_button_and_the_button_asks(place: Path) -> None:
+    app = opened_form()
     app.multiselect(key="known-ask-sizes").set_value(["64", "16"])
     app.run()
     assert "6 networks, each meeting 65,536 training images" in texts(app)
@@ -172,7 +178,7 @@ def test_the_form_says_the_cost_before_its_button_and_the_button_asks(place: Pat
 
 
 def test_the_form_names_a_size_that_is_none(place: Path) -> None:
-    app = visit(page_with_form)
+    app = opened_form()
     app.multiselect(key="known-ask-sizes").set_value(["many"])
     app.run()
     assert "'many'" in app.warning[0].value
