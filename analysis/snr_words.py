@@ -76,7 +76,7 @@ def sentence(table: pd.DataFrame, said: Facts, block: str, pooling: str, against
     else:
         says += f"not above that of shuffled labels ({_number(top.null_low)} to {_number(top.null_high)}): nothing of the classes is in this peak. "
     if found["snr_edge"]:
-        says += f"That is the {_end(found, rows)} level measured: the peak may lie beyond. "
+        says += f"Its highest value is at the {_end(found, rows)} level measured: the peak may lie beyond. "
     says += f"{_first(accuracy(against))} peaks near σ = {_span(found, 'accuracy')}"
     says += f", {_apart(found)}." if placed(found) else "; how far that is from the SNR's peak means nothing here."
     if (other := peak(said, block, pooling, against, "excess")) and other["above"]:
