@@ -35,10 +35,9 @@ def _band(x: list[float], low: list[float], high: list[float], colour: str, **mo
         y=[high[i] for i in known] + [low[i] for i in known[::-1]],
         mode="lines",
         fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},.18)",
         line={"width": 0},
         hoverinfo="skip",
-        **{"showlegend": False} | more,
+        **{"showlegend": False, "fillcolor": f"rgba({red},{green},{blue},.18)"} | more,
     )
 
 
@@ -46,7 +45,7 @@ def _curve(rows: pd.DataFrame, levels: Levels, what: str, look: tuple[str, str, 
     """The interval as a band, then the line, of the columns `what`, `what_low` and `what_high`."""
     name, colour, dash, marker = look
     x, low, high = places(levels), rows[f"{what}_low"].tolist(), rows[f"{what}_high"].tolist()
-    form = ".1%" if share else ".3~g"
+    form = ".1%" if share else ",.3~r"
     line = go.Scatter(
         x=x,
         y=rows[what],
@@ -80,7 +79,7 @@ def over_noise(
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.52, 0.48], vertical_spacing=0.08)
     parts = {name: rows.sort_values("sigma") for name, rows in table.groupby("reading")}
     x = places(levels)
-    null = {"name": f"{reading} input, shuffled labels", "showlegend": True}
+    null = {"fillcolor": "rgba(128,128,128,.4)", "name": f"{reading} input, shuffled labels", "showlegend": True}
     figure.add_trace(_band(x, parts["noisy"].null_low.tolist(), parts["noisy"].null_high.tolist(), GREY, **null), row=1, col=1)
     for row, what, share in ((1, "snr", False), (2, "projection", True)):
         for name, look in LOOKS.items():
@@ -97,7 +96,7 @@ def over_noise(
     level_line(figure, float(table.chance.iloc[0]), "chance", "bottom left", row=2, col=1)
     figure.update_xaxes(noise_axis(levels, axis) | {"title": None}, row=1, col=1)
     figure.update_xaxes(noise_axis(levels, axis) | {"automargin": True}, row=2, col=1)
-    figure.update_yaxes(type="log", dtick="D2", tickformat=".3~g", title={"text": "SNR, held-out images"}, row=1, col=1)
+    figure.update_yaxes(type="log", dtick="D2", tickformat=",.3~r", title={"text": "SNR, held-out images"}, row=1, col=1)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.04], title={"text": "accuracy"}, row=2, col=1)
     figure.update_yaxes(fixedrange=True, automargin=True)
     return figure.update_layout(

@@ -67,18 +67,30 @@ def sentence(table: pd.DataFrame, said: Facts, block: str, pooling: str, against
     if found is None or rows.snr.isna().all():
         return f"Of block {block} no SNR can be told: its features do not vary, or are no numbers, at nearly every noise level."
     top = rows.loc[rows.snr.idxmax()]
-    says = f"In block {block} the SNR of held-out images' features is highest near σ = {_span(found, 'snr')}: {top.snr:.3g} ({top.snr_low:.3g} to {top.snr_high:.3g}), "
+    says = (
+        f"In block {block} the SNR of held-out images' features is highest near σ = {_span(found, 'snr')}: {_number(top.snr)} "
+        f"({_number(top.snr_low)} to {_number(top.snr_high)}), "
+    )
     if top.snr_low > top.null_high:
         says += f"{top.snr / top.null:.2g} times that of shuffled labels. "
     else:
-        says += f"not above that of shuffled labels ({top.null_low:.3g} to {top.null_high:.3g}): nothing of the classes is in this peak. "
-    says += f"{_first(accuracy(against))} peaks near σ = {_span(found, 'accuracy')}, {_apart(found)}."
+        says += f"not above that of shuffled labels ({_number(top.null_low)} to {_number(top.null_high)}): nothing of the classes is in this peak. "
     if found["snr_edge"]:
-        says += f" The SNR's is at the {_end(found, rows)} level measured, where no peak can be placed."
-    if other := peak(said, block, pooling, against, "excess"):
-        says += f" As a multiple of the SNR of shuffled labels it peaks near σ = {_span(other, 'snr')}; from there accuracy's peak is {_apart(other)}."
-        says += f" That is at the {_end(other, rows)} level measured." if other["snr_edge"] else ""
+        says += f"Its highest value is at the {_end(found, rows)} level measured: the peak may lie beyond. "
+    says += f"{_first(accuracy(against))} peaks near σ = {_span(found, 'accuracy')}"
+    says += f", {_apart(found)}." if placed(found) else "; how far that is from the SNR's peak means nothing here."
+    if (other := peak(said, block, pooling, against, "excess")) and other["above"]:
+        says += f" As a multiple of the SNR of shuffled labels it peaks near σ = {_span(other, 'snr')}"
+        says += (
+            f"; from there accuracy's peak is {_apart(other)}."
+            if placed(other)
+            else ", at an edge of the levels or with accuracy's peak at one."
+        )
     return says
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _span(found: Peak, what: str) -> str:
@@ -135,7 +147,7 @@ def far(table: pd.DataFrame, block: str, pooling: str) -> str:
         f"In block {block} features of clean images, with σ only as the conditioning, are furthest from the noisy ones at σ = {sigma:.2g}: "
         f"{clean.distance:.2f} ({clean.distance_low:.2f} to {clean.distance_high:.2f}) of what noisy features spread over σ, where the feature "
         f"of one noised image scatters by {one.distance:.2f} ({one.distance_low:.2f} to {one.distance_high:.2f}), {_beside(clean, one)}. "
-        f"There the SNR is {clean.snr:.3g} with clean input, {one.snr:.3g} with noisy input and {mean.snr:.3g} of the mean over "
+        f"There the SNR is {_number(clean.snr)} with clean input, {_number(one.snr)} with noisy input and {_number(mean.snr)} of the mean over "
         f"{mean_draws(table)} draws of ε, which stays in the training distribution."
     )
 

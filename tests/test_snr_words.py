@@ -69,7 +69,9 @@ def test_a_peak_that_shuffled_labels_have_too_is_called_so_and_their_multiple_is
     facts = said(peak(edge=True, above=False), peak(0.1, (-0.2, 0.3), "excess"))
     says = snr_words.sentence(table([1, 2, 3, 9], [0.5, 0.5, 2, 8.5]), facts, "mid", "1", "10")
     assert "not above that of shuffled labels" in says
-    assert "at the highest level measured, where no peak can be placed" in says
+    assert "Its highest value is at the highest level measured" in says
+    assert "means nothing here" in says
+    assert "in ln σ towards less" not in says
     assert "As a multiple of the SNR of shuffled labels it peaks near σ = 0.1" in says
 
 

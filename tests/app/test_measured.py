@@ -38,7 +38,7 @@ def alts(page: AppTest) -> list[str]:
     return [chart.proto.alt for chart in page.get("plotly_chart")]
 
 
-@pytest.mark.parametrize("name", ["digits", "shapes-hue", "shapes-shape", "shapes-texture"])
+@pytest.mark.parametrize("name", ["cifar10", "digits", "shapes-hue", "shapes-shape", "shapes-texture"])
 def test_a_bundled_run_shows_its_snr_its_peaks_and_clean_input(name: str) -> None:
     study = find_study(name)
     page = visit(run=study.key)
