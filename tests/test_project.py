@@ -52,7 +52,7 @@ def test_the_readme_has_two_set_up_commands_and_says_what_was_not_tried() -> Non
 
 def test_what_ships_is_listed_as_package_data() -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert data["assets"] == ["icon.png", "models/**/*", "studies/**/*"]
+    assert data["assets"] == ["icon.png", "models/**/*", "studies/**/*", "memorization/**/*"]
 
 
 def test_every_bundled_model_is_small_and_has_a_model_card_that_tells_the_truth() -> None:

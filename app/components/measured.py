@@ -47,6 +47,27 @@ def show(found: list[Run] | None = None, bench: lab.Bench | None = None) -> None
         st.error(str(error), icon=":material/broken_image:")
 
 
+def beside(axis: str) -> None:
+    """Draw the same quantities of a network's own features, for the eye, below a theory's: of the app's run, or of another that has them."""
+    known = {run.key: run for run in runs() if run.study and run.study.measure == "accuracy" and _kept(run.study.version, run.study)}
+    if not known:
+        return
+    st.subheader("The same, measured on a network", anchor=False)
+    allowed, chosen = list(known), study_of(st.session_state.get("run"))
+    link.start("beside", [chosen, *allowed] if chosen in known else allowed)
+    st.selectbox("Run", allowed, key="beside", format_func=titles(known.values()).__getitem__, persist_state="session", width=360)
+    study = known[link.keep("beside", allowed)].study
+    assert study is not None
+    table, said = _kept(study.version, study)
+    labels = next(iter(study.facts["results"]))
+    _, block, pooling = study.result(labels)["headline"].split("/")
+    cell = (block, pooling, str(labels))
+    says = snr_words.sentence(table, said, *cell)
+    name = (study.version, said["seconds"], *cell, axis)
+    st.plotly_chart(_over_noise(name, study, table, said, cell, axis), key="figure-beside", alt=says, config=toolbar())
+    st.caption(f"{says} Every block, and what clean input does, are in the view This model.")
+
+
 def _run(here: dict[str, Run], bench: lab.Bench) -> None:
     if st.session_state.get("run") not in here:
         wanted = study_of(st.session_state.get("run"))  # a job may have become a study

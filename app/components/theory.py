@@ -13,7 +13,7 @@ from analysis import theory_words as words
 from analysis.theory import MoLRG, draw
 from analysis.theory_probe import Probed, probe
 from analysis.theory_snr import SNR, snr
-from app.components import asking, opening, theory_controls, theory_receipt
+from app.components import asking, measured, opening, theory_controls, theory_receipt
 from app.components import bench as lab
 from app.components.curve import toolbar
 from app.components.looked import following, plain
@@ -61,6 +61,7 @@ def show() -> None:
     probed, trained = _asked(spec, given)
     _chart(spec, found, axis, probed, trained)
     _reading(spec, found, probed)
+    measured.beside(axis)
     _picture(spec, found, axis)
     theory_receipt.show(spec, found, probed, trained)
 
