@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from . import dynamics
 from .errors import DamagedFile
@@ -84,6 +85,21 @@ class Curves:
         found = self.validation[self.sizes[-1], self.last]
         return int(found.max(2).mean(1).argmax())
 
+    def rising(self) -> int:
+        """The place of the block in which validation images gain most over the lowest level, in the networks of the largest set."""
+        found = self.validation[self.sizes[-1], self.last].mean(1)  # (B, S), over draws and seeds
+        return int((found.max(1) - found[:, 0]).argmax())
+
+    def kept(self, *blocks: int) -> bytes:
+        """The answers of some blocks' probes as safetensors: `size/seen/weights/labelled/block` (R, S, ⌈n/8⌉) bits."""
+        return save(
+            {
+                "/".join([size, *map(str, kind), self.blocks[place].name]): np.ascontiguousarray(right[place])
+                for (size, kind), right in self.right.items()
+                for place in sorted(set(blocks))
+            }
+        )
+
     def correct(self, size: str, kind: Kind, block: int) -> np.ndarray:
         """(R, S, n_test) bool."""
         return np.unpackbits(self.right[size, kind][block], axis=-1, count=self.n_test).astype(bool)
@@ -119,7 +135,7 @@ class Curves:
                 mean, low, high = dynamics.curve(correct[size], self.resamples)
                 peak = int(mean.argmax())
                 told = verdict.to_dict() | {"peak_accuracy_ci": [float(low[peak]), float(high[peak])]}
-                found.append({"size": size, **kind._asdict(), **told})
+                found.append({"block": self.blocks[block].name, "size": size, **kind._asdict(), **told})
         return found
 
     def differences(self, block: int) -> list[dict[str, Any]]:
@@ -130,12 +146,12 @@ class Curves:
             for size in self.sizes[1:]:
                 difference, low, high = dynamics.gain_difference(self.correct(size, kind, block), control, self.resamples)
                 told = {"difference": difference, "low": low, "high": high}
-                found.append({"size": size, "against": smallest, **kind._asdict(), **told})
+                found.append({"block": self.blocks[block].name, "size": size, "against": smallest, **kind._asdict(), **told})
         return found
 
-    def peaks(self, block: int) -> Mapping[tuple[str, int, int], tuple[float, float]]:
-        """(size, seen before, seen later) -> interval of the later peak accuracy less the earlier, paired, for the rule of when to stop."""
-        found = {}
+    def peaks(self, block: int) -> list[dict[str, Any]]:
+        """The interval of the later of two moments' peak accuracy less the earlier's, paired, for the rule of when to stop."""
+        found = []
         for size in self.sizes:
             curves = {seen: self.correct(size, Kind(seen, "ema", "outside"), block) for seen in self.request.seen}
             tops = {seen: value[:, [int(value.mean((0, 2)).argmax())]] for seen, value in curves.items()}
@@ -143,7 +159,8 @@ class Curves:
                 for later in (seen for seen in self.request.seen if seen > before):
                     pair = np.concatenate([tops[before], tops[later]], 1)
                     _, low, high = dynamics.change(pair, self.resamples)
-                    found[size, before, later] = (float(low[1]), float(high[1]))
+                    told = {"size": size, "before": before, "seen": later, "low": float(low[1]), "high": float(high[1])}
+                    found.append({"block": self.blocks[block].name, **told})
         return found
 
 

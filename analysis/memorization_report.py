@@ -29,15 +29,16 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
     material = material_of(request.canonical())
     model = open_weights(request, folder, Look(str(request.sizes[-1]), 0, request.seen[-1], "ema"))
     curves = Curves(request, folder, model.card.blocks, len(material.test))
-    head, chance = curves.headline(), 1 / len(material.labels.classes)
+    head, rising, chance = curves.headline(), curves.rising(), 1 / len(material.labels.classes)
     generation = Generation(material, folder, device)
-    verdicts, differences = curves.verdicts(head), curves.differences(head)
+    every = range(len(model.card.blocks))
+    verdicts = [one for place in every for one in curves.verdicts(place)]
+    differences = [one for place in every for one in curves.differences(place)]
     tables = {"curve": table(curves, model.schedule, chance)} | generation.tables()
     files = {f"{name}.parquet": _parquet(found) for name, found in tables.items()}
-    files["samples.safetensors"] = generation.shown()
+    files |= {"samples.safetensors": generation.shown(), "correct.safetensors": curves.kept(head, rising)}
     spent, hardware = seconds(request, folder)
     steps = {row.sigma: row.timestep for row in tables["curve"].itertuples()}
-    peaks = [{"size": size, "before": a, "seen": b, "low": low, "high": high} for (size, a, b), (low, high) in curves.peaks(head).items()]
     facts = {
         "format": FORMAT,
         "key": request.key(),
@@ -52,8 +53,12 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
         "headline": {
             "block": model.card.blocks[head].name,
             "pooling": "1",
-            "chosen_by": f"validation images, in the networks of {_images(curves.sizes[-1])} at the last moment: the block that reads them best "
-            "at its best level; all other networks are read in the same block",
+            "chosen_by": f"validation images, in the networks trained on {_images(curves.sizes[-1])}, at the last moment: the block that reads "
+            "them best at its best level; all other networks are read in the same block",
+        },
+        "rising": {
+            "block": model.card.blocks[rising].name,
+            "chosen_by": "the same validation images and networks: the block in which they gain most over the lowest level",
         },
         "classes": list(material.labels.classes),
         "chance": chance,
@@ -67,8 +72,11 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
         "seconds": round(spent),
         "verdicts": verdicts,
         "differences": differences,
-        "peaks": peaks,
-        "sentence": sentence(curves.sizes, request.seen[-1], verdicts, differences),
+        "peaks": [one for place in every for one in curves.peaks(place)],
+        "sentence": " ".join(
+            sentence(curves.sizes, request.seen[-1], verdicts, differences, model.card.blocks[place].name)
+            for place in dict.fromkeys([head, rising])
+        ),
         "protocol": PROTOCOL,
         "intervals": INTERVALS,
         "packages": {name: version(name) for name in PACKAGES},
@@ -97,23 +105,22 @@ SHAPES: Mapping[Shape, str] = {
 }
 
 
-def sentence(sizes: list[str], seen: int, verdicts: list[dict[str, Any]], differences: list[dict[str, Any]]) -> str:
-    """The finding: the curves of the smallest and the largest set after as many images, and how their gains differ."""
+def sentence(sizes: list[str], seen: int, verdicts: list[dict[str, Any]], differences: list[dict[str, Any]], block: str) -> str:
+    """The finding of a block: the curves of the smallest and the largest set after as many images, and how their gains differ."""
     small, large = sizes[0], sizes[-1]
-    found = {(one["size"], one["seen"], one["weights"], one["labelled"]): one for one in verdicts}
-    first, last = (found[size, seen, "ema", "outside"] for size in (small, large))
+    found = {(one["block"], one["size"], one["seen"], one["weights"], one["labelled"]): one for one in verdicts}
+    first, last = (found[block, size, seen, "ema", "outside"] for size in (small, large))
     told = (
-        f"After {seen:,} training images, accuracy over noise {SHAPES[last['shape']]} in networks trained on {_images(large)} "
-        f"(gain {_points(last['gain'], *last['gain_ci'])}) and {SHAPES[first['shape']]} in those trained on {_images(small)} "
+        f"In block {block}, after {seen:,} training images, accuracy over noise {SHAPES[last['shape']]} in networks trained on "
+        f"{_images(large)} (gain {_points(last['gain'], *last['gain_ci'])}) and {SHAPES[first['shape']]} in those trained on {_images(small)} "
         f"(gain {_points(first['gain'], *first['gain_ci'])})."
     )
     if small == large:
         return told
-    apart = next(
-        one for one in differences if (one["size"], one["seen"], one["weights"], one["labelled"]) == (large, seen, "ema", "outside")
-    )
+    key = (block, large, seen, "ema", "outside")
+    apart = next(one for one in differences if (one["block"], one["size"], one["seen"], one["weights"], one["labelled"]) == key)
     shown = "The rise that more images bring is shown" if apart["low"] > 0 else "That more images bring a rise is not shown"
-    return f"{told} {shown}: their gain is {_points(apart['difference'], apart['low'], apart['high'], signed=True)} above that of the smallest set."
+    return f"{told} {shown}: the gains differ by {_points(apart['difference'], apart['low'], apart['high'], signed=True)}."
 
 
 def _images(size: str) -> str:

@@ -18,7 +18,15 @@ from analysis.lane import Answer, ask
 from analysis.store import default_root
 from app.components.runs import jobs
 
-OF_STORE = ("cost", "combine", "strip", "neighbours", "examples", "data", "training-cost")  # answers that change when a job or download has ended
+OF_STORE = (
+    "cost",
+    "combine",
+    "strip",
+    "neighbours",
+    "examples",
+    "data",
+    "training-cost",
+)  # answers that change when a job or download has ended
 LEFT = 90.0  # seconds after which a page that nobody draws asks for no further step; a tab in the background is drawn once a minute
 PAUSE, FRESH = 0.05, 30.0  # seconds
 KEPT, HELD = 48, 200_000_000  # answers of a session, and their bytes; one about an image has a megabyte, one about many more

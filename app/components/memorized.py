@@ -42,9 +42,14 @@ class Choice:
     axis: str
 
     @property
+    def judged(self) -> str:
+        """The block that verdicts are told of: the chosen one, where the study judged it, else the headline's."""
+        return self.block if len(self.study.verdicts(self.weights, self.labelled, self.block)) else self.study.block
+
+    @property
     def headline(self) -> bool:
-        """Whether the block is the one that verdicts are of."""
-        return self.block == self.study.block
+        """Whether verdicts are of the chosen block."""
+        return self.judged == self.block
 
     def table(self, name: str, moment: bool = True) -> pd.DataFrame:
         """A table's rows of these weights, at this moment or at all; of curves, of this block, these labels and all seeds together."""
@@ -136,7 +141,8 @@ def _choose(study: Memorized) -> Choice:
     """The controls of the chosen figures; they only read. What has no control keeps what was chosen before."""
     views = [name for name in VIEWS if name != "sharing" or study.has("sharing")]
     kinds = [kind for kind in KINDS if study.seen(*kind.split("-"))]
-    blocks = [study.block, *(block for block in study.blocks if block != study.block)]
+    first = list(dict.fromkeys([study.block, study.rising]))
+    blocks = [*first, *(block for block in study.blocks if block not in first)]
     for name, allowed in (("known", views), ("weights", kinds), ("knownblock", blocks), ("trainset", study.sizes)):
         link.start(name, allowed)
     st.segmented_control("Show", views, required=True, format_func=VIEWS.__getitem__, key="known", persist_state="session")
@@ -178,7 +184,9 @@ def _moment(moments: Sequence[int], drawn: bool) -> int:
 
 
 def _block(study: Memorized, name: str) -> str:
-    return f"{name}, the headline: verdicts are of it" if name == study.block else name
+    if name == study.block:
+        return f"{name}, which reads best"
+    return f"{name}, which gains most" if name == study.rising else name
 
 
 def _size(size: str) -> str:

@@ -21,9 +21,9 @@ WIDE = 4  # panels side by side that a phone has no room for
 def numbers(choice: Choice) -> None:
     """Four numbers of the chosen size and moment."""
     study = choice.study
-    verdict = study.verdict(choice.size, choice.seen, choice.weights, choice.labelled)
+    verdict = study.verdict(choice.size, choice.seen, choice.weights, choice.labelled, choice.judged)
     low, high = verdict["peak_accuracy_ci"]
-    said = f"Of the headline block, {study.block}, over all seeds; 95 % interval"
+    said = f"Of block {choice.judged}, over all seeds; 95 % interval"
     with st.container(horizontal=True, gap="medium"):
         st.metric("Shape of the curve", verdict["shape"], help="Unimodal: it rises before it falls. Undecided: this study cannot tell.")
         low_gain, high_gain = verdict["gain_ci"]
@@ -77,7 +77,7 @@ def noise(choice: Choice) -> None:
     if every.seen.nunique() > 1:
         st.subheader("Every moment, for each training set", anchor=False)
         if choice.headline:
-            says = words.rises(study.verdicts(choice.weights, choice.labelled), study.sizes)
+            says = words.rises(study.verdicts(choice.weights, choice.labelled, choice.judged), study.sizes)
         else:
             says = f"Accuracy over noise in block {choice.block} at {every.seen.nunique()} moments of training, a panel a training set."
         figure = figures.moments_figure(every, study.levels, lab_axis, study.sizes)  # type: ignore[arg-type]
@@ -90,10 +90,12 @@ def training(choice: Choice) -> None:
     from analysis import memorization_words as words
 
     study = choice.study
-    verdicts = study.verdicts(choice.weights, choice.labelled)
+    verdicts = study.verdicts(choice.weights, choice.labelled, choice.judged)
     st.subheader("The rise, and where it vanishes", anchor=False)
     if not choice.headline:
-        st.caption(f"Verdicts are of the headline block, {study.block}; not of {choice.block}.")
+        st.caption(f"Verdicts are of block {study.block}; {choice.block} was not judged.")
+    elif choice.block not in (study.block, study.rising):
+        st.caption("Validation images chose two blocks beforehand; a verdict on another is a look, not corrected for how many there are.")
     chart(figures.rise_figure(verdicts, study.sizes), words.rises(verdicts, study.sizes), "known-rise")
     st.caption("Filled marks are curves shown to be unimodal, open ones are not.")
     _differences(choice)
@@ -120,7 +122,7 @@ def _stops(choice: Choice, mine: pd.DataFrame) -> None:
     parts = {name: rows[(rows["size"] == choice.size) & rows.seen.isin(mine.seen)] for name, rows in parts.items()}
     table = stopping.signals(mine, **parts, threshold=("l2_ratio", words.RATIO))
     real = float(parts["frechet"].reference.mean()) if len(parts["frechet"]) else None
-    pairs = study.paired(choice.size) if (choice.weights, choice.labelled) == ("ema", "outside") else {}
+    pairs = study.paired(choice.size, choice.judged) if (choice.weights, choice.labelled) == ("ema", "outside") else {}
     paired = (lambda before, seen: pairs[before, seen]) if pairs else None
     found = stopping.stops(table, patience, paired)
     chart(figures.signals_figure(table, found, real), words.stopped(found, choice.size), "known-signals")
@@ -137,7 +139,7 @@ def _differences(choice: Choice) -> None:
     """Each larger set's gain less the smallest's, at this moment."""
     from analysis import memorization_words as words
 
-    rows = [one for one in choice.study.differences(choice.weights, choice.labelled) if one["seen"] == choice.seen]
+    rows = [one for one in choice.study.differences(choice.weights, choice.labelled, choice.judged) if one["seen"] == choice.seen]
     if rows:
         against = images(str(rows[0]["against"]))
         st.markdown(

@@ -83,7 +83,10 @@ def show(spec: MoLRG, found: SNR, probed: Probed | None, trained: Mapping[str, M
         st.markdown("\n".join(f"- **{name}**: {text}" for name, text in facts(spec, found, probed, trained)))
         st.caption("A link to this view. What the buttons made is not in it.")
         st.code(
-            link.link({"view": "theory", "axis": str(st.session_state["axis"]), "beside": st.session_state.get("beside")} | theory_controls.state()),
+            link.link(
+                {"view": "theory", "axis": str(st.session_state["axis"]), "beside": st.session_state.get("beside")}
+                | theory_controls.state()
+            ),
             language=None,
             wrap_lines=True,
         )
