@@ -78,11 +78,11 @@ def memorization(
 
         with progress_bar("Denoisers", quiet=False) as progress:
             found = share(request, sharing, sharing_seeds, store, **work, progress=progress)
-    typer.echo(f"{found.sentence}\nIt is in {place_of(request, store)}.")
+    typer.echo(f"{found.sentence}\n{found.expected().sentence} {found.facts['expected']['why']}\nIt is in {place_of(request, store)}.")
     if out is not None:
         save_table(found.table("curve"), out)
     if as_json:
-        typer.echo(json.dumps({"key": found.key, "sentence": found.sentence, "differences": found.facts["differences"]}))
+        typer.echo(json.dumps({"key": found.key, "sentence": found.sentence, "differences": found.differences()}))
 
 
 def sizes_of(text: str) -> tuple[Any, ...]:

@@ -149,6 +149,14 @@ class Curves:
                 found.append({"block": self.blocks[block].name, "size": size, "against": smallest, **kind._asdict(), **told})
         return found
 
+    def by_seed(self, block: int) -> list[float]:
+        """The largest set's gain less the smallest's at the last moment, of each seed by itself; none with one draw of labels."""
+        if self.one is None or len(self.sizes) < 2:
+            return []
+        draws, (small, large) = self.request.label_draws, (self.correct(size, self.last, block) for size in (self.sizes[0], self.sizes[-1]))
+        parts = [slice(seed * draws, (seed + 1) * draws) for seed in range(self.request.seeds)]
+        return [dynamics.gain_difference(large[part], small[part], self.one)[0] for part in parts]
+
     def peaks(self, block: int) -> list[dict[str, Any]]:
         """The interval of the later of two moments' peak accuracy less the earlier's, paired, for the rule of when to stop."""
         found = []

@@ -31,7 +31,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
     curves = Curves(request, folder, model.card.blocks, len(material.test))
     head, rising, chance = curves.headline(), curves.rising(), 1 / len(material.labels.classes)
     generation = Generation(material, folder, device)
-    every = range(len(model.card.blocks))
+    every, asked = range(len(model.card.blocks)), list(dict.fromkeys([head, rising]))
     verdicts = [one for place in every for one in curves.verdicts(place)]
     differences = [one for place in every for one in curves.differences(place)]
     tables = {"curve": table(curves, model.schedule, chance)} | generation.tables()
@@ -73,10 +73,8 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
         "verdicts": verdicts,
         "differences": differences,
         "peaks": [one for place in every for one in curves.peaks(place)],
-        "sentence": " ".join(
-            sentence(curves.sizes, request.seen[-1], verdicts, differences, model.card.blocks[place].name)
-            for place in dict.fromkeys([head, rising])
-        ),
+        "sentence": "\n\n".join(sentence(curves.sizes, request.seen[-1], verdicts, model.card.blocks[place].name) for place in asked),
+        "expected": {"why": why(curves, differences, asked)},
         "protocol": PROTOCOL,
         "intervals": INTERVALS,
         "packages": {name: version(name) for name in PACKAGES},
@@ -101,26 +99,41 @@ SHAPES: Mapping[Shape, str] = {
     "flat": "is flat",
     "increasing": "rises",
     "multimodal": "has two peaks",
-    "undecided": "has no shape that can be shown",
+    "undecided": "is undecided",
 }
 
 
-def sentence(sizes: list[str], seen: int, verdicts: list[dict[str, Any]], differences: list[dict[str, Any]], block: str) -> str:
-    """The finding of a block: the curves of the smallest and the largest set after as many images, and how their gains differ."""
-    small, large = sizes[0], sizes[-1]
+def sentence(sizes: list[str], seen: int, verdicts: list[dict[str, Any]], block: str) -> str:
+    """The finding of a block: the curves of the largest and the smallest set after as many images."""
     found = {(one["block"], one["size"], one["seen"], one["weights"], one["labelled"]): one for one in verdicts}
-    first, last = (found[block, size, seen, "ema", "outside"] for size in (small, large))
-    told = (
-        f"In block {block}, after {seen:,} training images, accuracy over noise {SHAPES[last['shape']]} in networks trained on "
-        f"{_images(large)} (gain {_points(last['gain'], *last['gain_ci'])}) and {SHAPES[first['shape']]} in those trained on {_images(small)} "
-        f"(gain {_points(first['gain'], *first['gain_ci'])})."
-    )
-    if small == large:
-        return told
-    key = (block, large, seen, "ema", "outside")
-    apart = next(one for one in differences if (one["block"], one["size"], one["seen"], one["weights"], one["labelled"]) == key)
-    shown = "The rise that more images bring is shown" if apart["low"] > 0 else "That more images bring a rise is not shown"
-    return f"{told} {shown}: the gains differ by {_points(apart['difference'], apart['low'], apart['high'], signed=True)}."
+    told = []
+    for size in dict.fromkeys([sizes[-1], sizes[0]]):
+        one = found[block, size, seen, "ema", "outside"]
+        gain = f"gain {_points(one['gain'], *one['gain_ci'])}; at most {100 * one['peak_accuracy']:.1f} %"
+        told.append(f"{SHAPES[one['shape']]} in networks trained on {_images(size)} ({gain})")
+    return f"In block {block}, after {seen:,} training images, accuracy over noise {' and '.join(told)}."
+
+
+def why(curves: Curves, differences: list[dict[str, Any]], asked: list[int]) -> str:
+    """What stands behind a difference of gains that is not shown: how seeds differ, and where it was seen on the way."""
+    large, told = curves.sizes[-1], []
+    for place in asked:
+        block = curves.blocks[place].name
+        mine = [
+            one for one in differences if (one["block"], one["size"], one["weights"], one["labelled"]) == (block, large, "ema", "outside")
+        ]
+        if not mine or mine[-1]["low"] > 0:
+            continue
+        seeds = ", ".join(f"{100 * gap:+.1f}" for gap in curves.by_seed(place))
+        told.append(
+            f"In block {block} the seeds by themselves differ by {seeds} points: there are too few for what parts them." if seeds else ""
+        )
+        if shown := [one for one in mine[:-1] if one["low"] > 0]:
+            moments = "; ".join(
+                f"after {one['seen']:,} images {_points(one['difference'], one['low'], one['high'], signed=True)}" for one in shown
+            )
+            told[-1] += f" On the way it was seen: {moments} (of {len(mine)} moments, not corrected for their number)."
+    return "\n\n".join(filter(None, told))
 
 
 def _images(size: str) -> str:

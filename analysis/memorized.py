@@ -211,7 +211,7 @@ class Memorized:
         asked = list(dict.fromkeys([self.block, self.rising]))
         found = [self._expected(block, len(asked) > 1) for block in asked]
         shown = [one.shown for one in found]
-        return Expected(True if True in shown else False if False in shown else None, " ".join(one.sentence for one in found))
+        return Expected(True if True in shown else False if False in shown else None, "\n\n".join(one.sentence for one in found))
 
     def _expected(self, block: str, named: bool) -> Expected:
         last, paper, where = max(self.seen(), default=0), "arXiv 2502.05743", f"In block {block}: " if named else ""

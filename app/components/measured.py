@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis import snr_words
 from analysis.errors import NoisescopeError
+from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import asking, link, measured_receipt, opening, words
 from app.components import bench as lab
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WANTED = "snr-wanted"
+USUAL = (SweepRequest().backend, SweepRequest().dataset)
 PROJECTION = "projection"
 
 
@@ -53,9 +55,11 @@ def beside(axis: str) -> None:
     if not known:
         return
     st.subheader("The same, measured on a network", anchor=False)
-    allowed, chosen = list(known), study_of(st.session_state.get("run"))
-    link.start("beside", [chosen, *allowed] if chosen in known else allowed)
-    st.selectbox("Run", allowed, key="beside", format_func=titles(known.values()).__getitem__, persist_state="session", width=360)
+    chosen = study_of(st.session_state.get("run"))
+    allowed = sorted(known, key=lambda key: (key != chosen, known[key].place != USUAL))
+    link.start("beside", allowed)
+    named = titles(known.values(), lambda run: f"{run.study.name if run.study else run.title}: {run.question}")
+    st.selectbox("Run", allowed, key="beside", format_func=named.__getitem__, persist_state="session", width=480)
     study = known[link.keep("beside", allowed)].study
     assert study is not None
     table, said = _kept(study.version, study)

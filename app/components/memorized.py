@@ -130,7 +130,7 @@ def _finding(study: Memorized) -> None:
         st.markdown(study.sentence)
         expected = study.expected()
         why = study.facts.get("expected", {}).get("why", "")
-        said = f"{expected.sentence} {why}".strip()
+        said = f"{expected.sentence}\n\n{why}".strip()
         if expected.shown:
             st.success(said, icon=":material/check_circle:")
         else:
