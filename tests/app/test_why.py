@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app as command_line
+from analysis.studies import find_study
 
 from .test_image import settle
 from .test_start import MAIN, texts
@@ -56,10 +57,12 @@ def test_it_opens_with_the_hump_its_reasons_and_the_collapse() -> None:
     assert "peaks at σ = 0.3" in texts(page)
     assert "**The rise is denoising**" in texts(page)
     assert "**The fall is doubt**" in texts(page)
-    curves, picture = charts(page)
+    curves, measured, picture = charts(page)
     assert names(curves)[:2] == ["exact posterior mean", "Theorem 1, an approximation"]
     assert len(picture["frames"]) == 20
     assert names(picture) == ["class 1", "class 2", "class 3"]
+    assert "noisy input, shuffled labels" in names(measured)  # the digits' own, below the theory's
+    assert page.selectbox(key="beside").value == find_study("digits").key
 
 
 def test_sliders_compute_and_are_in_the_address() -> None:
@@ -69,7 +72,7 @@ def test_sliders_compute_and_are_in_the_address() -> None:
     assert page.query_params["delta"] in ("0.4", ["0.4"])
     page = move(page, "classes", 2)
     assert float(metrics(page)["At the least noise"]) == pytest.approx(1 / 0.16, rel=0.05)
-    assert names(charts(page)[1]) == ["class 1", "class 2"]
+    assert names(charts(page)[-1]) == ["class 1", "class 2"]
 
 
 def test_overlap_takes_the_theorem_away_and_says_why() -> None:
