@@ -147,10 +147,11 @@ def _choose(study: Memorized) -> Choice:
         link.start(name, allowed)
     st.segmented_control("Show", views, required=True, format_func=VIEWS.__getitem__, key="known", persist_state="session")
     shown = link.keep("known", views)
+    first, second = st.columns(2)
     if shown != "sharing":
-        first, second = st.columns(2)
         first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="weights", persist_state="session")
-        second.selectbox("Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session")
+    second.selectbox("Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session")
+    if shown != "sharing":
         st.segmented_control("Trained on", study.sizes, required=True, format_func=_size, key="trainset", persist_state="session")
     kind = link.keep("weights", kinds)
     weights, labelled = kind.split("-")

@@ -251,6 +251,11 @@ def sharing(choice: Choice) -> None:
     from app.components.memorized import tables
 
     rows = tables(choice.study.version, "sharing", choice.study)
+    rows = rows[rows.block == (choice.block if choice.block in set(rows.block) else rows.block.iloc[0])]
     st.subheader("Does it help that one network denoises at every level?", anchor=False)
     chart(figures.sharing_figure(rows, choice.study.levels, choice.axis), words.shared(rows), "known-sharing")  # type: ignore[arg-type]
-    st.caption(f"In block {rows.block.iloc[0]}.")
+    if said := choice.study.facts.get("sharing"):
+        st.caption(
+            f"Each network has met {said['seen']:,} images; one that is trained at a single level meets it with every image, the one network a "
+            "thousandth as often. arXiv 2502.05743 reads more from the one network."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_every_figure_has_a_finding_as_its_alt_text_and_below_it(place: Path, sh
     assert not app.error
     assert len(alts(app)) == figures
     assert all(alt.endswith(".") and alt in texts(app) for alt in alts(app))
+
+
+def test_one_network_and_many_are_drawn_in_the_block_that_is_chosen(place: Path) -> None:
+    toy.make(place / KEY)
+    for block, other in ((toy.HEADLINE, toy.BLOCKS[0]), (toy.BLOCKS[0], toy.HEADLINE)):
+        app = visit(known="sharing", knownblock=block)
+        chart = json.loads(app.get("plotly_chart")[0].proto.spec)
+        assert {"one network for all levels", "a network a level"} <= {trace.get("name") for trace in chart["data"]}
+        assert f"In block {block} the one network" in alts(app)[0]
+        assert other not in alts(app)[0]
 
 
 def test_samples_stand_beside_their_nearest_training_images_with_the_ratio_in_words(place: Path) -> None:
