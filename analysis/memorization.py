@@ -58,6 +58,8 @@ class MemorizationRequest(Frozen):
             )
         if len(self.sizes) > len(counted) + 1:
             raise InvalidRequest("sizes have 'fresh' twice; allowed: once, at the end.")
+        if self.seeds * self.label_draws < 2:
+            raise InvalidRequest("seeds is 1 and label_draws 1; allowed: at least two draws of labels in all, to tell how they scatter.")
         if not self.seen or list(self.seen) != sorted(set(self.seen)):
             raise InvalidRequest(f"seen is {', '.join(map(str, self.seen))}; allowed: numbers of images, ascending.")
         if wrong := [count for count in self.seen if count < 1 or count % self.spec.batch]:

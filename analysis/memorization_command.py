@@ -47,6 +47,7 @@ def memorization(
     from .console import check_out, save_table
     from .devices import choose_device
     from .memorization import MemorizationRequest, place_of
+    from .memorization_sharing import check, share
     from .memorization_work import memorize
 
     if out is not None:
@@ -65,17 +66,17 @@ def memorization(
         samples=samples,
         **{name: value for name, value in given.items() if value},
     )
+    if sharing is not None:
+        check(request, sharing, sharing_seeds)
     work: dict[str, Any] = {"processes": CORES if processes is None else processes, "device": choose_device(device)}
     if cost:
         from .memorization_cost import foresee
 
-        typer.echo(foresee(request, store, **work).sentence)
+        typer.echo(foresee(request, store, **work, apart=0 if sharing is None else sharing * sharing_seeds * levels).sentence)
         return
     with progress_bar("Training images", quiet=False) as progress:
         found = memorize(request, store, **work, progress=progress)
     if sharing is not None:
-        from .memorization_sharing import share
-
         with progress_bar("Denoisers", quiet=False) as progress:
             found = share(request, sharing, sharing_seeds, store, **work, progress=progress)
     typer.echo(f"{found.sentence}\n{found.expected().sentence} {found.facts['expected']['why']}\nIt is in {place_of(request, store)}.")

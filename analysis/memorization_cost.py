@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import memorization_look as looking
 from .backends.unet2d import UNet2D
@@ -40,25 +41,35 @@ class Foreseen:
     @property
     def sentence(self) -> str:
         """For a person."""
-        if not self.looks:
+        if not self.seconds:
             return "All of it is there already."
         length = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{max(1, round(self.seconds / 60))} minutes"
         told = f"{self.networks} networks to train, {self.looks} looks at them: about {length}, {self.bytes / 1e6:,.0f} MB on disk."
         return told if self.bytes < self.free else f"{told} Only {self.free / 1e6:,.0f} MB are free there: make room first."
 
 
-def foresee(request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu") -> Foreseen:
-    """What is lacking of a study and about how long it takes: steps, passes and probes are timed here. Raises as `memorize` does."""
+def foresee(request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0) -> Foreseen:
+    """What is lacking of a study and about how long it takes: steps, passes and probes are timed here, on one thread.
+
+    `apart` is how many images denoisers of one level are to meet in all. Tables at the end are not in it. Raises as `memorize` does.
+    """
     material, folder = material_of(request.canonical()), place_of(request, root)
     lacking = {run: [look for look in run.looks(request) if not found_path(folder, look).exists()] for run in request.runs}
     networks, looks = sum(map(bool, lacking.values())), sum(map(len, lacking.values()))
-    step, look, parameters = _timed(material, device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a network has it
+    try:
+        step, look, parameters = _timed(material, device)
+    finally:
+        torch.set_num_threads(threads)
     spec = request.spec
     at_once = max(1, processes) if device == "cpu" else 1
-    seconds = (networks * spec.steps * step + looks * look) / min(at_once, max(1, networks))
+    seconds = (networks * spec.steps * step + looks * look + apart / spec.batch * step) / min(
+        at_once, max(1, networks) if not apart else at_once
+    )
     size = networks * parameters * (KEPT * len(request.seen)) + at_once * parameters * CHECKPOINT + looks * FOUND
     place = next(path for path in (folder, *folder.parents) if path.exists())
-    return Foreseen(networks, looks, seconds if looks else 0.0, size if looks else 0, shutil.disk_usage(place).free)
+    return Foreseen(networks, looks, seconds if looks or apart else 0.0, size if looks else 0, shutil.disk_usage(place).free)
 
 
 def _timed(material: Material, device: str) -> tuple[float, float, int]:

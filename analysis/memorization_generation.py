@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
-from safetensors.numpy import load_file, save, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
 
 from . import memorization_look as looking
 from .backends import open_backend
+from .crew import Between, still_wanted
+from .errors import DamagedFile
 from .frechet import frechet
 from .generalization import Measure, halves, highest_cosine, nearest_images, sensitivity
 from .memorization import FRESH, Look, MemorizationRequest, Run, found_path, weights_path
 from .memorization_curves import read, sigmas_of
 from .memorization_data import Material
-from .memorization_run import reference_of
-from .store import writing
+from .memorization_run import reference_of, write
 
 SHOWN = 24  # samples beside their nearest training images
-HALVES = 4096  # training images of a set without end that samples are compared with
 
 
 class Generation:
@@ -79,17 +79,19 @@ class Generation:
                 model = open_backend(self.reference, device=self.device)
                 whole = self.material.training(Run(str(self.request.largest), seed)).images
                 found = {"training": looking.own_features(model, whole), "held_out": looking.own_features(model, self.held_out)}
-                with writing(path) as temporary:
-                    save_file(found, temporary)
-            self._features[seed] = load_file(path)
+                write(path, found, {})
+            try:
+                self._features[seed] = load_file(path)
+            except (OSError, SafetensorError) as error:
+                raise DamagedFile(f"{path} is damaged ({error}); delete it, and run the study again: it is made anew.") from error
         return self._features[seed]
 
     def _halves(self, run: Run, look: Look, samples: np.ndarray) -> Iterator[dict[str, Any]]:
         """Against the networks of other seeds, whose training sets share no image with this one's."""
-        own = self.material.training(run).images[:HALVES]
+        own = self.material.training(run).images
         for seed, other in permutations(range(self.request.seeds), 2):
             if seed == run.seed:
-                theirs = self.material.training(Run(run.size, other)).images[:HALVES]
+                theirs = self.material.training(Run(run.size, other)).images
                 there = read(self.folder, look._replace(seed=other), "samples")["samples"]
                 yield {"other": other} | halves(samples, there, own, theirs).to_dict()
 
@@ -100,10 +102,11 @@ class Generation:
             means = {"train": float(train[level].mean()), "held_out": float(held_out[level].mean())}
             yield {"sigma": sigma, **means, "n": min(train.shape[1], held_out.shape[1])}
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Table -> rows."""
+    def tables(self, between: Between = still_wanted) -> dict[str, pd.DataFrame]:
+        """Table -> rows; `between` is called before each."""
         found: dict[str, list[dict[str, Any]]] = {"generation": [], "losses": []}
         for name, row in self.rows():
+            between()
             found.setdefault(name, []).append(row)
         return {name: pd.DataFrame(rows) for name, rows in found.items()}
 
@@ -133,12 +136,18 @@ def seconds(request: MemorizationRequest, folder: Path) -> tuple[float, dict[str
     """Seconds of training and looking, all networks together, and training steps by hardware."""
     spent, hardware = 0.0, dict[str, int]()
     for run in request.runs:
-        with safe_open(weights_path(folder, run, request.seen[-1]), "np") as file:
-            facts = file.metadata()
+        facts = _facts(weights_path(folder, run, request.seen[-1]))
         spent += float(facts["seconds"])
         for name, steps in json.loads(facts["hardware"]).items():
             hardware[name] = hardware.get(name, 0) + steps
         for look in run.looks(request):
-            with safe_open(found_path(folder, look), "np") as file:
-                spent += float(file.metadata()["seconds"])
+            spent += float(_facts(found_path(folder, look))["seconds"])
     return spent, hardware
+
+
+def _facts(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, "np") as file:
+            return dict(file.metadata())
+    except (OSError, SafetensorError) as error:
+        raise DamagedFile(f"{path} is not there or damaged ({error}); delete it, and run the study again: it is made anew.") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from .crew import Between, still_wanted
 from .memorization import FRESH, Look, MemorizationRequest
 from .memorization_curves import Curves, table
 from .memorization_generation import Generation, seconds
@@ -24,17 +25,24 @@ from .store import writing
 from .verdict import Shape
 
 
-def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> Memorized:
-    """Gather what the looks of a study found, judge it, and write it down. Raises DamagedFile where a look is not there."""
+def report(request: MemorizationRequest, folder: Path, device: str = "cpu", between: Between = still_wanted) -> Memorized:
+    """Gather what the looks of a study found, judge it, and write it down. Raises DamagedFile where a look is not there.
+
+    `between` is called many times on the way; what it raises ends the work.
+    """
     material = material_of(request.canonical())
     model = open_weights(request, folder, Look(str(request.sizes[-1]), 0, request.seen[-1], "ema"))
     curves = Curves(request, folder, model.card.blocks, len(material.test))
     head, rising, chance = curves.headline(), curves.rising(), 1 / len(material.labels.classes)
     generation = Generation(material, folder, device)
     every, asked = range(len(model.card.blocks)), list(dict.fromkeys([head, rising]))
-    verdicts = [one for place in every for one in curves.verdicts(place)]
-    differences = [one for place in every for one in curves.differences(place)]
-    tables = {"curve": table(curves, model.schedule, chance)} | generation.tables()
+    verdicts, differences, peaks = [], [], []
+    for place in every:
+        between()
+        verdicts += curves.verdicts(place)
+        differences += curves.differences(place)
+        peaks += curves.peaks(place)
+    tables = {"curve": table(curves, model.schedule, chance)} | generation.tables(between)
     files = {f"{name}.parquet": _parquet(found) for name, found in tables.items()}
     files |= {"samples.safetensors": generation.shown(), "correct.safetensors": curves.kept(head, rising)}
     spent, hardware = seconds(request, folder)
@@ -44,6 +52,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
         "key": request.key(),
         "name": f"{material.dataset.name}: {material.labels.name}, {len(request.sizes)} training sets",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "asked": json.loads(request.canonical()),
         "request": json.loads(request.canonical())
         | {"sizes": curves.sizes, "seeds": list(range(request.seeds)), "label_set": material.labels.name},
         "levels": [
@@ -72,7 +81,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu") -> M
         "seconds": round(spent),
         "verdicts": verdicts,
         "differences": differences,
-        "peaks": [one for place in every for one in curves.peaks(place)],
+        "peaks": peaks,
         "sentence": "\n\n".join(sentence(curves.sizes, request.seen[-1], verdicts, model.card.blocks[place].name) for place in asked),
         "expected": {"why": why(curves, differences, asked)},
         "protocol": PROTOCOL,

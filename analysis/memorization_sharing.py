@@ -30,15 +30,15 @@ from .noise import Schedule
 ONE, APART = "one", "apart"
 
 
-def apart_path(folder: Path, seed: int, level: int) -> Path:
-    """Where what a denoiser of one level showed is kept."""
-    return folder / "runs" / f"{APART}-{seed}-{level}" / "found.safetensors"
+def apart_path(folder: Path, seed: int, level: int, seen: int) -> Path:
+    """Where what a denoiser of one level showed after so many images is kept."""
+    return folder / "runs" / f"{APART}-{seed}-{level}-{seen}" / "found.safetensors"
 
 
 def carry(request: str, place: str, seed: int, level: int, seen: int, device: str = "cpu", between: Between = still_wanted) -> str:
     """Train one denoiser at the study's level of this number, and look at it there; returns what it is called. What is there is not done again."""
     torch.set_num_threads(1)
-    material, folder, path = running.material_of(request), Path(place), apart_path(Path(place), seed, level)
+    material, folder, path = running.material_of(request), Path(place), apart_path(Path(place), seed, level, seen)
     if path.exists():
         return path.parent.name
     asked, run = material.request, Run(str(material.request.sizes[-1]), seed)
@@ -58,6 +58,13 @@ def _timestep(schedule: Schedule, sigma: float) -> int:
     return int(schedule.timestep(torch.tensor([sigma], dtype=torch.float64)))
 
 
+def check(request: MemorizationRequest, seen: int, seeds: int) -> None:
+    """Raises InvalidRequest for a moment or a number of seeds that a study does not have."""
+    if seen not in request.seen or not 1 <= seeds <= request.seeds:
+        moments = ", ".join(map(str, request.seen))
+        raise InvalidRequest(f"sharing is {seen} with {seeds} seeds; allowed: one of {moments}, and 1 to {request.seeds} seeds.")
+
+
 def share(
     request: MemorizationRequest,
     seen: int,
@@ -73,11 +80,9 @@ def share(
 
     Raises InvalidRequest for a moment or a number of seeds that the study does not have, DamagedFile where it is not finished.
     """
+    check(request, seen, seeds)
     folder = place_of(request, root)
     study = open_memorized(folder)
-    if seen not in request.seen or not 1 <= seeds <= request.seeds:
-        moments = ", ".join(map(str, request.seen))
-        raise InvalidRequest(f"seen is {seen} and seeds {seeds}; allowed: one of {moments}, and 1 to {request.seeds} seeds.")
     calls = [(request.canonical(), str(folder), seed, level, seen, device) for seed in range(seeds) for level in range(request.levels)]
     if processes and device == "cpu":
         with Crew(processes, niceness=10) as crew:
@@ -99,7 +104,7 @@ def rows(request: MemorizationRequest, folder: Path, study: Memorized, seen: int
     """The table: accuracy of both over noise in every block, and their errors on held-out images, whose identity would be σ²."""
     n_test, sigmas = study.facts["n_test"], [level["sigma"] for level in study.facts["levels"]]
     size, found = str(request.sizes[-1]), []
-    apart = [[load_file(apart_path(folder, seed, level)) for level in range(len(sigmas))] for seed in range(seeds)]
+    apart = [[load_file(apart_path(folder, seed, level, seen)) for level in range(len(sigmas))] for seed in range(seeds)]
     one = [read(folder, Look(size, seed, seen, "ema"), "outside", "errors/held_out") for seed in range(seeds)]
     bits = {
         ONE: np.concatenate([part["outside"] for part in one], 1),

@@ -124,7 +124,7 @@ def halved(rows: pd.DataFrame, sizes: Sequence[str]) -> str:
     for size in sizes:
         found = rows[rows["size"] == size]
         if len(found):
-            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest of their own, "
+            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest {'of as many others' if size == 'fresh' else 'of their own'}, "
                         f"{found.closer.mean():.0%} closer to each other")  # fmt: skip
     return f"Samples of two networks with no training image in common, from the same noise: {'; '.join(told)}."
 
@@ -190,10 +190,12 @@ def _there(row: Mapping[str, Any], name: str) -> bool:
 
 def command(study: Memorized) -> str:
     """The command line that makes the study again."""
-    asked = study.facts["request"]
+    asked = study.facts.get("asked", study.facts["request"])
     words = ["python", "-m", "analysis", "study", "memorization", "--dataset", str(asked["dataset"])]
     words += ["--sizes", ",".join(study.sizes), "--seeds", str(len(study.seeds)), "--seen", ",".join(str(seen) for seen in asked["seen"])]
-    for name in ("label_set", "labels_per_class", "label_draws", "levels", "recipe", "samples"):
+    for name in ("label_set", "labels_per_class", "label_draws", "levels", "recipe", "n_validation", "n_test", "samples"):
         if asked.get(name) is not None:
             words += [f"--{name.replace('_', '-')}", str(asked[name])]
+    if sharing := study.facts.get("sharing"):
+        words += ["--sharing", str(sharing["seen"]), "--sharing-seeds", str(sharing["seeds"])]
     return shlex.join(words)

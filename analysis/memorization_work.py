@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from . import memorization_report as reporting
 from .crew import Between, Crew, still_wanted
 from .errands import Progress, Told, serve
-from .errors import DamagedFile
+from .errors import DamagedFile, StoreUnavailable
 from .jobs import TRAINING, Job
-from .memorization import MemorizationRequest, found_path, place_of
+from .memorization import MemorizationRequest, Run, found_path, place_of, weights_path
 from .memorization_run import carry, material_of, noted
-from .memorized import Memorized
+from .memorized import FILE, Memorized, open_memorized
 from .options import CORES
 from .store import writing
 
@@ -34,6 +38,30 @@ def memorize(
     """
     material_of(request.canonical())
     folder = place_of(request, root)
+    with alone(folder):
+        return _memorize(request, folder, processes, device, between, progress)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a study's folder from other processes, for as long as the body runs. Raises StoreUnavailable where one is at it."""
+    lock = FileLock(folder / ".lock")  # the system lets go of it when a process ends, however it ended
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreUnavailable(f"Another process is at the study in {folder}; wait for it, or look at what it is doing on Why.") from error
+    except OSError as error:
+        raise StoreUnavailable(f"Cannot write {folder} ({error.strerror}); set NOISESCOPE_STORE to another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _memorize(
+    request: MemorizationRequest, folder: Path, processes: int, device: str, between: Between, progress: Progress | None
+) -> Memorized:
     _plan(request, folder)
     total = len(request.runs) * request.seen[-1]
     looked = 0.0
@@ -47,7 +75,9 @@ def memorize(
             training = [f"{run.size} images, seed {run.seed}" for run, seen in at.items() if 0 < seen < request.seen[-1]]
             progress(min(total - 1, sum(at.values())), total, "; ".join(training) or "reading the networks")
 
-    left = [run for run in request.runs if not all(found_path(folder, one).exists() for one in run.looks(request))]
+    left = [run for run in request.runs if not whole(folder, request, run)]
+    if not left and (folder / FILE).exists():
+        return open_memorized(folder)
     calls = [(request.canonical(), str(folder), run, device) for run in left]
     if processes and device == "cpu":
         with Crew(processes, niceness=10) as crew:
@@ -56,10 +86,15 @@ def memorize(
     else:
         for call in calls:
             carry(*call, between=look)
-    found = reporting.report(request, folder, device)
+    found = reporting.report(request, folder, device, look)
     if progress:
         progress(total, total, "done")
     return found
+
+
+def whole(folder: Path, request: MemorizationRequest, run: Run) -> bool:
+    """Whether a network is trained and looked at, and its last weights are there."""
+    return all(found_path(folder, one).exists() for one in run.looks(request)) and weights_path(folder, run, request.seen[-1]).exists()
 
 
 def _plan(request: MemorizationRequest, folder: Path) -> None:

@@ -26,6 +26,7 @@ class Recipe(Frozen):
     clip: float = 1.0
     flips: bool = False
     constant: bool = False  # the learning rate stays after its warm-up: no moment is nearer to an end than another
+    log_sigma: tuple[float, float] | None = None  # mean and standard deviation of ln σ that steps are drawn by; None: timesteps evenly
     timestep: int | None = None  # the one noise level that it is trained at; None: all of them
     class_dropout: float | None = None  # share of the images whose class is withheld, so that there is a null class; None: no classes
     seed: int = 0
@@ -36,7 +37,9 @@ class Recipe(Frozen):
     def canonical(self) -> str:
         """As of any spec; what came later is not said where it is not used, so that runs begun before go on."""
         later = {
-            name for name, unused in (("class_dropout", None), ("constant", False), ("timestep", None)) if getattr(self, name) is unused
+            name
+            for name, unused in (("class_dropout", None), ("constant", False), ("log_sigma", None), ("timestep", None))
+            if getattr(self, name) is unused
         }
         said = self.model_dump(mode="json", exclude=later)
         return json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -65,6 +65,8 @@ class Run:
                 f"Images of {dataset.name!r} are {self.images.shape[-1]} pixels wide; {spec.name} reads {spec.network['sample_size']}."
             )
         self.alphas = self.scheduler.alphas_cumprod.to(device)
+        levels = 0.5 * torch.log((1 - self.alphas) / self.alphas)  # ln σ, ascending
+        self.edges = (levels[1:] + levels[:-1]) / 2
 
     def _rate(self) -> float:
         """Linear warm-up, then a cosine to zero, where the recipe has one."""
@@ -82,6 +84,15 @@ class Run:
         x0 = images.float() / 127.5 - 1
         return x0.mean(1, keepdim=True) if spec.network["in_channels"] == 1 else x0
 
+    def _timesteps(self, generator: torch.Generator) -> Tensor:
+        """t of one step, (B,): even, or nearest to a σ whose logarithm is normal (Karras et al., arXiv 2206.00364, table 1), or one alone."""
+        spec, size = self.spec, (self.spec.batch,)
+        if spec.log_sigma is not None:
+            mean, spread = spec.log_sigma
+            return torch.bucketize(mean + spread * torch.randn(size, generator=generator, device=self.device), self.edges)
+        t = torch.randint(spec.train_timesteps, size, generator=generator, device=self.device)
+        return t if spec.timestep is None else torch.full_like(t, spec.timestep)
+
     def advance(self) -> float:
         """One step; returns its loss. Raises NoisescopeError, before any weight has moved, if loss or gradient is not finite."""
         spec = self.spec
@@ -89,8 +100,7 @@ class Run:
         generator = torch.Generator(self.device).manual_seed(int.from_bytes(digest, "little"))
         rows = torch.randint(len(self.images), (spec.batch,), generator=generator, device=self.device)
         x0 = self._batch(rows)
-        t = torch.randint(spec.train_timesteps, (spec.batch,), generator=generator, device=self.device)
-        t = t if spec.timestep is None else torch.full_like(t, spec.timestep)
+        t = self._timesteps(generator)
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
         if spec.flips:
             flip = torch.rand(spec.batch, generator=generator, device=self.device) < 0.5

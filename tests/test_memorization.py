@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,13 @@ from analysis.jobs import TRAINING, Jobs
 from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
 from analysis.memorization_cost import foresee
 from analysis.memorization_data import Material
+from analysis.memorization_generation import seconds
 from analysis.memorization_sharing import share
+from analysis.memorization_words import command
 from analysis.noise import noise_like
 from analysis.training import Run as Training
+from app.components.memorized_form import DATASET, SIZES, moments
+from app.components.trainings import request_of
 
 from .conftest import TINY as TINY_NET
 
@@ -80,6 +85,7 @@ def study(tiny: MemorizationRequest, tmp_path_factory: pytest.TempPathFactory) -
         ({"sizes": (FRESH,)}, "sizes are fresh; allowed"),
         ({"sizes": (1, 16)}, "sizes are 1, 16; allowed"),
         ({"sizes": (16, FRESH, FRESH)}, "twice"),
+        ({"seeds": 1, "label_draws": 1}, "at least two draws of labels in all"),
         ({"seen": (128, 64)}, "seen is 128, 64; allowed: numbers of images, ascending"),
         ({"seen": (100,)}, "seen has 100; allowed: multiples of 64"),
         ({"dataset": "elsewhere"}, "No recipe is known for elsewhere"),
@@ -179,6 +185,39 @@ def test_accuracies_are_the_means_of_the_bits_that_were_kept(study: tuple[Any, P
     right = np.unpackbits(np.concatenate(looks), axis=-1, count=40)
     curve = found.table("curve").query("size == '16' and seen == 64 and labelled == 'outside' and block == 'up0.res0' and seed == -1")
     np.testing.assert_allclose(curve.sort_values("sigma").accuracy, right.mean((0, 2)))
+
+
+def test_weights_that_were_deleted_are_made_again(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    root, path = study[1].parents[1], weights_path(study[1], Run("64", 0), 192)
+    before = load_file(path)
+    path.unlink()
+    with pytest.raises(DamagedFile, match="delete it, and run the study again"):
+        seconds(tiny, study[1])
+    working.memorize(tiny, root)
+    assert all(np.array_equal(value, before[name]) for name, value in load_file(path).items())
+
+
+def test_no_two_processes_are_at_one_study(tiny: MemorizationRequest, tmp_path: Path) -> None:
+    with working.alone(place_of(tiny, tmp_path)), pytest.raises(StoreUnavailable, match="Another process is at the study"):
+        working.memorize(tiny, tmp_path)
+
+
+def test_the_command_line_of_a_receipt_asks_for_the_same_study(study: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[MemorizationRequest] = []
+
+    def memorize(request: MemorizationRequest, *_: Any, **__: Any) -> Any:
+        asked.append(request)
+        return study[0]
+
+    monkeypatch.setattr(working, "memorize", memorize)
+    found = CliRunner().invoke(app, shlex.split(command(study[0]))[3:])
+    assert found.exit_code == 0, found.output
+    assert asked[0].key() == study[0].key
+
+
+def test_the_forms_defaults_can_be_trained() -> None:
+    asked = {"dataset": DATASET, "sizes": [int(size) for size in SIZES], "seeds": 3, "seen": moments(65_536)}
+    assert len(Material(request_of(asked)).pool) == 299
 
 
 def test_a_second_call_trains_nothing(study: tuple[Any, Path], tiny: MemorizationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +365,10 @@ def test_denoisers_of_one_level_stand_beside_the_one_network(study: tuple[Any, P
     curve = found.table("curve").query("size == '64' and seen == 64 and labelled == 'outside' and block == 'mid.res1' and seed == -1")
     np.testing.assert_allclose(one.accuracy, curve.sort_values("sigma").accuracy)
     np.testing.assert_allclose(one.identity, one.sigma**2)
-    with pytest.raises(InvalidRequest, match="seen is 128 and seeds 1; allowed: one of 64, 192"):
+    later = share(tiny, 192, 1, root).table("sharing")  # other denoisers, not those of the moment before
+    assert not np.allclose(later[later.model == "apart"].held_out, table[table.model == "apart"].held_out)
+    assert working.memorize(tiny, root).has("sharing")  # a study that is run again keeps them
+    with pytest.raises(InvalidRequest, match="sharing is 128 with 1 seeds; allowed: one of 64, 192"):
         share(tiny, 128, 1, root)
 
 

@@ -306,3 +306,16 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
     card.write_text(json.dumps(facts | {"identity": "unet2d:sha256:0"}))
     with pytest.raises(DamagedFile, match="not those of its card"):
         open_backend(str(tmp_path / "model"))
+
+
+def test_timesteps_follow_a_normal_logarithm_of_sigma_where_the_recipe_says_so(digits: Dataset) -> None:
+    run = Run(tiny(1).model_copy(update={"batch": 4000, "log_sigma": (-1.2, 1.2)}), digits)
+    t = run._timesteps(torch.Generator().manual_seed(0))
+    alphas = run.scheduler.alphas_cumprod
+    sigmas = ((1 - alphas) / alphas).sqrt()
+    found = sigmas[t].log()
+    assert found.median() == pytest.approx(-1.2, abs=0.08)
+    assert found.quantile(0.84) - found.median() == pytest.approx(1.2, abs=0.1)
+    wanted = torch.tensor([0.0001, 0.2, 0.296, 1e6]).log()  # below, inside and above the schedule's levels
+    assert torch.bucketize(wanted, run.edges).tolist() == [int((sigmas.log() - one).abs().argmin()) for one in wanted]
+    assert "log_sigma" not in tiny(1).canonical()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KINDS = {
     "ema-outside": "mean weights; labelled images that no network was trained on",
     "raw-outside": "weights of the last step; labelled images that no network was trained on",
-    "ema-subset": "mean weights; labelled images from the network's own training set (the paper's protocol)",
+    "ema-subset": "mean weights; labelled images from the network's own training set, as many a class as it has (the paper's protocol)",
     "raw-subset": "weights of the last step; labelled images from the network's own training set",
 }
 VIEWS = {"noise": "Over noise levels", "training": "Over training", "made": "What they make", "sharing": "One network or many"}
@@ -81,7 +81,7 @@ def show(train: Callable[[dict[str, Any]], None] | None = None, cost: Callable[[
         else:
             st.info(
                 "No study of memorization is here yet. One trains networks on few and on many images and looks at them on the way: "
-                "`python -m analysis study memorization --dataset digits --sizes 16,64,256`.",
+                "`python -m analysis study memorization --dataset digits --sizes 16,64,192`.",
                 icon=":material/science:",
             )
     except NoisescopeError as error:
@@ -203,6 +203,8 @@ def _limits(study: Memorized) -> None:
             "- A copy is what a threshold calls one. Real images that no network has seen are judged by the same threshold: where many of "
             "them count as copies, the threshold says more of the data than of the network. The test with networks of disjoint training "
             "sets needs none.\n"
+            "- Networks whose images are new at every step are compared with as many other images of the same kind as the largest set has, which they "
+            "have not met: that they copy none of those is no finding. Labelled images ‘of their own’ are such images too.\n"
             "- With few training images the ℓ2-ratio's mean is over all of the others, which are far: more of what is new counts as a copy.\n"
             "- The Fréchet distance is no published FID: its features are those of the network that the receipt names, and it is too large with few "
             "samples. The distance of held-out real images beside it says by how much, roughly.\n"

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.errors import NoisescopeError
 
-SIZES = ["16", "64", "256", "1024"]
+SIZES = ["16", "64", "192"]  # digits have 199 for each of three seeds
 SEEN = {4_096: "4,096", 16_384: "16,384", 65_536: "65,536", 131_072: "131,072", 262_144: "262,144"}
 FIRST = 2_048  # images seen at the first moment that is looked at
 DATASET = "digits"
@@ -30,7 +30,7 @@ def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]]
         if not form.open:  # what it takes is timed: only for who wants to know
             return
         first, second, third = st.columns(3)
-        sizes = first.multiselect("Training images", SIZES, default=SIZES[:3], key="known-ask-sizes", accept_new_options=True)
+        sizes = first.multiselect("Training images", SIZES, default=SIZES, key="known-ask-sizes", accept_new_options=True)
         seeds = second.number_input("Seeds", 1, 10, 3, key="known-ask-seeds", help="Networks of each size; fewer than three say little.")
         last = third.select_slider("Images seen by each", list(SEEN), 65_536, format_func=SEEN.__getitem__, key="known-ask-seen")
         if wrong := [size for size in sizes if not (size.isdecimal() and int(size) >= 2)]:

@@ -131,7 +131,8 @@ def _stops(choice: Choice, mine: pd.DataFrame) -> None:
         "Every rule looks at its signal up to the moment it stands at, never at later ones: it stops at the first moment that is worse than the "
         "best so far by more than the interval of their difference"
         + (" (of the curve's peak, paired over test images and draws)" if pairs else "")
-        + "; the curve's rule also stops where a hump that was there is shown to be gone. “Below the best of all” alone looks back from the end, to judge the rules."
+        + "; the curve's rule also stops where a hump that was there is shown to be gone. “Below the best of all” alone looks back from the end, to judge the rules. The block is the same at every moment: it was chosen in the "
+        "networks of the largest set, at their last."
     )
 
 
@@ -177,7 +178,9 @@ def _gallery(choice: Choice) -> None:
         alt = html.escape(f"Sample {place} beside its nearest training image: ratio {ratio:.2f}, {copy} at {RATIO:g}.")
         tiles.append(f'<figure><img src="{picture}" alt="{alt}" style="height:72px"><figcaption>{ratio:.2f}, {copy}</figcaption></figure>')
     st.html(f'<div class="tiles small" role="group" aria-label="Samples and nearest training images">{"".join(tiles)}</div>')
-    reference = " among as many images of the stream as the largest set has" if choice.size == "fresh" else ""
+    reference = (
+        " among as many other images of the same kind as the largest set has; it has met none of them" if choice.size == "fresh" else ""
+    )
     st.caption(
         f"{len(found.samples)} samples of a network trained on {images(choice.size)}, after {last:,} (mean weights, seed {study.seeds[0]}): left of each pair the "
         f"sample, right its nearest training image by ℓ2{reference}. The number is the ℓ2-ratio, the distance over the mean distance to the next 50; "
