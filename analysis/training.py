@@ -32,6 +32,7 @@ from .release import check_place, export
 from .sampling import sample, sheet, to_pixels
 from .specs import Card
 from .store import checksum, write_bytes, writing
+from .timesteps import draw_timesteps
 from .withheld import classes_of, withhold
 
 Progress = Callable[[int, int, str], None]
@@ -65,8 +66,6 @@ class Run:
                 f"Images of {dataset.name!r} are {self.images.shape[-1]} pixels wide; {spec.name} reads {spec.network['sample_size']}."
             )
         self.alphas = self.scheduler.alphas_cumprod.to(device)
-        levels = 0.5 * torch.log((1 - self.alphas) / self.alphas)  # ln σ, ascending
-        self.edges = (levels[1:] + levels[:-1]) / 2
 
     def _rate(self) -> float:
         """Linear warm-up, then a cosine to zero, where the recipe has one."""
@@ -84,15 +83,6 @@ class Run:
         x0 = images.float() / 127.5 - 1
         return x0.mean(1, keepdim=True) if spec.network["in_channels"] == 1 else x0
 
-    def _timesteps(self, generator: torch.Generator) -> Tensor:
-        """t of one step, (B,): even, or nearest to a σ whose logarithm is normal (Karras et al., arXiv 2206.00364, table 1), or one alone."""
-        spec, size = self.spec, (self.spec.batch,)
-        if spec.log_sigma is not None:
-            mean, spread = spec.log_sigma
-            return torch.bucketize(mean + spread * torch.randn(size, generator=generator, device=self.device), self.edges)
-        t = torch.randint(spec.train_timesteps, size, generator=generator, device=self.device)
-        return t if spec.timestep is None else torch.full_like(t, spec.timestep)
-
     def advance(self) -> float:
         """One step; returns its loss. Raises NoisescopeError, before any weight has moved, if loss or gradient is not finite."""
         spec = self.spec
@@ -100,7 +90,7 @@ class Run:
         generator = torch.Generator(self.device).manual_seed(int.from_bytes(digest, "little"))
         rows = torch.randint(len(self.images), (spec.batch,), generator=generator, device=self.device)
         x0 = self._batch(rows)
-        t = self._timesteps(generator)
+        t = draw_timesteps(spec, self.alphas, generator)
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
         if spec.flips:
             flip = torch.rand(spec.batch, generator=generator, device=self.device) < 0.5

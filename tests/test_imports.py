@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "diffusers", "sklearn", "umap", "captum", "transformers"}
 STDLIB = set(sys.stdlib_module_names)
 LIGHT = {
+    "memorization",
     "class_scores",
     "classified",
     "classified_figures",

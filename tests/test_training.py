@@ -7,10 +7,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -21,6 +22,7 @@ from analysis.datasets.base import Dataset
 from analysis.errors import DamagedFile, InvalidData, InvalidRequest, NoisescopeError, StoreUnavailable, UnknownName
 from analysis.recipes import RECIPES, Recipe, recipe
 from analysis.specs import Card
+from analysis.timesteps import draw_timesteps
 from analysis.training import Run
 
 from .conftest import TINY
@@ -308,14 +310,14 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
         open_backend(str(tmp_path / "model"))
 
 
-def test_timesteps_follow_a_normal_logarithm_of_sigma_where_the_recipe_says_so(digits: Dataset) -> None:
-    run = Run(tiny(1).model_copy(update={"batch": 4000, "log_sigma": (-1.2, 1.2)}), digits)
-    t = run._timesteps(torch.Generator().manual_seed(0))
-    alphas = run.scheduler.alphas_cumprod
-    sigmas = ((1 - alphas) / alphas).sqrt()
-    found = sigmas[t].log()
+def test_timesteps_follow_a_normal_logarithm_of_sigma_where_the_recipe_says_so() -> None:
+    spec, alphas = tiny(1).model_copy(update={"batch": 4000, "log_sigma": (-1.2, 1.2)}), DDPMScheduler().alphas_cumprod
+    sigmas = ((1 - alphas) / alphas).sqrt().log()
+    found = sigmas[draw_timesteps(spec, alphas, torch.Generator().manual_seed(0))]
     assert found.median() == pytest.approx(-1.2, abs=0.08)
     assert found.quantile(0.84) - found.median() == pytest.approx(1.2, abs=0.1)
-    wanted = torch.tensor([0.0001, 0.2, 0.296, 1e6]).log()  # below, inside and above the schedule's levels
-    assert torch.bucketize(wanted, run.edges).tolist() == [int((sigmas.log() - one).abs().argmin()) for one in wanted]
+    for sigma in (0.0001, 0.2, 0.296, 1e6):  # below, inside and above the schedule's levels
+        alone = spec.model_copy(update={"log_sigma": (float(np.log(sigma)), 0.0)})
+        (t,) = set(draw_timesteps(alone, alphas, torch.Generator()).tolist())
+        assert t == int((sigmas - np.log(sigma)).abs().argmin())
     assert "log_sigma" not in tiny(1).canonical()

@@ -38,6 +38,7 @@ STYLE = """<style>
 .facts .unlike { background: repeating-linear-gradient(45deg, transparent 0 7px, rgba(128, 128, 128, .28) 7px 9px); }
 .st-key-strip img { image-rendering: pixelated; max-height: 180px; object-fit: contain; object-position: left; }
 [data-testid="stBaseButton-primary"]:enabled * { color: light-dark(#fff, #10222e); }
+[data-variant][data-selected="true"]:hover * { color: light-dark(#00517f, #8ccdf3); }
 [data-testid="stMultiSelect"] [data-tag] { background: rgba(128, 128, 128, .22); }
 [data-testid="stMultiSelect"] [data-tag], [data-testid="stMultiSelect"] [data-tag] * { color: inherit; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
