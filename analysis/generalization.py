@@ -17,7 +17,7 @@ from scipy.stats import t as student
 from .errors import InvalidRequest
 from .intervals import wilson
 
-Measure = Literal["l2_ratio", "features", "own_features"]
+Measure = Literal["l2_ratio", "features", "own_features", "encoder"]
 NEXT = 50  # training images after the nearest, whose mean distance the nearest is divided by
 CHUNK = 2048  # training images compared at once: 50 MB of 32×32 colour images
 # Carlini et al., arXiv 2301.13188, §5.1: extracted below half (.5) of the mean distance to the 50 nearest. Li et al. take .6 of the cosine
@@ -27,6 +27,7 @@ THRESHOLDS: Mapping[Measure, tuple[float, ...]] = {
     "l2_ratio": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     "features": COSINES,
     "own_features": COSINES,
+    "encoder": COSINES,
 }
 
 
@@ -158,7 +159,7 @@ def copies(measure: Measure, samples: np.ndarray, held_out: np.ndarray, threshol
     """
     if measure not in THRESHOLDS or not len(samples) or not len(held_out):
         raise InvalidRequest(
-            f"measure is {measure!r} of {len(samples)} samples and {len(held_out)} held-out images; allowed: l2_ratio, features or own_features, of at least one each."
+            f"measure is {measure!r} of {len(samples)} samples and {len(held_out)} held-out images; allowed: {', '.join(THRESHOLDS)}, of at least one each."
         )
 
     def counted(values: np.ndarray) -> int:

@@ -27,7 +27,7 @@ Weights = Literal["ema", "raw"]
 Labelled = Literal[
     "outside", "subset"
 ]  # where a probe's labelled images are: in no training set, or, as in the paper, in the network's own
-STUDY = 1  # what a run finds; a change of it is another study
+STUDY = 2  # what a run finds; a change of it is another study
 
 
 class MemorizationRequest(Frozen):
@@ -41,11 +41,11 @@ class MemorizationRequest(Frozen):
     label_set: str | None = None
     labels_per_class: int = Field(10, ge=1)
     label_draws: int = Field(5, ge=1)  # of each seed
-    levels: int = Field(12, ge=3)
+    levels: int = Field(10, ge=3)
     n_validation: int = Field(300, ge=2)
     n_test: int = Field(1000, ge=2)
     samples: int = Field(256, ge=2)  # images that each network makes
-    sample_steps: int = Field(25, ge=2)
+    sample_steps: int = Field(50, ge=2)  # of the whole way down; those from HIGHEST on are taken
     losses: int = Field(128, ge=2)  # training and test images each, of which the denoising error is taken
     study: int = STUDY
 

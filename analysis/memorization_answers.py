@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .lane import Answer, Question, Teller
+from .lane import Answer, Question, Steps, Teller
 from .memorization import MemorizationRequest
-from .memorization_cost import foresee
+from .memorization_cost import foreseeing
 from .options import CORES
+from .steps import relay
 from .store import Store
 
 
@@ -16,8 +17,13 @@ class MemorizationAnswers:
         self.store = store
         self.answers: dict[str, Teller] = {"training-cost": self.cost}
 
-    def cost(self, question: Question, data: bytes) -> Answer:
+    def cost(self, question: Question, data: bytes) -> Steps:
         """Networks, looks, seconds, bytes, and a sentence. Raises InvalidRequest for what cannot be."""
         request = MemorizationRequest.model_validate_json(question["request"])
-        found = foresee(request, self.store.root, processes=CORES)
+        found = yield from relay(foreseeing(request, self.store.root, processes=CORES), _so_far)
         return {**found.to_dict(), "sentence": found.sentence}, b""
+
+
+def _so_far(step: tuple[int, int]) -> Answer:
+    done, of = step
+    return {"done": done, "of": of, "doing": "timing steps, passes, probes and verdicts …"}, b""

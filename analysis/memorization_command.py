@@ -28,7 +28,7 @@ def memorization(
     label_set: Annotated[str | None, typer.Option(help="Label set of the data.")] = None,
     labels_per_class: Annotated[int, typer.Option(min=1, help="Labelled images a class.")] = 10,
     label_draws: Annotated[int, typer.Option(min=1, help="Choices of labelled images for each seed.")] = 5,
-    levels: Annotated[int, typer.Option(min=3, help="Noise levels, even in log σ.")] = 12,
+    levels: Annotated[int, typer.Option(min=3, help="Noise levels, even in log σ.")] = 10,
     n_validation: Annotated[int, typer.Option(min=2, help="Validation images at most.")] = 300,
     n_test: Annotated[int, typer.Option(min=2, help="Test images at most.")] = 1000,
     samples: Annotated[int, typer.Option(min=2, help="Images that each network makes.")] = 256,
@@ -36,6 +36,9 @@ def memorization(
         int | None, typer.Option(help="Afterwards train a denoiser for each level by itself on so many images, one of the moments.")
     ] = None,
     sharing_seeds: Annotated[int, typer.Option(min=1, help="How many of these for each level.")] = 1,
+    encoder: Annotated[
+        str | None, typer.Option(help="Afterwards look for copies in an encoder's features too: transformers:PLACE, a folder or hub id.")
+    ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Say what it would take, and do nothing.")] = False,
     device: DeviceOption = "cpu",
     processes: Annotated[int | None, typer.Option(min=0, help="Networks that are trained at once on a CPU; default: a core each.")] = None,
@@ -46,7 +49,9 @@ def memorization(
     """Train networks on few and on many images, each meeting as many, and see how their curves over noise part. Goes on where it stopped."""
     from .console import check_out, save_table
     from .devices import choose_device
+    from .encoders import open_encoder
     from .memorization import MemorizationRequest, place_of
+    from .memorization_encoder import encode
     from .memorization_sharing import check, share
     from .memorization_work import memorize
 
@@ -68,6 +73,8 @@ def memorization(
     )
     if sharing is not None:
         check(request, sharing, sharing_seeds)
+    if encoder is not None:
+        open_encoder(encoder)  # what is wrong with it is said before anything is trained
     work: dict[str, Any] = {"processes": CORES if processes is None else processes, "device": choose_device(device)}
     if cost:
         from .memorization_cost import foresee
@@ -79,6 +86,9 @@ def memorization(
     if sharing is not None:
         with progress_bar("Denoisers", quiet=False) as progress:
             found = share(request, sharing, sharing_seeds, store, **work, progress=progress)
+    if encoder is not None:
+        with progress_bar("Copies", quiet=False) as progress:
+            found = encode(request, encoder, store, device=work["device"], progress=progress)
     typer.echo(f"{found.sentence}\n{found.expected().sentence} {found.facts['expected']['why']}\nIt is in {place_of(request, store)}.")
     if out is not None:
         save_table(found.table("curve"), out)

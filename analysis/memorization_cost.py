@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import dynamics
 from . import memorization_look as looking
 from .backends.unet2d import UNet2D
+from .generalization import nearest_images
 from .memorization import FRESH, MemorizationRequest, Run, found_path, place_of
+from .memorization_curves import kinds
 from .memorization_data import Material
-from .memorization_run import material_of, spec_of
+from .memorization_run import bundled, material_of, reference_of, spec_of
+from .noise import nearest
+from .sampling import visited
+from .steps import finish
 from .training import Run as Training
 
 STEPS = 3  # that are timed, after one that warms up
+PARTS = 4  # that are timed, one after another
 KEPT = 4  # bytes a parameter and moment: two sets of weights in half precision
 CHECKPOINT = 16  # bytes a parameter of what training goes on from
 FOUND = 1 << 20  # bytes of what a look finds, with its samples, at most
@@ -49,32 +57,46 @@ class Foreseen:
 
 
 def foresee(request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0) -> Foreseen:
-    """What is lacking of a study and about how long it takes: steps, passes and probes are timed here, on one thread.
+    """`foreseeing` at once."""
+    return finish(foreseeing(request, root, processes=processes, device=device, apart=apart))
 
-    `apart` is how many images denoisers of one level are to meet in all. Tables at the end are not in it. Raises as `memorize` does.
+
+def foreseeing(
+    request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0
+) -> Generator[tuple[int, int], None, Foreseen]:
+    """What is lacking of a study and about how long it takes: steps, passes, probes and verdicts are timed here, on one thread.
+
+    `apart` is how many images denoisers of one level are to meet in all. Yields (done, of) after each part that is timed. Raises as
+    `memorize` does.
     """
     material, folder = material_of(request.canonical()), place_of(request, root)
     lacking = {run: [look for look in run.looks(request) if not found_path(folder, look).exists()] for run in request.runs}
     networks, looks = sum(map(bool, lacking.values())), sum(map(len, lacking.values()))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a network has it
-    try:
-        step, look, parameters = _timed(material, device)
-    finally:
-        torch.set_num_threads(threads)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if not looks and not apart:
+        return Foreseen(networks, 0, 0.0, 0, free)
+    threads, parts = torch.get_num_threads(), _parts(material, device)
+    timed = []
+    for done in range(PARTS):
+        torch.set_num_threads(1)  # as a network has it
+        try:
+            timed.append(next(parts))
+        finally:
+            torch.set_num_threads(threads)
+        yield done + 1, PARTS
+    step, look, tables, parameters = timed
     spec = request.spec
     at_once = max(1, processes) if device == "cpu" else 1
-    seconds = (networks * spec.steps * step + looks * look + apart / spec.batch * step) / min(
-        at_once, max(1, networks) if not apart else at_once
-    )
+    shared = networks * spec.steps * step + looks * look + apart / spec.batch * step
+    seconds = shared / (at_once if apart else min(at_once, max(1, networks))) + (tables if looks else 0)
     size = networks * parameters * (KEPT * len(request.seen)) + at_once * parameters * CHECKPOINT + looks * FOUND
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    return Foreseen(networks, looks, seconds if looks or apart else 0.0, size if looks else 0, shutil.disk_usage(place).free)
+    return Foreseen(networks, looks, seconds, int(size) if looks else 0, free)
 
 
-def _timed(material: Material, device: str) -> tuple[float, float, int]:
-    """Seconds of a training step and of a look, and parameters."""
-    request = material.request
+def _parts(material: Material, device: str) -> Iterator[float]:
+    """Seconds of a training step, of a look, and of the tables at the end; then the network's parameters."""
+    request, classes = material.request, len(material.labels.classes)
     run = Run(str(request.sizes[-1]), 0)
     data = material.dataset if run.size == FRESH else material.training(run)
     training = Training(spec_of(request, run), data, device)
@@ -82,16 +104,14 @@ def _timed(material: Material, device: str) -> tuple[float, float, int]:
     began = time.perf_counter()
     for _ in range(STEPS):
         training.advance()
-    step = (time.perf_counter() - began) / STEPS
+    yield (time.perf_counter() - began) / STEPS
     model = UNet2D(training.mean_network().to(device), training.scheduler, name="timed")
     x0 = looking.encoded(model, material.dataset.images[: looking.BATCH])
     looking.read_all(model, x0[:8], None, 0.1)
     began = time.perf_counter()
     features, _ = looking.read_all(model, x0, None, 0.1)
     one = (time.perf_counter() - began) / len(x0)
-    per_class, classes = request.labels_per_class, len(material.labels.classes)
-    labels = np.repeat(np.arange(classes), per_class)
-    rng = np.random.default_rng(0)
+    labels, rng = np.repeat(np.arange(classes), request.labels_per_class), np.random.default_rng(0)
     cells = {
         name: tuple(rng.normal(size=(n, value.shape[1])).astype(np.float32) for n in (len(labels), len(labels), 10))
         for name, value in features.items()
@@ -101,5 +121,34 @@ def _timed(material: Material, device: str) -> tuple[float, float, int]:
     fits = time.perf_counter() - began
     labelled = min(len(material.pool), request.label_draws * len(labels))
     images = labelled + len(material.validation) + len(material.test) + request.losses
-    passes = request.levels * images + request.samples * request.sample_steps
-    return step, passes * one + request.levels * request.label_draws * fits, sum(p.numel() for p in training.net.parameters())
+    way = visited(model.schedule, "ddim", request.sample_steps)
+    passes = request.levels * images + request.samples * len(way[nearest(way, looking.HIGHEST) :])
+    yield passes * one + request.levels * request.label_draws * fits
+    yield _tables(material, len(features), rng)
+    yield sum(p.numel() for p in training.net.parameters())
+
+
+def _tables(material: Material, blocks: int, rng: np.random.Generator) -> float:
+    """Seconds of what is made of the looks at the end: features of training images, nearest images, and verdicts with their differences."""
+    request, images = material.request, material.dataset.images[: looking.BATCH]
+    compared = [request.largest if size == FRESH else int(size) for size in request.sizes]
+    spent = 0.0
+    if name := reference_of(request):
+        model = bundled(name, "cpu")
+        spent += request.seeds * request.largest * (1 + (FRESH in request.sizes)) * _each(lambda: looking.own_features(model, images))
+    looks = request.seeds * (len(request.seen) + 1)
+    spent += looks * sum(compared) * request.samples / len(images) * request.seeds * _each(lambda: nearest_images(images, images))
+    draws = request.seeds * request.label_draws
+    resamples = dynamics.resamples(np.arange(draws), np.repeat(np.arange(request.seeds), request.label_draws), len(material.test))
+    sigmas = np.geomspace(0.01, looking.HIGHEST, request.levels)
+    right = {str(size): rng.random((draws, request.levels, len(material.test))) < 0.5 for size in request.sizes}
+    began = time.perf_counter()
+    dynamics.judge_all(right, sigmas, resamples)
+    return spent + 2 * blocks * len(kinds(request)) * (time.perf_counter() - began)  # differences take about as long
+
+
+def _each(read: Callable[[], object]) -> float:
+    """Seconds an image of one batch."""
+    began = time.perf_counter()
+    read()
+    return (time.perf_counter() - began) / looking.BATCH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from .datasets import open_dataset
@@ -32,7 +34,7 @@ class Material:
         """Raises InvalidRequest where there are too few images, UnknownName, InvalidData."""
         self.request = request
         self._sets: dict[int, Dataset] = {}
-        self._parts: dict[Run, Dataset] = {}
+        self._parts: dict[tuple[Run, int], Dataset] = {}
         self.dataset = open_dataset(request.dataset, request.spec.network["sample_size"])
         self.labels = self.dataset.label_set(request.label_set or self._usual)
         if self.labels.numbers is not None:
@@ -75,16 +77,28 @@ class Material:
             self._sets[seed] = found
         return self._sets[seed]
 
-    def training(self, run: Run) -> Dataset:
-        """The images that a network is trained on; of one without end those that its study compares with, while it draws new ones."""
-        whole = self._whole(run.seed)
+    def training(self, run: Run, seen: int | None = None) -> Dataset:
+        """The images that a network is trained on; of a set without end the first that it has met after `seen`, as many as the largest set has."""
+        count = min(seen or self.request.seen[-1], self.request.largest) if run.size == FRESH else int(run.size)
+        if (run, count) not in self._parts:
+            images, values = self._beginning(run, count)
+            part = LabelSet(self.labels.name, self.labels.classes, values)
+            self._parts[run, count] = Chosen(f"{self.dataset.name}, {count:,} images", images, part)
+        return self._parts[run, count]
+
+    def _beginning(self, run: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first images of a training set (n, H, W, 3), and their classes (n,)."""
         if run.size == FRESH:
-            return whole
-        if run not in self._parts:
-            count, labels = int(run.size), whole.label_set(self.labels.name)
-            part = LabelSet(labels.name, labels.classes, labels.values[:count])
-            self._parts[run] = Chosen(f"{self.dataset.name}, {count:,} images", whole.images[:count], part)
-        return self._parts[run]
+            images, values = self.stream(run.seed, range(-(-count // self.request.spec.batch)))
+            return images[:count], values[:count]
+        whole = self._whole(run.seed)
+        return whole.images[:count], whole.label_set(self.labels.name).values[:count]
+
+    def stream(self, seed: int, steps: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, H, W, 3) that are new at these steps of training, and their classes (n,)."""
+        found = [self.dataset.fresh(seed, step, self.request.spec.batch) for step in steps]
+        parts = [part for part in found if part is not None]
+        return np.concatenate([images for images, _ in parts]), np.concatenate([known[self.labels.name] for _, known in parts])
 
     def draw(self, seed: int, number: int) -> np.ndarray:
         """Ids (n,) of the labelled images of one draw of a seed. Raises InvalidRequest, InvalidData."""

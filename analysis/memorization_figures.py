@@ -277,6 +277,7 @@ def sharing_figure(rows: pd.DataFrame, levels: Levels, axis: Axis) -> go.Figure:
     figure = go.Figure()
     looks = {
         "one": ("one network for all levels", OKABE_ITO[0], "solid", "circle"),
+        "later": ("the same, at the last moment", OKABE_ITO[0], "dot", "diamond"),
         "apart": ("a network a level", OKABE_ITO[1], "dash", "square"),
     }
     for model, look in looks.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from . import memorization_look as looking
-from .backends import open_backend
 from .crew import Between, still_wanted
 from .errors import DamagedFile
 from .frechet import frechet
@@ -22,9 +22,18 @@ from .generalization import Measure, halves, highest_cosine, nearest_images, sen
 from .memorization import FRESH, Look, MemorizationRequest, Run, found_path, weights_path
 from .memorization_curves import read, sigmas_of
 from .memorization_data import Material
-from .memorization_run import reference_of, write
+from .memorization_run import bundled, reference_of, write
 
 SHOWN = 24  # samples beside their nearest training images
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """In whose features images are compared: of which measure, what its files are called, and images (n, H, W, 3) uint8 -> (n, D)."""
+
+    measure: Measure
+    key: str
+    view: Callable[[np.ndarray], np.ndarray]
 
 
 class Generation:
@@ -34,9 +43,12 @@ class Generation:
         self.material, self.request, self.folder, self.device = material, material.request, folder, device
         rows = material.dataset.rows(material.test[: self.request.samples])
         self.held_out = material.dataset.images[rows]
-        self.reference = reference_of(self.request)
-        self._ratios: dict[Run, np.ndarray] = {}
-        self._features: dict[int, dict[str, np.ndarray]] = {}
+        name = reference_of(self.request)
+        self.reference = (
+            Viewer("features", "reference", lambda images: looking.own_features(bundled(name, device), images)) if name else None
+        )
+        self._ratios: dict[tuple[Run, int], np.ndarray] = {}
+        self._features: dict[Path, dict[str, np.ndarray]] = {}
 
     def runs(self) -> list[Run]:
         return sorted(self.request.runs, key=lambda run: (self.request.sizes.index(_size(run.size)), run.seed))
@@ -47,21 +59,21 @@ class Generation:
             for look in run.looks(self.request):
                 names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
                 found = read(self.folder, look, "samples", "reference", "own/samples", "own/train", "own/held_out")
-                yield from ((name, names | row) for name, row in self._scores(run, found))
+                yield from ((name, names | row) for name, row in self._scores(run, look.seen, found))
                 yield from (("halves", names | row) for row in self._halves(run, look, found["samples"]))
                 yield from (("losses", names | row) for row in self._losses(look))
 
-    def _scores(self, run: Run, found: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
-        training = self.material.training(run).images
-        if run not in self._ratios:
-            self._ratios[run] = nearest_images(self.held_out, training).ratio
-        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[run])
+    def _scores(self, run: Run, seen: int, found: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
+        training = self.material.training(run, seen).images
+        at = run, len(training)
+        if at not in self._ratios:
+            self._ratios[at] = nearest_images(self.held_out, training).ratio
+        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[at])
         if self.reference:
-            known = self._known(run.seed)
-            own, real, samples = known["training"][: len(training)], known["held_out"], found["reference"]
-            yield from self._shares("features", _cosine(samples, own), _cosine(real, own))
+            own, real = self._known(self.reference, run, seen)
+            yield from self._shares("features", _cosine(found["reference"], own), _cosine(real, own))
             if len(own) > 1:
-                yield "frechet", frechet(samples, real, own).to_dict() | {"features": self.reference}
+                yield "frechet", frechet(found["reference"], real, own).to_dict() | {"features": reference_of(self.request)}
         if "own/samples" in found:
             own = found["own/train"]
             yield from self._shares("own_features", _cosine(found["own/samples"], own), _cosine(found["own/held_out"], own))
@@ -70,28 +82,41 @@ class Generation:
     def _shares(measure: Measure, samples: np.ndarray, held_out: np.ndarray) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from (("generation", row) for row in sensitivity(measure, samples, held_out))
 
-    def _known(self, seed: int) -> dict[str, np.ndarray]:
-        """Features of a seed's largest training set and of held-out images in the reference network, kept beside the runs."""
-        if seed not in self._features:
-            path = self.folder / "runs" / f"reference-{seed}.safetensors"
+    def _known(self, viewer: Viewer, run: Run, seen: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a viewer makes of the training images of a run and of held-out ones, (N, D) and (n, D), kept beside the runs.
+
+        Of a seed's largest set every smaller one is the beginning; of one without end those count that it has met after `seen` images.
+        """
+        met = run.size == FRESH
+        count = min(seen, self.request.largest)
+        size = f"{FRESH}-{count}" if met else str(self.request.largest)
+        path = self.folder / "runs" / f"{viewer.key}-{size}-{run.seed}.safetensors"
+        if path not in self._features:
             if not path.exists():
-                assert self.reference
-                model = open_backend(self.reference, device=self.device)
-                whole = self.material.training(Run(str(self.request.largest), seed)).images
-                found = {"training": looking.own_features(model, whole), "held_out": looking.own_features(model, self.held_out)}
-                write(path, found, {})
+                whole = self.material.training(run, count) if met else self.material.training(Run(size, run.seed))
+                write(path, {"training": viewer.view(whole.images), "held_out": viewer.view(self.held_out)}, {})
             try:
-                self._features[seed] = load_file(path)
+                self._features[path] = load_file(path)
             except (OSError, SafetensorError) as error:
                 raise DamagedFile(f"{path} is damaged ({error}); delete it, and run the study again: it is made anew.") from error
-        return self._features[seed]
+        found = self._features[path]
+        return found["training"][: len(self.material.training(run, seen).ids)], found["held_out"]
+
+    def viewed(self, viewer: Viewer) -> Iterator[list[dict[str, Any]]]:
+        """Rows of `generation`, a look at a time, by what another viewer makes of samples, of training images and of held-out ones."""
+        for run in self.runs():
+            for look in run.looks(self.request):
+                samples = viewer.view(read(self.folder, look, "samples")["samples"])
+                own, real = self._known(viewer, run, look.seen)
+                names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
+                yield [names | row for _, row in self._shares(viewer.measure, _cosine(samples, own), _cosine(real, own))]
 
     def _halves(self, run: Run, look: Look, samples: np.ndarray) -> Iterator[dict[str, Any]]:
         """Against the networks of other seeds, whose training sets share no image with this one's."""
-        own = self.material.training(run).images
+        own = self.material.training(run, look.seen).images
         for seed, other in permutations(range(self.request.seeds), 2):
             if seed == run.seed:
-                theirs = self.material.training(Run(run.size, other)).images
+                theirs = self.material.training(Run(run.size, other), look.seen).images
                 there = read(self.folder, look._replace(seed=other), "samples")["samples"]
                 yield {"other": other} | halves(samples, there, own, theirs).to_dict()
 

@@ -16,10 +16,10 @@ from .features import capture, load_x0, pool
 from .heads.base import ProbeHead
 from .memorization import FRESH, Run
 from .memorization_data import Material
-from .noise import add_noise, noise_like
-from .sampling import descend, first_noise, to_pixels
+from .noise import add_noise, nearest, noise_like
+from .sampling import descend, first_noise, to_pixels, visited
 
-HIGHEST = 5.0  # σ: above it every curve is at chance
+HIGHEST = 5.0  # σ: above it every curve is at chance, and a study's networks have hardly been trained: samples begin here
 BATCH = 64
 SEED = 0  # of the noise that samples begin with: the same for every network
 OWN_SIGMA = 0.1  # the noise level, with clean input, at which a network's own features of images are compared
@@ -91,7 +91,6 @@ def probes(
     first, second = len(labelled), len(labelled) + len(material.validation)
     held, truth = material.values(material.validation), material.values(material.test)
     tasks = {"outside": [(np.searchsorted(labelled, draw), material.values(draw)) for draw in drawn]}
-    training = material.training(run)
     if subset:
         tasks["subset"] = [material.own(run, number) for number in range(request.label_draws)]
     shape = (len(model.card.blocks), request.label_draws, len(sigmas))
@@ -104,7 +103,7 @@ def probes(
         for name, draws in tasks.items():
             source = {block: value[:first] for block, value in features.items()}
             if name == "subset":
-                source, rows = _of(training, draws, model, run, sigma, between)
+                source, rows = _of(material.training(run), draws, model, run, sigma, between)
                 draws = [(np.searchsorted(rows, part), values) for part, values in draws]
             for number, (part, values) in enumerate(draws):
                 between()
@@ -137,8 +136,7 @@ def met(material: Material, run: Run, seen: int) -> np.ndarray:
         return material.training(run).images[: request.losses]
     batch = request.spec.batch
     steps = range(seen // batch - 1, max(-1, seen // batch - 1 - -(-request.losses // batch)), -1)
-    images = [material.dataset.fresh(run.seed, step, batch) for step in steps]
-    return np.concatenate([part for part in images if part is not None])[: request.losses]
+    return material.stream(run.seed, steps)[0][: request.losses]
 
 
 def encoded(model: Backend, images: np.ndarray) -> Tensor:
@@ -165,12 +163,16 @@ def errors_of(model: Backend, images: np.ndarray, run: Run, sigmas: Sequence[flo
 
 
 def samples(model: Backend, count: int, steps: int, between: Between = still_wanted) -> np.ndarray:
-    """Images (n, H, W, 3) uint8 that a network makes by DDIM; image i begins with the same noise in every network of a study."""
-    parts = []
+    """Images (n, H, W, 3) uint8 that a network makes by DDIM from `HIGHEST` down, by those of the whole way's `steps` that lie below.
+
+    Image i begins with the same noise in every network of a study.
+    """
+    parts, way = [], visited(model.schedule, "ddim", steps)
+    first = float(way[nearest(way, HIGHEST)])
     for start in range(0, count, BATCH):
         noise = first_noise(model, range(start, min(count, start + BATCH)), SEED).to(model.device)
         with torch.inference_mode():
-            for _, x, _ in descend(model, noise, "ddim", steps):
+            for _, x, _ in descend(model, first * noise, "ddim", steps, first):
                 between()
                 made = x
         parts.append(to_pixels(made.float().cpu()))

@@ -43,7 +43,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
         differences += curves.differences(place)
         peaks += curves.peaks(place)
     tables = {"curve": table(curves, model.schedule, chance)} | generation.tables(between)
-    files = {f"{name}.parquet": _parquet(found) for name, found in tables.items()}
+    files = {f"{name}.parquet": parquet(found) for name, found in tables.items()}
     files |= {"samples.safetensors": generation.shown(), "correct.safetensors": curves.kept(head, rising)}
     spent, hardware = seconds(request, folder)
     steps = {row.sigma: row.timestep for row in tables["curve"].itertuples()}
@@ -160,7 +160,14 @@ def _log_snr(curves: Curves) -> list[float]:
     return (-2 * np.log(curves.sigmas)).tolist()
 
 
-def _parquet(found: pd.DataFrame) -> bytes:
+def extend(study: Memorized, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Memorized:
+    """A study with further facts, and files that are new or take another's place."""
+    kept = {key: value for key, value in study.facts.items() if key != "files"}
+    return write(study.folder, {**kept, **facts}, {**{name: study.path(name).read_bytes() for name in study.facts["files"]}, **files})
+
+
+def parquet(found: pd.DataFrame) -> bytes:
+    """A table as the bytes of a file."""
     buffer = io.BytesIO()
     found.to_parquet(buffer, index=False)
     return buffer.getvalue()

@@ -153,7 +153,8 @@ def opened(path: Path, spec: Recipe, weights: Weights, name: str, device: str = 
 
 
 @lru_cache(maxsize=1)
-def _reference(name: str, device: str) -> Backend:
+def bundled(name: str, device: str) -> Backend:
+    """A bundled model, kept between the looks of a process."""
     return open_backend(name, device=device)
 
 
@@ -167,7 +168,7 @@ def look_at(material: Material, look: Look, folder: Path, device: str, between: 
     found["errors/train"] = looking.errors_of(model, looking.met(material, run, look.seen), run, sigmas, between)
     found["samples"] = looking.samples(model, request.samples, request.sample_steps, between)
     if reference := reference_of(request):
-        found["reference"] = looking.own_features(_reference(reference, device), found["samples"], between)
+        found["reference"] = looking.own_features(bundled(reference, device), found["samples"], between)
     if last and look.weights == "ema":
         training, test = material.training(run).images, material.dataset.images[material.dataset.rows(material.test)]
         for name, images in (("samples", found["samples"]), ("train", training), ("held_out", test[: request.samples])):

@@ -1,12 +1,12 @@
 """Weight sharing: denoisers that are trained at one noise level each, beside the one network of a study that is trained at all.
 
-arXiv 2502.05743, section 5. Each of them meets as many images as the one network has met at that moment of the study, so that at its
-level it has seen a thousand times as many noised images; labelled and test images, and ε, are those of the study.
+arXiv 2502.05743, section 5. Each of them meets as many images as the one network has met at that moment of the study, all of them at its
+level; the one network spreads them over all levels, and is therefore also shown at the study's last moment. Labelled and test images,
+and ε, are those of the study.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from .errands import Progress
 from .errors import InvalidRequest
 from .memorization import FRESH, Look, MemorizationRequest, Run, place_of
 from .memorization_curves import read
-from .memorization_report import write
+from .memorization_report import extend, parquet
 from .memorized import Memorized, open_memorized
 from .noise import Schedule
 
-ONE, APART = "one", "apart"
+ONE, LATER, APART = "one", "later", "apart"
 
 
 def apart_path(folder: Path, seed: int, level: int, seen: int) -> Path:
@@ -95,25 +95,21 @@ def share(
             if progress:
                 progress(done, len(calls), "denoisers of one level")
     table = rows(request, folder, study, seen, seeds)
-    files = {name: study.path(name).read_bytes() for name in study.facts["files"]}
-    kept = {key: value for key, value in study.facts.items() if key != "files"} | {"sharing": {"seen": seen, "seeds": seeds}}
-    return write(folder, kept, files | {"sharing.parquet": table})
+    return extend(study, {"sharing": {"seen": seen, "seeds": seeds}}, {"sharing.parquet": table})
 
 
 def rows(request: MemorizationRequest, folder: Path, study: Memorized, seen: int, seeds: int) -> bytes:
-    """The table: accuracy of both over noise in every block, and their errors on held-out images, whose identity would be σ²."""
+    """The table: accuracy of both over noise in every block, and their errors on held-out images; leaving the noise in errs by σ²."""
     n_test, sigmas = study.facts["n_test"], [level["sigma"] for level in study.facts["levels"]]
     size, found = str(request.sizes[-1]), []
     apart = [[load_file(apart_path(folder, seed, level, seen)) for level in range(len(sigmas))] for seed in range(seeds)]
-    one = [read(folder, Look(size, seed, seen, "ema"), "outside", "errors/held_out") for seed in range(seeds)]
-    bits = {
-        ONE: np.concatenate([part["outside"] for part in one], 1),
-        APART: np.concatenate([np.concatenate([part["outside"] for part in levels], 2) for levels in apart], 1),
-    }
-    errors = {
-        ONE: np.mean([part["errors/held_out"].mean(1) for part in one], 0),
-        APART: np.mean([[part["errors/held_out"].mean() for part in levels] for levels in apart], 0),
-    }
+    bits = {APART: np.concatenate([np.concatenate([part["outside"] for part in levels], 2) for levels in apart], 1)}
+    errors = {APART: np.mean([[part["errors/held_out"].mean() for part in levels] for levels in apart], 0)}
+    moments = {ONE: seen} | ({LATER: request.seen[-1]} if seen < request.seen[-1] else {})
+    for model, moment in moments.items():
+        one = [read(folder, Look(size, seed, moment, "ema"), "outside", "errors/held_out") for seed in range(seeds)]
+        bits[model] = np.concatenate([part["outside"] for part in one], 1)
+        errors[model] = np.mean([part["errors/held_out"].mean(1) for part in one], 0)
     draws = request.label_draws
     resamples = dynamics.resamples(np.arange(seeds * draws), np.repeat(np.arange(seeds), draws), n_test)
     for model, packed in bits.items():
@@ -124,9 +120,12 @@ def rows(request: MemorizationRequest, folder: Path, study: Memorized, seen: int
                     {
                         **{"model": model, "seed": -1, "block": block["name"], "depth": block["depth"], "sigma": sigmas[level]},
                         **{"accuracy": float(mean), "ci_low": float(low), "ci_high": float(high)},
-                        **{"held_out": float(errors[model][level]), "identity": sigmas[level] ** 2, "seen": seen, "n_test": n_test},
+                        **{
+                            "held_out": float(errors[model][level]),
+                            "identity": sigmas[level] ** 2,
+                            "seen": moments.get(model, seen),
+                            "n_test": n_test,
+                        },
                     }
                 )
-    buffer = io.BytesIO()
-    pd.DataFrame(found).to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return parquet(pd.DataFrame(found))

@@ -20,6 +20,7 @@ MEASURES = {
     "l2_ratio": "ℓ2-ratio of pixels",
     "features": "cosine of features",
     "own_features": "cosine of the network's own features",
+    "encoder": "cosine of an encoder's features",
 }
 
 
@@ -124,7 +125,7 @@ def halved(rows: pd.DataFrame, sizes: Sequence[str]) -> str:
     for size in sizes:
         found = rows[rows["size"] == size]
         if len(found):
-            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest {'of as many others' if size == 'fresh' else 'of their own'}, "
+            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest {'of the first that they met' if size == 'fresh' else 'of their own'}, "
                         f"{found.closer.mean():.0%} closer to each other")  # fmt: skip
     return f"Samples of two networks with no training image in common, from the same noise: {'; '.join(told)}."
 
@@ -144,11 +145,11 @@ def parted(rows: pd.DataFrame, sizes: Sequence[str]) -> str:
 
 def shared(rows: pd.DataFrame) -> str:
     """Where one network for all levels and networks of a level each read best, in one block; and what the latter do at the lowest level."""
-    both = rows[rows.seed == rows.seed.min()]
+    both = rows[rows.seed == rows.seed.min()].reset_index(drop=True)
     table = both.pivot_table(index="sigma", columns="model", values="accuracy").dropna()
     if table.empty or not {"one", "apart"} <= set(table):
         return "One network for all noise levels and networks of one level each have no level in common."
-    tops = {name: both.loc[both[both.model == name].accuracy.idxmax()] for name in ("one", "apart")}
+    tops = {name: both.loc[both[both.model == name].accuracy.idxmax()] for name in ("one", "later", "apart") if name in table}
     best = {
         name: f"{100 * top.accuracy:.1f} % ({100 * top.ci_low:.1f} to {100 * top.ci_high:.1f}) at σ = {top.sigma:.2g}"
         for name, top in tops.items()
@@ -157,6 +158,8 @@ def shared(rows: pd.DataFrame) -> str:
         f"In block {both.block.iloc[0]} the one network for all noise levels reads {best['one']} at best, those trained at one level each "
         f"{best['apart']}; the one reads better at {(table.one > table.apart).sum()} of {len(table)} levels."
     )
+    if "later" in tops:
+        told += f" After {tops['later'].seen:,} images the one network reads {best['later']}."
     if "identity" not in both:
         return told
     lowest = both[both.model == "apart"].sort_values("sigma").iloc[0]

@@ -128,7 +128,8 @@ RECIPES = (
         flips=True,
         weights="float16",
     ),
-    # Networks of a memorization study: trained many times over, and looked at on the way. No flips, which would double the images.
+    # Networks of a memorization study: trained many times over, and looked at on the way. No flips, which would double the images. Noise
+    # levels as in Karras et al., arXiv 2206.00364, table 1, which arXiv 2502.05743 trains by: most steps are of middle noise.
     Recipe(
         name="digits-study",
         dataset="digits",
@@ -139,6 +140,7 @@ RECIPES = (
         warmup=100,
         ema_decay=0.995,
         constant=True,
+        log_sigma=(-1.2, 1.2),
     ),
     Recipe(
         name="shapes-study",
@@ -150,6 +152,7 @@ RECIPES = (
         warmup=200,
         ema_decay=0.995,
         constant=True,
+        log_sigma=(-1.2, 1.2),
     ),
     Recipe(
         name="cifar10-study",
@@ -161,6 +164,7 @@ RECIPES = (
         warmup=500,
         ema_decay=0.998,
         constant=True,
+        log_sigma=(-1.2, 1.2),
     ),
 )
 

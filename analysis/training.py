@@ -76,10 +76,8 @@ class Run:
     def _batch(self, rows: Tensor) -> Tensor:
         """x_0 of one step, (B, c, h, w) in [-1, 1]: images never seen before where the data have no end, else those drawn."""
         spec = self.spec
-        if self.fresh:
-            images = torch.from_numpy(self.dataset.fresh(spec.seed, self.step, spec.batch)).permute(0, 3, 1, 2).to(self.device)
-        else:
-            images = self.images[rows]
+        found = self.dataset.fresh(spec.seed, self.step, spec.batch) if self.fresh else None
+        images = self.images[rows] if found is None else torch.from_numpy(found[0]).permute(0, 3, 1, 2).to(self.device)
         x0 = images.float() / 127.5 - 1
         return x0.mean(1, keepdim=True) if spec.network["in_channels"] == 1 else x0
 

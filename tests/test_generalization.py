@@ -173,7 +173,7 @@ def test_real_images_in_the_samples_place_have_the_references_distance() -> None
         (lambda: nearest_images(FRESH / 255, TRAINING), "both uint8 or both floating"),
         (lambda: nearest_images(FRESH[:, :4], TRAINING), "of the samples' size"),
         (lambda: nearest_images(FRESH[:0], TRAINING), "at least one image"),
-        (lambda: copies("ssim", np.ones(2), np.ones(2), 0.5), "l2_ratio, features or own_features"),  # type: ignore[arg-type]
+        (lambda: copies("ssim", np.ones(2), np.ones(2), 0.5), "l2_ratio, features, own_features, encoder"),  # type: ignore[arg-type]
         (lambda: copies("features", np.ones(2), np.ones(0), 0.5), "of at least one each"),
         (lambda: halves(FRESH, FRESH[:3], TRAINING, HELD_OUT), "as many of each network"),
         (lambda: halves(FRESH, FRESH, TRAINING[:9], TRAINING[8:]), "disjoint"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,29 @@ from analysis import memorization_run as running
 from analysis import memorization_work as working
 from analysis.__main__ import app
 from analysis.crew import Dropped
+from analysis.datasets import open_dataset
+from analysis.datasets.base import image_ids
+from analysis.encoders import open_encoder
 from analysis.errors import DamagedFile, InvalidRequest, StoreUnavailable
 from analysis.features import load_x0, read_features
+from analysis.generalization import COSINES
 from analysis.heads.logistic import Logistic
 from analysis.jobs import TRAINING, Jobs
 from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
-from analysis.memorization_cost import foresee
+from analysis.memorization_cost import PARTS, foresee, foreseeing
 from analysis.memorization_data import Material
+from analysis.memorization_encoder import encode
 from analysis.memorization_generation import seconds
 from analysis.memorization_sharing import share
 from analysis.memorization_words import command
+from analysis.memorized import open_memorized
 from analysis.noise import noise_like
+from analysis.steps import finish
 from analysis.training import Run as Training
 from app.components.memorized_form import DATASET, SIZES, moments
 from app.components.trainings import request_of
 
+from . import vision
 from .conftest import TINY as TINY_NET
 
 TINY: dict[str, Any] = {
@@ -118,12 +127,23 @@ def test_smaller_sets_are_part_of_larger_ones_and_no_two_seeds_or_questions_shar
 
 def test_sets_of_an_endless_source_are_new_images_with_their_classes() -> None:
     material = Material(MemorizationRequest(**TINY | {"dataset": "shapes", "sizes": (16, 32, FRESH)}))
-    few, many = (material.training(Run(size, 1)) for size in ("16", FRESH))
+    few, many = (material.training(Run(size, 1)) for size in ("16", "32"))
     assert (len(few.ids), len(many.ids)) == (16, 32)
     assert not set(many.ids.tolist()) & set(material.dataset.ids.tolist())
     np.testing.assert_array_equal(few.label_set("shape").values, many.label_set("shape").values[:16])
     met = looking.met(material, Run(FRESH, 1), 128)
     assert not {image.tobytes() for image in met} & {image.tobytes() for image in (*many.images, *material.dataset.images)}
+
+
+def test_a_network_of_new_images_is_compared_with_the_first_that_it_met() -> None:
+    material = Material(MemorizationRequest(**TINY | {"dataset": "shapes", "sizes": (16, 100, FRESH)}))
+    run, steps = Run(FRESH, 1), [open_dataset("shapes").fresh(1, step, 64) for step in (0, 1)]
+    met, at_first = material.training(run), material.training(run, 64)
+    assert (len(met.ids), len(at_first.ids)) == (100, 64)
+    assert set(at_first.ids.tolist()) == set(image_ids(steps[0][0]).tolist())
+    assert set(at_first.ids.tolist()) < set(met.ids.tolist()) < set(image_ids(np.concatenate([part[0] for part in steps])).tolist())
+    known = dict(zip(image_ids(steps[0][0]).tolist(), steps[0][1]["shape"].tolist(), strict=True))
+    assert at_first.label_set("shape").values.tolist() == [known[one] for one in at_first.ids.tolist()]
 
 
 def test_networks_of_a_seed_begin_alike_and_those_of_another_seed_do_not(tiny: MemorizationRequest) -> None:
@@ -360,13 +380,18 @@ def test_denoisers_of_one_level_stand_beside_the_one_network(study: tuple[Any, P
     root = study[1].parents[1]
     found = share(tiny, 64, 2, root)
     table = found.table("sharing")
-    assert len(table) == 2 * len(found.facts["blocks"]) * 3
-    one = table[(table.model == "one") & (table.block == "mid.res1")].sort_values("sigma")
-    curve = found.table("curve").query("size == '64' and seen == 64 and labelled == 'outside' and block == 'mid.res1' and seed == -1")
-    np.testing.assert_allclose(one.accuracy, curve.sort_values("sigma").accuracy)
-    np.testing.assert_allclose(one.identity, one.sigma**2)
-    later = share(tiny, 192, 1, root).table("sharing")  # other denoisers, not those of the moment before
-    assert not np.allclose(later[later.model == "apart"].held_out, table[table.model == "apart"].held_out)
+    assert len(table) == 3 * len(found.facts["blocks"]) * 3
+    for model, seen in (("one", 64), ("later", 192)):
+        one = table[(table.model == model) & (table.block == "mid.res1")].sort_values("sigma")
+        curve = found.table("curve").query(
+            "size == '64' and labelled == 'outside' and block == 'mid.res1' and seed == -1 and weights == 'ema'"
+        )
+        np.testing.assert_allclose(one.accuracy, curve[curve.seen == seen].sort_values("sigma").accuracy)
+        np.testing.assert_allclose(one.identity, one.sigma**2)
+        assert set(one.seen) == {seen}
+    last = share(tiny, 192, 1, root).table("sharing")  # other denoisers, not those of the moment before
+    assert not np.allclose(last[last.model == "apart"].held_out, table[table.model == "apart"].held_out)
+    assert set(last.model) == {"one", "apart"}
     assert working.memorize(tiny, root).has("sharing")  # a study that is run again keeps them
     with pytest.raises(InvalidRequest, match="sharing is 128 with 1 seeds; allowed: one of 64, 192"):
         share(tiny, 128, 1, root)
@@ -379,3 +404,51 @@ def test_a_denoiser_of_one_level_is_shown_no_other(tiny: MemorizationRequest, mo
     monkeypatch.setattr(training, "forward", lambda x, t, classes: shown.append(t) or forward(x, t, classes))
     training.advance()
     assert set(torch.cat(shown).tolist()) == {123}
+
+
+@pytest.fixture
+def encoded(study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path) -> tuple[Path, str]:
+    """A copy of the study, and an encoder's place."""
+    shutil.copytree(study[1], place_of(tiny, tmp_path))
+    vision.save("vit", tmp_path / "tiny-vit")
+    return tmp_path, f"transformers:{tmp_path / 'tiny-vit'}"
+
+
+def test_copies_are_looked_for_in_an_encoders_features_too(encoded: tuple[Path, str], tiny: MemorizationRequest) -> None:
+    root, name = encoded
+    before = open_memorized(place_of(tiny, root)).table("generation")
+    found, looks = encode(tiny, name, root), len(list(tiny.looks()))
+    table = found.table("generation")
+    assert encode(tiny, name, root).table("generation").equals(table)  # in the last one's place, not beside it
+    assert found.facts["encoder"]["name"] == "tiny-vit"
+    rows = table[table.measure == "encoder"]
+    assert len(rows) == looks * len(COSINES)
+    assert table[table.measure != "encoder"].reset_index(drop=True).equals(before)
+    look = Look("16", 1, 192, "ema")
+    samples = load_file(found_path(place_of(tiny, root), look))["samples"]
+    encoder, material = open_encoder(name), Material(tiny)
+    own, made = (
+        np.concatenate([encoder(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1).detach().numpy() for image in images])
+        for images in (material.training(Run("16", 1)).images, samples)
+    )
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (made - own.mean(0), own - own.mean(0))]
+    highest = (unit[0] @ unit[1].T).max(1)
+    mine = rows[(rows["size"] == "16") & (rows.seed == 1) & (rows.seen == 192) & (rows.weights == "ema")].set_index("threshold")
+    assert mine.copies.to_dict() == {at: pytest.approx((highest > at).mean()) for at in COSINES}
+
+
+def test_an_encoder_that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    found = CliRunner().invoke(
+        app, ["study", "memorization", "--dataset", "digits", "--encoder", "transformers:/nowhere", "--store", str(tmp_path)]
+    )
+    assert found.exit_code == 1
+    assert "is not on this machine" in str(found.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cost_is_told_a_part_at_a_time(tiny: MemorizationRequest, tmp_path: Path) -> None:
+    threads, steps = torch.get_num_threads(), list[tuple[int, int]]()
+    whole = finish(foreseeing(tiny, tmp_path), steps.append)
+    assert steps == [(done, PARTS) for done in range(1, PARTS + 1)]
+    assert whole.networks == 4
+    assert torch.get_num_threads() == threads

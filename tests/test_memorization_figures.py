@@ -121,3 +121,6 @@ def test_one_network_stands_beside_a_network_a_level() -> None:
     figure = figures.sharing_figure(TABLES["sharing"][TABLES["sharing"].block == toy.HEADLINE], LEVELS, "sigma")
     assert named(figure) == ["one network for all levels", "a network a level"]
     assert len(figure.data[1].y) == len(LEVELS)
+    rows = TABLES["sharing"][TABLES["sharing"].block == toy.HEADLINE]
+    both = pd.concat([rows, rows[rows.model == "one"].assign(model="later")])
+    assert named(figures.sharing_figure(both, LEVELS, "sigma"))[1] == "the same, at the last moment"

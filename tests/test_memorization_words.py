@@ -81,6 +81,8 @@ def test_one_network_reads_better_at_so_many_levels() -> None:
     low = rows.assign(identity=rows.sigma**2, held_out=0.5 * rows.sigma**2)
     assert words.shared(low).endswith("is 50 % of that of leaving the noise in.")
     assert "no level in common" in words.shared(TABLES["sharing"].iloc[:0])
+    later = pd.concat([rows, rows[rows.model == "one"].assign(model="later", accuracy=0.9, ci_low=0.8, ci_high=0.95)]).assign(seen=131072)
+    assert " After 131,072 images the one network reads 90.0 % (80.0 to 95.0) at σ = " in words.shared(later)
 
 
 def test_the_command_line_makes_the_same_study_again(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_every_product_label_is_made_of_the_three(shapes: Dataset) -> None:
 
 def test_fresh_images_are_in_no_set_and_come_again_only_for_the_same_step() -> None:
     endless = open_dataset("shapes")
-    first, again, later, other = (endless.fresh(*at, 200) for at in ((0, 0), (0, 0), (0, 1), (1, 0)))
+    first, again, later, other = (endless.fresh(*at, 200)[0] for at in ((0, 0), (0, 0), (0, 1), (1, 0)))
     np.testing.assert_array_equal(first, again)
     assert len({*image_ids(first), *image_ids(later), *image_ids(other), *endless.ids}) == 600 + 5000
 

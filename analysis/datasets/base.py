@@ -174,8 +174,11 @@ class Dataset(ABC):
             raise InvalidRequest(f"{what} of the data set is {given!r}; allowed: a whole number.")
         return int(given) if given else default
 
-    def fresh(self, seed: int, step: int, count: int) -> np.ndarray | None:
-        """`count` images that are in no split and never come again, (count, H, W, 3) uint8; None where there is no such source."""
+    def fresh(self, seed: int, step: int, count: int) -> tuple[np.ndarray, Mapping[str, np.ndarray]] | None:
+        """`count` images that are in no split and never come again, (count, H, W, 3) uint8, and their values (count,) in each label set.
+
+        None where there is no such source.
+        """
         return None
 
     def another(self, count: int, seed: int) -> Dataset | None:

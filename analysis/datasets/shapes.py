@@ -104,15 +104,16 @@ class Shapes(Dataset):
         images = np.concatenate([part[0] for part in parts])[: self.size]
         known = {name: np.concatenate([part[1][name] for part in parts])[: self.size] for name in parts[0][1]}
         self._bodies: np.ndarray = known["body"]
-        shape, texture, hue = (known[name] for name in ("shape", "texture", "hue"))
         product = tuple(f"{h} {s} of {t}" for s in SHAPES for t in TEXTURES for h in HUES)
-        return images, {
-            "shape": (SHAPES, shape),
-            "texture": (TEXTURES, texture),
-            "hue": (HUES, hue),
-            "product": (product, (shape * len(TEXTURES) + texture) * len(HUES) + hue),
-            **({name: (None, known[name]) for name in NUMBERS} if self.size >= BINS else {}),
-        }
+        classes = {"shape": SHAPES, "texture": TEXTURES, "hue": HUES, "product": product}
+        left_out = () if self.size >= BINS else NUMBERS  # too few to be told apart by them
+        return images, {name: (classes.get(name), values) for name, values in self._values(known).items() if name not in left_out}
+
+    @staticmethod
+    def _values(known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Label set -> the value of each image that was drawn."""
+        product = (known["shape"] * len(TEXTURES) + known["texture"]) * len(HUES) + known["hue"]
+        return {name: known[name] for name in ("shape", "texture", "hue")} | {"product": product} | {name: known[name] for name in NUMBERS}
 
     def _arrange(self, every: np.ndarray, labels: Labels) -> np.ndarray:
         first = super()._arrange(every, labels)
@@ -124,10 +125,11 @@ class Shapes(Dataset):
         nearest = (np.arange(side) * SIDE + SIDE // 2) // side
         return ("background", "shape"), bodies[:, nearest][:, :, nearest].astype(np.uint8)
 
-    def fresh(self, seed: int, step: int, count: int) -> np.ndarray | None:
+    def fresh(self, seed: int, step: int, count: int) -> tuple[np.ndarray, Mapping[str, np.ndarray]] | None:
         if self.argument.partition(":")[0]:
             return None
-        return draw(np.random.default_rng([self.seed, 1 + seed, step]), count)[0]
+        images, known = draw(np.random.default_rng([self.seed, 1 + seed, step]), count)
+        return images, self._values(known)
 
     def another(self, count: int, seed: int) -> Dataset | None:
         return None if self.argument.partition(":")[0] else Shapes(f"{count}:{OTHERS + OTHERS * self.seed + seed}", self.side)

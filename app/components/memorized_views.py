@@ -178,9 +178,7 @@ def _gallery(choice: Choice) -> None:
         alt = html.escape(f"Sample {place} beside its nearest training image: ratio {ratio:.2f}, {copy} at {RATIO:g}.")
         tiles.append(f'<figure><img src="{picture}" alt="{alt}" style="height:72px"><figcaption>{ratio:.2f}, {copy}</figcaption></figure>')
     st.html(f'<div class="tiles small" role="group" aria-label="Samples and nearest training images">{"".join(tiles)}</div>')
-    reference = (
-        " among as many other images of the same kind as the largest set has; it has met none of them" if choice.size == "fresh" else ""
-    )
+    reference = " among the first that it met, as many as the largest set has" if choice.size == "fresh" else ""
     st.caption(
         f"{len(found.samples)} samples of a network trained on {images(choice.size)}, after {last:,} (mean weights, seed {study.seeds[0]}): left of each pair the "
         f"sample, right its nearest training image by ℓ2{reference}. The number is the ℓ2-ratio, the distance over the mean distance to the next 50; "
@@ -192,7 +190,7 @@ def _copies(choice: Choice) -> None:
     from analysis import memorization_figures as figures
     from analysis import memorization_words as words
 
-    rows = choice.table("generation")
+    study, rows = choice.study, choice.table("generation")
     measures = [name for name in words.MEASURES if name in set(rows.measure)]
     if not measures:
         return
@@ -204,10 +202,10 @@ def _copies(choice: Choice) -> None:
     )  # fmt: skip
     rows = rows[rows.measure == name]
     at, found = words.usual(name, rows), words.pooled(rows)
-    wide = len(choice.study.sizes) >= WIDE
+    wide = len(study.sizes) >= WIDE
     chart(
-        figures.threshold_figure(found, choice.study.sizes, at),
-        words.copied(found, choice.study.sizes, name, at),
+        figures.threshold_figure(found, study.sizes, at),
+        words.copied(found, study.sizes, name, at),
         "known-copies",
         wide=wide,
     )
@@ -216,7 +214,9 @@ def _copies(choice: Choice) -> None:
         if name == "l2_ratio"
         else "the lowest that calls at most one in 20 held-out real images a copy"
     )
-    st.caption(f"After {choice.seen:,} training images. The dotted line is the threshold of the sentence, {at:g}: {how}.")
+    whose = {"features": study.facts.get("reference"), "encoder": study.facts.get("encoder", {}).get("name")}.get(name)
+    seen = f"After {choice.seen:,} training images{f', in the features of {whose}' if whose else ''}."
+    st.caption(f"{seen} The dotted line is the threshold of the sentence, {at:g}: {how}.")
 
 
 def _halves(choice: Choice) -> None:
@@ -259,6 +259,6 @@ def sharing(choice: Choice) -> None:
     chart(figures.sharing_figure(rows, choice.study.levels, choice.axis), words.shared(rows), "known-sharing")  # type: ignore[arg-type]
     if said := choice.study.facts.get("sharing"):
         st.caption(
-            f"Each network has met {said['seen']:,} images; one that is trained at a single level meets it with every image, the one network a "
-            "thousandth as often. arXiv 2502.05743 reads more from the one network."
+            f"Each network has met {said['seen']:,} images, over {said['seeds']} seed{'s' * (said['seeds'] != 1)}: one that is trained at a single level met them all at it, the one network "
+            "spread over all levels. arXiv 2502.05743 reads more from the one network."
         )
