@@ -112,18 +112,24 @@ def _parts(material: Material, device: str) -> Iterator[float]:
     features, _ = looking.read_all(model, x0, None, 0.1)
     one = (time.perf_counter() - began) / len(x0)
     labels, rng = np.repeat(np.arange(classes), request.labels_per_class), np.random.default_rng(0)
+
+    def drawn(images: int, value: np.ndarray) -> np.ndarray:
+        return rng.normal(size=(images, value.shape[1])).astype(np.float32)
+
+    held, draws = rng.integers(classes, size=len(material.validation)), range(request.label_draws)
     cells = {
-        name: tuple(rng.normal(size=(n, value.shape[1])).astype(np.float32) for n in (len(labels), len(labels), 10))
+        (name, draw): (drawn(len(labels), value), labels, drawn(len(held), value), drawn(len(material.test), value))
         for name, value in features.items()
+        for draw in draws
     }
     began = time.perf_counter()
-    looking.probe_cells(cells, labels, labels, classes)  # type: ignore[arg-type]
+    looking.probe_cells(cells, held, classes)
     fits = time.perf_counter() - began
     labelled = min(len(material.pool), request.label_draws * len(labels))
     images = labelled + len(material.validation) + len(material.test) + request.losses
     way = visited(model.schedule, "ddim", request.sample_steps)
     passes = request.levels * images + request.samples * len(way[nearest(way, looking.HIGHEST) :])
-    yield passes * one + request.levels * request.label_draws * fits
+    yield passes * one + request.levels * fits
     yield _tables(material, len(features), rng)
     yield sum(p.numel() for p in training.net.parameters())
 

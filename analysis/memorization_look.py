@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from .sampling import descend, first_noise, to_pixels, visited
 
 HIGHEST = 5.0  # σ: above it every curve is at chance, and a study's networks have hardly been trained: samples begin here
 BATCH = 64
+MANY = 64  # small cells that are fitted at once
 SEED = 0  # of the noise that samples begin with: the same for every network
 OWN_SIGMA = 0.1  # the noise level, with clean input, at which a network's own features of images are compared
 
 Found = dict[str, np.ndarray]
 Features = dict[str, np.ndarray]  # of each block (n, C)
-Lost = Callable[[Tensor], np.ndarray]
+Cell = TypeVar("Cell", bound=Hashable)
 
 
 def sigmas_of(model: Backend, count: int) -> list[float]:
@@ -52,26 +54,27 @@ def read_all(model: Backend, x0: Tensor, eps: Tensor | None, sigma: float, betwe
     return {name: np.concatenate(values) for name, values in parts.items()}, np.concatenate(errors)
 
 
-def probe_cells(
-    cells: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray, held: np.ndarray, classes: int
-) -> dict[str, np.ndarray]:
-    """Logits (n_validation + n_test, K) of a logistic probe of each cell: features of labelled, validation and test images.
+def probe_cells(cells: Mapping[Cell, tuple[np.ndarray, ...]], held: np.ndarray, classes: int) -> dict[Cell, np.ndarray]:
+    """Logits (n_validation + n_test, K) of a logistic probe of each cell: features of labelled images, their classes, features of others.
 
-    Cells as wide as each other are fitted together. `held` are the validation images' classes, by which penalties are chosen.
+    A cell is (features (n, C), classes (n,), of validation images (m, C), of test images (l, C)); those as wide and with the same classes
+    are fitted together. `held` are the validation images' classes, by which penalties are chosen.
     """
     head: ProbeHead = registry.get("heads", "logistic")()
-    by_width: dict[int, dict[str, probing.Posed]] = {}
-    for name, (train, validation, test) in cells.items():
-        posed = probing.pose(head, "feature", (train, labels), (validation, test), 1, None)
-        by_width.setdefault(train.shape[1], {})[name] = posed
+    alike: dict[tuple[int, bytes], dict[Cell, probing.Posed]] = {}
+    for name, (train, labels, validation, test) in cells.items():
+        order = np.argsort(labels, kind="stable")  # as many of each class in another order are the same task
+        posed = probing.pose(head, "feature", (train[order], labels[order]), (validation, test), 1, None)
+        alike.setdefault((train.shape[1], labels[order].tobytes()), {})[name] = posed
     found = {}
-    for alike in by_width.values():
-        names, step = list(alike), head.together(*next(iter(alike.values())).features.shape)
+    for (_, told), posed_cells in alike.items():
+        names, labels = list(posed_cells), np.frombuffer(told, next(iter(cells.values()))[1].dtype)
+        step = MANY if head.together(*posed_cells[names[0]].features.shape) > 1 else 1
         for start in range(0, len(names), step):
             some = names[start : start + step]
-            fitted = probing.fit(head, [alike[name].features for name in some], labels, classes)
+            fitted = probing.fit(head, [posed_cells[name].features for name in some], labels, classes)
             for name, heads in zip(some, fitted, strict=True):
-                found[name] = probing.choose(alike[name], heads, held).logits
+                found[name] = probing.choose(posed_cells[name], heads, held).logits
     return found
 
 
@@ -105,14 +108,16 @@ def probes(
             if name == "subset":
                 source, rows = _of(material.training(run), draws, model, run, sigma, between)
                 draws = [(np.searchsorted(rows, part), values) for part, values in draws]
-            for number, (part, values) in enumerate(draws):
-                between()
-                cells = {block: (source[block][part], features[block][first:second], features[block][second:]) for block in features}
-                logits = probe_cells(cells, values, held, len(material.labels.classes))
-                for place, block in enumerate(features):
-                    said = logits[block].argmax(1)
-                    chosen[name][place, number, level] = (said[: len(held)] == held).mean()
-                    right[name][place, number, level] = said[len(held) :] == truth
+            between()
+            cells = {
+                (place, number): (source[block][part], values, value[first:second], value[second:])
+                for number, (part, values) in enumerate(draws)
+                for place, (block, value) in enumerate(features.items())
+            }
+            for (place, number), logits in probe_cells(cells, held, len(material.labels.classes)).items():
+                said = logits.argmax(1)
+                chosen[name][place, number, level] = (said[: len(held)] == held).mean()
+                right[name][place, number, level] = said[len(held) :] == truth
     found: Found = {"errors/held_out": errors[:, : request.losses].astype(np.float32)}
     for name in tasks:
         found |= {name: np.packbits(right[name], axis=-1), f"{name}/validation": chosen[name]}

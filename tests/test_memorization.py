@@ -159,12 +159,14 @@ def test_networks_of_a_seed_begin_alike_and_those_of_another_seed_do_not(tiny: M
 def test_cells_probed_together_are_those_of_one_probe_each() -> None:
     rng = np.random.default_rng(0)
     y, held = rng.integers(3, size=30), rng.integers(3, size=60)
-    cells = {
-        name: tuple(rng.normal(size=(n, width)).astype(np.float32) for n in (30, 60, 20)) for name, width in (("a", 8), ("b", 8), ("c", 5))
-    }
-    found = looking.probe_cells(cells, y, held, 3)  # type: ignore[arg-type]
-    for name, (train, validation, test) in cells.items():
-        alone = probing.probe(Logistic(), "feature", (train, y), (validation, held), test, 3)
+    other = rng.permutation(y)  # as many of each class, of other images
+    fewer = np.where(np.arange(30) == 0, (y + 1) % 3, y)
+    given = (("a", 8, y), ("b", 8, y), ("c", 5, y), ("d", 8, other), ("e", 8, fewer))
+    cells = {name: (*(rng.normal(size=(n, width)).astype(np.float32) for n in (30, 60, 20)), labels) for name, width, labels in given}
+    cells = {name: (train, labels, validation, test) for name, (train, validation, test, labels) in cells.items()}
+    found = looking.probe_cells(cells, held, 3)
+    for name, (train, labels, validation, test) in cells.items():
+        alone = probing.probe(Logistic(), "feature", (train, labels), (validation, held), test, 3)
         np.testing.assert_allclose(found[name].astype(np.float32), alone.logits.astype(np.float32), atol=2e-3)
 
 
