@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from . import dynamics
 from .errors import DamagedFile
 from .memorization import Labelled, Look, MemorizationRequest, Weights, found_path
+from .memorized import WATCHED
 from .noise import Schedule
 from .specs import Block
 
@@ -157,18 +158,23 @@ class Curves:
         parts = [slice(seed * draws, (seed + 1) * draws) for seed in range(self.request.seeds)]
         return [dynamics.gain_difference(large[part], small[part], self.one)[0] for part in parts]
 
-    def peaks(self, block: int) -> list[dict[str, Any]]:
-        """The interval of the later of two moments' peak accuracy less the earlier's, paired, for the rule of when to stop."""
-        found = []
+    def watched(self) -> dict[tuple[str, int], int]:
+        """(size, moment) -> the block that validation images choose in these networks then, for a rule that knows nothing of later moments."""
+        every = [(size, seen) for size in self.sizes for seen in self.request.seen]
+        return {(size, seen): int(self.validation[size, Kind(seen, "ema", "outside")].max(2).mean(1).argmax()) for size, seen in every}
+
+    def peaks(self) -> list[dict[str, Any]]:
+        """The interval of the later of two moments' peak accuracy less the earlier's, paired, in the blocks that are watched."""
+        found, watched = [], self.watched()
         for size in self.sizes:
-            curves = {seen: self.correct(size, Kind(seen, "ema", "outside"), block) for seen in self.request.seen}
+            curves = {seen: self.correct(size, Kind(seen, "ema", "outside"), watched[size, seen]) for seen in self.request.seen}
             tops = {seen: value[:, [int(value.mean((0, 2)).argmax())]] for seen, value in curves.items()}
             for before in self.request.seen:
                 for later in (seen for seen in self.request.seen if seen > before):
                     pair = np.concatenate([tops[before], tops[later]], 1)
                     _, low, high = dynamics.change(pair, self.resamples)
                     told = {"size": size, "before": before, "seen": later, "low": float(low[1]), "high": float(high[1])}
-                    found.append({"block": self.blocks[block].name, **told})
+                    found.append({"block": WATCHED, **told})
         return found
 
 

@@ -18,7 +18,7 @@ from .memorization import FRESH, Look, MemorizationRequest
 from .memorization_curves import Curves, table
 from .memorization_generation import Generation, seconds
 from .memorization_run import material_of, open_weights, reference_of
-from .memorized import FORMAT, Memorized, open_memorized
+from .memorized import FORMAT, WATCHED, Memorized, open_memorized
 from .report import PACKAGES
 from .specs import INTERVALS, PROTOCOL
 from .store import writing
@@ -36,12 +36,15 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
     head, rising, chance = curves.headline(), curves.rising(), 1 / len(material.labels.classes)
     generation = Generation(material, folder, device)
     every, asked = range(len(model.card.blocks)), list(dict.fromkeys([head, rising]))
-    verdicts, differences, peaks = [], [], []
+    verdicts, differences = [], []
     for place in every:
         between()
         verdicts += curves.verdicts(place)
         differences += curves.differences(place)
-        peaks += curves.peaks(place)
+    at = {(one["block"], one["size"], one["seen"]): one for one in verdicts if (one["weights"], one["labelled"]) == ("ema", "outside")}
+    for (size, seen), place in curves.watched().items():
+        name = model.card.blocks[place].name
+        verdicts.append(at[name, size, seen] | {"block": WATCHED, "of": name})
     tables = {"curve": table(curves, model.schedule, chance)} | generation.tables(between)
     files = {f"{name}.parquet": parquet(found) for name, found in tables.items()}
     files |= {"samples.safetensors": generation.shown(), "correct.safetensors": curves.kept(head, rising)}
@@ -81,7 +84,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
         "seconds": round(spent),
         "verdicts": verdicts,
         "differences": differences,
-        "peaks": peaks,
+        "peaks": curves.peaks(),
         "sentence": "\n\n".join(sentence(curves.sizes, request.seen[-1], verdicts, model.card.blocks[place].name) for place in asked),
         "expected": {"why": why(curves, differences, asked)},
         "protocol": PROTOCOL,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 FILE, SAMPLES = "memorization.json", "samples.safetensors"
 FRESH, ALL = "fresh", -1
+WATCHED = "watched"  # in a block's place: the one that validation images choose at each moment, in that network itself, `of` which it is
 NEEDED = {"key", "name", "created", "request", "levels", "blocks", "headline", "classes", "verdicts", "sentence", "files"}
 NETWORK = ("size", "seen", "weights", "seed")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -154,9 +155,9 @@ class Memorized:
         every = self._of("differences", block)
         return [one for one in every if (one["weights"], one["labelled"]) == (weights, labelled)]
 
-    def paired(self, size: str, block: str | None = None) -> Mapping[tuple[int, int], tuple[float, float]]:
-        """(images seen before, and later) -> interval of the later peak accuracy less the earlier, paired, where the study has them."""
-        return {(one["before"], one["seen"]): (one["low"], one["high"]) for one in self._of("peaks", block) if one["size"] == size}
+    def paired(self, size: str) -> Mapping[tuple[int, int], tuple[float, float]]:
+        """(images seen before, and later) -> interval of the later peak accuracy less the earlier, paired, in the blocks that are watched."""
+        return {(one["before"], one["seen"]): (one["low"], one["high"]) for one in self._of("peaks", WATCHED) if one["size"] == size}
 
     def has(self, name: str) -> bool:
         """Whether a table is there, or the samples (`samples`)."""

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from analysis.generalization import THRESHOLDS
 from analysis.intervals import wilson
-from analysis.memorized import FRESH, Memorized, open_memorized
+from analysis.memorized import FRESH, WATCHED, Memorized, open_memorized
 
 SIZES, SEEDS, SEEN = ("64", "1024", "16384", FRESH), (0, 1, 2), (4096, 16384, 65536, 131072)
 SIGMAS = np.geomspace(0.02, 8, 10)
@@ -86,6 +86,10 @@ def verdicts() -> list[dict[str, Any]]:
     return found
 
 
+def watched() -> list[dict[str, Any]]:
+    return [one | {"block": WATCHED, "of": HEADLINE} for one in verdicts() if (one["weights"], one["labelled"]) == ("ema", "outside")]
+
+
 def differences() -> list[dict[str, Any]]:
     gains = {(one["size"], one["seen"], one["weights"], one["labelled"]): one["gain"] for one in verdicts()}
     found = []
@@ -102,7 +106,7 @@ def peaks() -> list[dict[str, Any]]:
     for size in SIZES:
         for early, late in ((a, b) for a in SEEN for b in SEEN if a < b):
             apart = float(accuracy(size, late).max() - accuracy(size, early).max())
-            found.append({"size": size, "before": early, "seen": late, "low": apart - 0.012, "high": apart + 0.012})
+            found.append({"block": WATCHED, "size": size, "before": early, "seen": late, "low": apart - 0.012, "high": apart + 0.012})
     return found
 
 
@@ -209,7 +213,7 @@ def facts() -> dict[str, Any]:
         "network": {"parameters": 1_234_567},
         "hardware": {"a made-up device": 12_288},
         "seconds": 5400,
-        "verdicts": verdicts(),
+        "verdicts": [*verdicts(), *watched()],
         "differences": differences(),
         "peaks": peaks(),
         "sentence": "After 131,072 training images, accuracy over noise is unimodal in networks trained on images that are new at every step "

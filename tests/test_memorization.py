@@ -36,7 +36,7 @@ from analysis.memorization_encoder import encode
 from analysis.memorization_generation import seconds
 from analysis.memorization_sharing import share
 from analysis.memorization_words import command
-from analysis.memorized import open_memorized
+from analysis.memorized import WATCHED, open_memorized
 from analysis.noise import noise_like
 from analysis.steps import finish
 from analysis.training import Run as Training
@@ -144,6 +144,21 @@ def test_a_network_of_new_images_is_compared_with_the_first_that_it_met() -> Non
     assert set(at_first.ids.tolist()) < set(met.ids.tolist()) < set(image_ids(np.concatenate([part[0] for part in steps])).tolist())
     known = dict(zip(image_ids(steps[0][0]).tolist(), steps[0][1]["shape"].tolist(), strict=True))
     assert at_first.label_set("shape").values.tolist() == [known[one] for one in at_first.ids.tolist()]
+
+
+def test_what_a_rule_watches_was_chosen_at_that_moment(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
+    found, folder = study
+    watched = found.verdicts(block=WATCHED)
+    assert len(watched) == len(tiny.sizes) * len(tiny.seen)
+    for row in watched.itertuples():
+        looks = [Look(row.size, seed, row.seen, "ema") for seed in range(2)]
+        read = np.concatenate([load_file(found_path(folder, look))["outside/validation"] for look in looks], 1)
+        assert row.of == found.blocks[int(read.max(2).mean(1).argmax())]
+        assert row.peak_accuracy == found.verdict(row.size, row.seen, block=row.of)["peak_accuracy"]
+        assert row.p_holm == found.verdict(row.size, row.seen, block=row.of)["p_holm"]
+    tops = watched.set_index(["size", "seen"]).peak_accuracy
+    low, high = found.paired("64")[64, 192]
+    assert low <= tops["64", 192] - tops["64", 64] <= high
 
 
 def test_networks_of_a_seed_begin_alike_and_those_of_another_seed_do_not(tiny: MemorizationRequest) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from analysis.memorized import images
+from analysis.memorized import WATCHED, images
 from app.components.curve import toolbar
 
 if TYPE_CHECKING:
@@ -100,18 +100,22 @@ def training(choice: Choice) -> None:
     st.caption("Filled marks are curves shown to be unimodal, open ones are not.")
     _differences(choice)
     if verdicts.seen.nunique() > 1:
-        _stops(choice, verdicts[verdicts["size"] == choice.size])
+        _stops(choice)
     else:
         st.caption("When to stop cannot be asked of one moment: choose mean weights and labelled images that no network was trained on.")
 
 
-def _stops(choice: Choice, mine: pd.DataFrame) -> None:
-    """What is watched while a size is trained, and where each rule would have stopped; `mine` are the size's verdicts."""
+def _stops(choice: Choice) -> None:
+    """What is watched while a size is trained, and where each rule would have stopped."""
     from analysis import memorization_figures as figures
     from analysis import memorization_words as words
     from analysis import stopping
 
     study = choice.study
+    watched = study.verdicts(block=WATCHED)
+    mine = watched[watched["size"] == choice.size]
+    if mine.empty:
+        return
     st.subheader(f"When training on {images(choice.size)} should have stopped", anchor=False)
     patience = int(
         st.number_input(
@@ -122,7 +126,7 @@ def _stops(choice: Choice, mine: pd.DataFrame) -> None:
     parts = {name: rows[(rows["size"] == choice.size) & rows.seen.isin(mine.seen)] for name, rows in parts.items()}
     table = stopping.signals(mine, **parts, threshold=("l2_ratio", words.RATIO))
     real = float(parts["frechet"].reference.mean()) if len(parts["frechet"]) else None
-    pairs = study.paired(choice.size, choice.judged) if (choice.weights, choice.labelled) == ("ema", "outside") else {}
+    pairs = study.paired(choice.size)
     paired = (lambda before, seen: pairs[before, seen]) if pairs else None
     found = stopping.stops(table, patience, paired)
     chart(figures.signals_figure(table, found, real), words.stopped(found, choice.size), "known-signals")
@@ -131,8 +135,9 @@ def _stops(choice: Choice, mine: pd.DataFrame) -> None:
         "Every rule looks at its signal up to the moment it stands at, never at later ones: it stops at the first moment that is worse than the "
         "best so far by more than the interval of their difference"
         + (" (of the curve's peak, paired over test images and draws)" if pairs else "")
-        + "; the curve's rule also stops where a hump that was there is shown to be gone. “Below the best of all” alone looks back from the end, to judge the rules. The block is the same at every moment: it was chosen in the "
-        "networks of the largest set, at their last."
+        + "; the curve's rule also stops where a hump that was there is shown to be gone. At each moment it reads the block that validation images choose in these networks then: "
+        + ", ".join(f"{row.of} after {row.seen:,}" for row in mine.itertuples())
+        + ". “Below the best of all” alone looks back from the end, to judge the rules."
     )
 
 
