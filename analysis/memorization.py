@@ -27,6 +27,7 @@ Weights = Literal["ema", "raw"]
 Labelled = Literal[
     "outside", "subset"
 ]  # where a probe's labelled images are: in no training set, or, as in the paper, in the network's own
+HIGHEST = 5.0  # σ: above it every curve is at chance, and a study's networks have hardly been trained: samples begin here
 STUDY = 2  # what a run finds; a change of it is another study
 
 

@@ -16,7 +16,7 @@ from . import dynamics
 from . import memorization_look as looking
 from .backends.unet2d import UNet2D
 from .generalization import nearest_images
-from .memorization import FRESH, MemorizationRequest, Run, found_path, place_of
+from .memorization import FRESH, HIGHEST, MemorizationRequest, Run, found_path, place_of
 from .memorization_curves import kinds
 from .memorization_data import Material
 from .memorization_run import bundled, material_of, reference_of, spec_of
@@ -128,7 +128,7 @@ def _parts(material: Material, device: str) -> Iterator[float]:
     labelled = min(len(material.pool), request.label_draws * len(labels))
     images = labelled + len(material.validation) + len(material.test) + request.losses
     way = visited(model.schedule, "ddim", request.sample_steps)
-    passes = request.levels * images + request.samples * len(way[nearest(way, looking.HIGHEST) :])
+    passes = request.levels * images + request.samples * len(way[nearest(way, HIGHEST) :])
     yield passes * one + request.levels * fits
     yield _tables(material, len(features), rng)
     yield sum(p.numel() for p in training.net.parameters())
@@ -146,7 +146,7 @@ def _tables(material: Material, blocks: int, rng: np.random.Generator) -> float:
     spent += looks * sum(compared) * request.samples / len(images) * request.seeds * _each(lambda: nearest_images(images, images))
     draws = request.seeds * request.label_draws
     resamples = dynamics.resamples(np.arange(draws), np.repeat(np.arange(request.seeds), request.label_draws), len(material.test))
-    sigmas = np.geomspace(0.01, looking.HIGHEST, request.levels)
+    sigmas = np.geomspace(0.01, HIGHEST, request.levels)
     right = {str(size): rng.random((draws, request.levels, len(material.test))) < 0.5 for size in request.sizes}
     began = time.perf_counter()
     dynamics.judge_all(right, sigmas, resamples)

@@ -15,12 +15,11 @@ from .crew import Between, still_wanted
 from .datasets.base import Dataset, image_ids
 from .features import capture, load_x0, pool
 from .heads.base import ProbeHead
-from .memorization import FRESH, Run
+from .memorization import FRESH, HIGHEST, Run
 from .memorization_data import Material
 from .noise import add_noise, nearest, noise_like
 from .sampling import descend, first_noise, to_pixels, visited
 
-HIGHEST = 5.0  # σ: above it every curve is at chance, and a study's networks have hardly been trained: samples begin here
 BATCH = 64
 MANY = 64  # small cells that are fitted at once
 SEED = 0  # of the noise that samples begin with: the same for every network

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from analysis.memorization import HIGHEST
 from analysis.memorized import COLUMNS, Memorized, images
 from app.components import files, link
 from app.components.receipt import TOOL, kind_of_picture
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PAPERS = """@misc{li2025, title = {Understanding Representation Dynamics of Diffusion Models via Low-Dimensional Modeling}, eprint = {2502.05743}, archivePrefix = {arXiv}}
 @misc{kadkhodaie2023, title = {Generalization in diffusion models arises from geometry-adaptive harmonic representations}, eprint = {2310.02557}, archivePrefix = {arXiv}}
 @misc{carlini2023, title = {Extracting Training Data from Diffusion Models}, eprint = {2301.13188}, archivePrefix = {arXiv}}
+@misc{karras2022, title = {Elucidating the Design Space of Diffusion-Based Generative Models}, eprint = {2206.00364}, archivePrefix = {arXiv}}
 @misc{heusel2017, title = {GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium}, eprint = {1706.08500}, archivePrefix = {arXiv}}"""
 TITLES = {
     "curve": "Curves",
@@ -40,7 +42,7 @@ def rows(study: Memorized, features: str | None) -> dict[str, str]:
         "data": f"{asked['dataset']}, labels: {asked.get('label_set') or 'the first'}, {len(facts['classes'])} classes",
         "training": f"{', '.join(images(size) for size in study.sizes)}; {len(study.seeds)} seeds ({', '.join(map(str, study.seeds))}); every network met "
         f"{study.seen()[-1]:,} training images, and was looked at after {', '.join(f'{seen:,}' for seen in study.seen())}",
-        "network": f"{facts.get('network', {}).get('parameters', 0):,} parameters",
+        "network": f"{facts.get('network', {}).get('parameters', 0):,} parameters{_steps(facts)}",
         "probe": f"logistic regression on block {study.block} (pooling {facts['headline']['pooling']}), chosen by {facts['headline']['chosen_by']}",
         "images": f"{facts.get('n_labelled', '?')} labelled a draw, {asked.get('label_draws', '?')} draws a seed, {facts.get('n_test', '?')} test images; the "
         "same for every size, and in no training set",
@@ -48,9 +50,29 @@ def rows(study: Memorized, features: str | None) -> dict[str, str]:
         "made": f"{facts['created'][:10]}, {duration(facts.get('seconds'))} of training and looking in all; {told}",
         "intervals": "95 %; of accuracies and gains over test images, label draws and seeds; of shares Wilson's, over samples",
     }
+    if steps := asked.get("sample_steps"):
+        found["samples"] = (
+            f"{asked['samples']} of each network, by DDIM (arXiv 2010.02502): those of {steps} steps that lie below σ = {HIGHEST:g}, from noise of that level"
+        )
+    if encoder := facts.get("encoder"):
+        found["encoder"] = f"{encoder['name']}, {encoder['identity']}"
     if features:
         found["Fréchet distance"] = f"in features of {features}, beside the same number of held-out real images; no published FID"
     return found
+
+
+def _steps(facts: Mapping[str, Any]) -> str:
+    """Which noise the training steps were of, where the study says it."""
+    recipe = facts.get("network", {}).get("recipe")
+    if not recipe:
+        return ""
+    mean, spread = recipe.get("log_sigma") or (None, None)
+    drawn = (
+        "timesteps drawn evenly"
+        if mean is None
+        else f"ln σ of a step normal, mean {mean:g}, standard deviation {spread:g} (arXiv 2206.00364)"
+    )
+    return f", ε-prediction, batch {recipe['batch']}, learning rate {recipe['learning_rate']:g}; {drawn}"
 
 
 def methods(study: Memorized) -> str:
