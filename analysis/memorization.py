@@ -90,6 +90,11 @@ class MemorizationRequest(Frozen):
         """How many training images the largest set has, but for one without end."""
         return max(size for size in self.sizes if isinstance(size, int))
 
+    @property
+    def met(self) -> int:
+        """How many images stand for a set without end: the first that are met, all before the first moment, no more than the largest set has."""
+        return min(self.seen[0], self.largest)
+
     def looks(self) -> Iterator[Look]:
         """Every look at every network, a run after the other, in the order of training."""
         for run in self.runs:

@@ -26,4 +26,4 @@ class MemorizationAnswers:
 
 def _so_far(step: tuple[int, int]) -> Answer:
     done, of = step
-    return {"done": done, "of": of, "doing": "timing steps, passes, probes and verdicts …"}, b""
+    return {"done": done, "of": of}, b""

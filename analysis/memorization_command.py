@@ -51,7 +51,7 @@ def memorization(
     from .devices import choose_device
     from .encoders import open_encoder
     from .memorization import MemorizationRequest, place_of
-    from .memorization_encoder import encode
+    from .memorization_encoder import encode, images_of, seconds
     from .memorization_sharing import check, share
     from .memorization_work import memorize
 
@@ -77,9 +77,12 @@ def memorization(
         open_encoder(encoder)  # what is wrong with it is said before anything is trained
     work: dict[str, Any] = {"processes": CORES if processes is None else processes, "device": choose_device(device)}
     if cost:
-        from .memorization_cost import foresee
+        from .memorization_cost import foresee, length
 
         typer.echo(foresee(request, store, **work, apart=0 if sharing is None else sharing * sharing_seeds * levels).sentence)
+        if encoder is not None:
+            took = seconds(request, encoder, work["device"])
+            typer.echo(f"{encoder} reads {images_of(request):,} images beside: about {length(took)}.")
         return
     with progress_bar("Training images", quiet=False) as progress:
         found = memorize(request, store, **work, progress=progress)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DModel
 
 from . import dynamics
 from . import memorization_look as looking
@@ -26,7 +27,8 @@ from .steps import finish
 from .training import Run as Training
 
 STEPS = 3  # that are timed, after one that warms up
-PARTS = 4  # that are timed, one after another
+TILED = 32  # times a batch, as training images that a nearest one is looked for in
+PARTS = 3  # that are timed, one after another
 KEPT = 4  # bytes a parameter and moment: two sets of weights in half precision
 CHECKPOINT = 16  # bytes a parameter of what training goes on from
 FOUND = 1 << 20  # bytes of what a look finds, with its samples, at most
@@ -51,9 +53,13 @@ class Foreseen:
         """For a person."""
         if not self.seconds:
             return "All of it is there already."
-        length = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{max(1, round(self.seconds / 60))} minutes"
-        told = f"{self.networks} networks to train, {self.looks} looks at them: about {length}, {self.bytes / 1e6:,.0f} MB on disk."
+        told = f"{self.networks} networks to train, {self.looks} looks at them: about {length(self.seconds)}, {self.bytes / 1e6:,.0f} MB on disk."
         return told if self.bytes < self.free else f"{told} Only {self.free / 1e6:,.0f} MB are free there: make room first."
+
+
+def length(seconds: float) -> str:
+    """A time for a person."""
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} minutes"
 
 
 def foresee(request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0) -> Foreseen:
@@ -85,8 +91,10 @@ def foreseeing(
         finally:
             torch.set_num_threads(threads)
         yield done + 1, PARTS
-    step, look, tables, parameters = timed
+    step, look, tables = timed
     spec = request.spec
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in UNet2DModel(**spec.network).parameters())
     at_once = max(1, processes) if device == "cpu" else 1
     shared = networks * spec.steps * step + looks * look + apart / spec.batch * step
     seconds = shared / (at_once if apart else min(at_once, max(1, networks))) + (tables if looks else 0)
@@ -95,7 +103,7 @@ def foreseeing(
 
 
 def _parts(material: Material, device: str) -> Iterator[float]:
-    """Seconds of a training step, of a look, and of the tables at the end; then the network's parameters."""
+    """Seconds of a training step, of a look, and of the tables at the end."""
     request, classes = material.request, len(material.labels.classes)
     run = Run(str(request.sizes[-1]), 0)
     data = material.dataset if run.size == FRESH else material.training(run)
@@ -130,31 +138,30 @@ def _parts(material: Material, device: str) -> Iterator[float]:
     way = visited(model.schedule, "ddim", request.sample_steps)
     passes = request.levels * images + request.samples * len(way[nearest(way, HIGHEST) :])
     yield passes * one + request.levels * fits
-    yield _tables(material, len(features), rng)
-    yield sum(p.numel() for p in training.net.parameters())
+    yield _tables(material, len(features), rng, device)
 
 
-def _tables(material: Material, blocks: int, rng: np.random.Generator) -> float:
+def _tables(material: Material, blocks: int, rng: np.random.Generator, device: str) -> float:
     """Seconds of what is made of the looks at the end: features of training images, nearest images, and verdicts with their differences."""
     request, images = material.request, material.dataset.images[: looking.BATCH]
-    compared = [request.largest if size == FRESH else int(size) for size in request.sizes]
+    compared = [request.met if size == FRESH else int(size) for size in request.sizes]
     spent = 0.0
     if name := reference_of(request):
-        model = bundled(name, "cpu")
-        spent += request.seeds * request.largest * (1 + (FRESH in request.sizes)) * _each(lambda: looking.own_features(model, images))
-    looks = request.seeds * (len(request.seen) + 1)
-    spent += looks * sum(compared) * request.samples / len(images) * request.seeds * _each(lambda: nearest_images(images, images))
+        model = bundled(name, device)
+        viewed = request.seeds * (request.largest + (request.met if FRESH in request.sizes else 0)) + len(images)
+        spent += viewed / len(images) * _seconds(lambda: looking.own_features(model, images))
+    looks, many = request.seeds * (len(request.seen) + 1), np.tile(images, (TILED, 1, 1, 1))
+    once = _seconds(lambda: nearest_images(images, many)) / len(many)
+    spent += looks * sum(compared) * request.samples / len(images) * request.seeds * once
     draws = request.seeds * request.label_draws
     resamples = dynamics.resamples(np.arange(draws), np.repeat(np.arange(request.seeds), request.label_draws), len(material.test))
     sigmas = np.geomspace(0.01, HIGHEST, request.levels)
     right = {str(size): rng.random((draws, request.levels, len(material.test))) < 0.5 for size in request.sizes}
-    began = time.perf_counter()
-    dynamics.judge_all(right, sigmas, resamples)
-    return spent + 2 * blocks * len(kinds(request)) * (time.perf_counter() - began)  # differences take about as long
+    judged = _seconds(lambda: dynamics.judge_all(right, sigmas, resamples))
+    return spent + 2 * blocks * len(kinds(request)) * judged  # differences take about as long
 
 
-def _each(read: Callable[[], object]) -> float:
-    """Seconds an image of one batch."""
+def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
-    read()
-    return (time.perf_counter() - began) / looking.BATCH
+    work()
+    return time.perf_counter() - began

@@ -34,7 +34,7 @@ class Material:
         """Raises InvalidRequest where there are too few images, UnknownName, InvalidData."""
         self.request = request
         self._sets: dict[int, Dataset] = {}
-        self._parts: dict[tuple[Run, int], Dataset] = {}
+        self._parts: dict[Run, Dataset] = {}
         self.dataset = open_dataset(request.dataset, request.spec.network["sample_size"])
         self.labels = self.dataset.label_set(request.label_set or self._usual)
         if self.labels.numbers is not None:
@@ -77,17 +77,17 @@ class Material:
             self._sets[seed] = found
         return self._sets[seed]
 
-    def training(self, run: Run, seen: int | None = None) -> Dataset:
-        """The images that a network is trained on; of a set without end the first that it has met after `seen`, as many as the largest set has."""
-        count = min(seen or self.request.seen[-1], self.request.largest) if run.size == FRESH else int(run.size)
-        if (run, count) not in self._parts:
-            images, values = self._beginning(run, count)
+    def training(self, run: Run) -> Dataset:
+        """The images that a network is trained on; of a set without end the first, which it has met at every moment that is looked at."""
+        if run not in self._parts:
+            images, values = self._beginning(run)
             part = LabelSet(self.labels.name, self.labels.classes, values)
-            self._parts[run, count] = Chosen(f"{self.dataset.name}, {count:,} images", images, part)
-        return self._parts[run, count]
+            self._parts[run] = Chosen(f"{self.dataset.name}, {len(images):,} images", images, part)
+        return self._parts[run]
 
-    def _beginning(self, run: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first images of a training set (n, H, W, 3), and their classes (n,)."""
+    def _beginning(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        """The images (n, H, W, 3) of a training set, and their classes (n,)."""
+        count = self.request.met if run.size == FRESH else int(run.size)
         if run.size == FRESH:
             images, values = self.stream(run.seed, range(-(-count // self.request.spec.batch)))
             return images[:count], values[:count]

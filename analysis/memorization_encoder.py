@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from .crew import Between, still_wanted
 from .encoders import open_encoder
 from .encoders.base import Encoder
 from .errands import Progress
-from .memorization import MemorizationRequest, place_of
+from .memorization import FRESH, MemorizationRequest, place_of
 from .memorization_generation import Generation, Viewer
 from .memorization_report import extend, parquet
 from .memorization_run import material_of
+from .memorization_work import alone
 from .memorized import Memorized, open_memorized
 
 BATCH = 32  # images that an encoder reads at once
@@ -31,30 +34,53 @@ def encode(
     between: Between = still_wanted,
     progress: Progress | None = None,
 ) -> Memorized:
-    """A finished study whose `generation.parquet` also has the measure `encoder`, by an encoder such as `transformers:PLACE`.
+    """A finished study with `encoder.parquet`: the shares of `generation.parquet` by an encoder such as `transformers:PLACE`.
 
-    Another encoder takes the place of the last. Raises UnknownName or InvalidRequest for an encoder that cannot be had, DamagedFile where
-    the study is not finished.
+    What it makes of real images is kept; another encoder's table takes the place of the last. Raises UnknownName or InvalidRequest for an
+    encoder that cannot be had, DamagedFile where the study is not finished, StoreUnavailable where another process is at it.
     """
     encoder, folder = open_encoder(name, device), place_of(request, root)
-    study, generation = open_memorized(folder), Generation(material_of(request.canonical()), folder, device)
-    key = f"encoder-{hashlib.sha256(encoder.identity.encode()).hexdigest()[:12]}"
-    rows, looks = [], len(list(request.looks()))
-    for done, found in enumerate(generation.viewed(Viewer("encoder", key, lambda images: view(encoder, images, between))), start=1):
-        rows += found
-        if progress:
-            progress(done, looks, f"looks, by {encoder.name}")
-    table = study.table("generation")
-    both = pd.concat([table[table.measure != "encoder"], pd.DataFrame(rows)], ignore_index=True)
-    return extend(study, {"encoder": encoder.facts()}, {"generation.parquet": parquet(both)})
+    open_memorized(folder)
+    done, total = 0, images_of(request)
+
+    def view(images: np.ndarray) -> np.ndarray:
+        nonlocal done
+        found = read(encoder, images, between, progress and (lambda count: progress(done + count, total, f"images, by {encoder.name}")))
+        done += len(images)
+        return found
+
+    with alone(folder):
+        generation = Generation(material_of(request.canonical()), folder, device)
+        key = f"encoder-{hashlib.sha256(encoder.identity.encode()).hexdigest()[:12]}"
+        rows = [row for found in generation.viewed(Viewer("encoder", key, view)) for row in found]
+        return extend(folder, {"encoder": encoder.facts() | {"place": name}}, {"encoder.parquet": parquet(pd.DataFrame(rows))})
 
 
-def view(encoder: Encoder, images: np.ndarray, between: Between = still_wanted) -> np.ndarray:
-    """What an encoder makes of images (n, H, W, 3) uint8, without noise: (n, D) float32."""
+def read(encoder: Encoder, images: np.ndarray, between: Between = still_wanted, told: Callable[[int], object] | None = None) -> np.ndarray:
+    """What an encoder makes of images (n, H, W, 3) uint8, without noise: (n, D) float16. `told` hears how many are done."""
     parts = []
     for start in range(0, len(images), BATCH):
         between()
         x = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).to(encoder.device).float() / 127.5 - 1
         with torch.inference_mode():
-            parts.append(encoder(x).float().cpu().numpy())
+            parts.append(encoder(x).half().cpu().numpy())
+        if told:
+            told(start + len(x))
     return np.concatenate(parts)
+
+
+def images_of(request: MemorizationRequest) -> int:
+    """How many images an encoder reads: each seed's largest set and the first of those without end, held-out images, and every look's samples."""
+    real = request.seeds * (request.largest + (request.met if FRESH in request.sizes else 0)) + request.samples
+    return real + len(list(request.looks())) * request.samples
+
+
+def seconds(request: MemorizationRequest, name: str, device: str = "cpu") -> float:
+    """About how long `encode` takes, from one timed batch. Raises UnknownName or InvalidRequest for an encoder that cannot be had."""
+    encoder = open_encoder(name, device)
+    material = material_of(request.canonical())
+    images = material.dataset.images[:BATCH]
+    read(encoder, images[:1])
+    began = time.perf_counter()
+    read(encoder, images)
+    return (time.perf_counter() - began) / len(images) * images_of(request)

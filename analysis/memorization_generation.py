@@ -47,8 +47,8 @@ class Generation:
         self.reference = (
             Viewer("features", "reference", lambda images: looking.own_features(bundled(name, device), images)) if name else None
         )
-        self._ratios: dict[tuple[Run, int], np.ndarray] = {}
-        self._features: dict[Path, dict[str, np.ndarray]] = {}
+        self._ratios: dict[Run, np.ndarray] = {}
+        self._features: dict[Path, np.ndarray] = {}
 
     def runs(self) -> list[Run]:
         return sorted(self.request.runs, key=lambda run: (self.request.sizes.index(_size(run.size)), run.seed))
@@ -59,18 +59,17 @@ class Generation:
             for look in run.looks(self.request):
                 names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
                 found = read(self.folder, look, "samples", "reference", "own/samples", "own/train", "own/held_out")
-                yield from ((name, names | row) for name, row in self._scores(run, look.seen, found))
+                yield from ((name, names | row) for name, row in self._scores(run, found))
                 yield from (("halves", names | row) for row in self._halves(run, look, found["samples"]))
                 yield from (("losses", names | row) for row in self._losses(look))
 
-    def _scores(self, run: Run, seen: int, found: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
-        training = self.material.training(run, seen).images
-        at = run, len(training)
-        if at not in self._ratios:
-            self._ratios[at] = nearest_images(self.held_out, training).ratio
-        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[at])
+    def _scores(self, run: Run, found: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
+        training = self.material.training(run).images
+        if run not in self._ratios:
+            self._ratios[run] = nearest_images(self.held_out, training).ratio
+        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[run])
         if self.reference:
-            own, real = self._known(self.reference, run, seen)
+            own, real = self._known(self.reference, run)
             yield from self._shares("features", _cosine(found["reference"], own), _cosine(real, own))
             if len(own) > 1:
                 yield "frechet", frechet(found["reference"], real, own).to_dict() | {"features": reference_of(self.request)}
@@ -82,41 +81,41 @@ class Generation:
     def _shares(measure: Measure, samples: np.ndarray, held_out: np.ndarray) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from (("generation", row) for row in sensitivity(measure, samples, held_out))
 
-    def _known(self, viewer: Viewer, run: Run, seen: int) -> tuple[np.ndarray, np.ndarray]:
+    def _known(self, viewer: Viewer, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """What a viewer makes of the training images of a run and of held-out ones, (N, D) and (n, D), kept beside the runs.
 
-        Of a seed's largest set every smaller one is the beginning; of one without end those count that it has met after `seen` images.
+        Of a seed's largest set every smaller one is the beginning.
         """
-        met = run.size == FRESH
-        count = min(seen, self.request.largest)
-        size = f"{FRESH}-{count}" if met else str(self.request.largest)
-        path = self.folder / "runs" / f"{viewer.key}-{size}-{run.seed}.safetensors"
+        size = run.size if run.size == FRESH else str(self.request.largest)
+        own = self._kept(viewer, f"{size}-{run.seed}", lambda: self.material.training(Run(size, run.seed)).images)
+        return own[: len(self.material.training(run).ids)], self._kept(viewer, "held-out", lambda: self.held_out)
+
+    def _kept(self, viewer: Viewer, name: str, images: Callable[[], np.ndarray]) -> np.ndarray:
+        path = self.folder / "runs" / f"{viewer.key}-{name}.safetensors"
         if path not in self._features:
             if not path.exists():
-                whole = self.material.training(run, count) if met else self.material.training(Run(size, run.seed))
-                write(path, {"training": viewer.view(whole.images), "held_out": viewer.view(self.held_out)}, {})
+                write(path, {"features": viewer.view(images())}, {})
             try:
-                self._features[path] = load_file(path)
-            except (OSError, SafetensorError) as error:
+                self._features[path] = load_file(path)["features"]
+            except (OSError, SafetensorError, KeyError) as error:
                 raise DamagedFile(f"{path} is damaged ({error}); delete it, and run the study again: it is made anew.") from error
-        found = self._features[path]
-        return found["training"][: len(self.material.training(run, seen).ids)], found["held_out"]
+        return self._features[path]
 
     def viewed(self, viewer: Viewer) -> Iterator[list[dict[str, Any]]]:
         """Rows of `generation`, a look at a time, by what another viewer makes of samples, of training images and of held-out ones."""
         for run in self.runs():
             for look in run.looks(self.request):
                 samples = viewer.view(read(self.folder, look, "samples")["samples"])
-                own, real = self._known(viewer, run, look.seen)
+                own, real = self._known(viewer, run)
                 names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
                 yield [names | row for _, row in self._shares(viewer.measure, _cosine(samples, own), _cosine(real, own))]
 
     def _halves(self, run: Run, look: Look, samples: np.ndarray) -> Iterator[dict[str, Any]]:
         """Against the networks of other seeds, whose training sets share no image with this one's."""
-        own = self.material.training(run, look.seen).images
+        own = self.material.training(run).images
         for seed, other in permutations(range(self.request.seeds), 2):
             if seed == run.seed:
-                theirs = self.material.training(Run(run.size, other), look.seen).images
+                theirs = self.material.training(Run(run.size, other)).images
                 there = read(self.folder, look._replace(seed=other), "samples")["samples"]
                 yield {"other": other} | halves(samples, there, own, theirs).to_dict()
 

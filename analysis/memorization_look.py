@@ -60,20 +60,20 @@ def probe_cells(cells: Mapping[Cell, tuple[np.ndarray, ...]], held: np.ndarray, 
     are fitted together. `held` are the validation images' classes, by which penalties are chosen.
     """
     head: ProbeHead = registry.get("heads", "logistic")()
-    alike: dict[tuple[int, bytes], dict[Cell, probing.Posed]] = {}
-    for name, (train, labels, validation, test) in cells.items():
-        order = np.argsort(labels, kind="stable")  # as many of each class in another order are the same task
-        posed = probing.pose(head, "feature", (train[order], labels[order]), (validation, test), 1, None)
-        alike.setdefault((train.shape[1], labels[order].tobytes()), {})[name] = posed
-    found = {}
-    for (_, told), posed_cells in alike.items():
-        names, labels = list(posed_cells), np.frombuffer(told, next(iter(cells.values()))[1].dtype)
-        step = MANY if head.together(*posed_cells[names[0]].features.shape) > 1 else 1
+    alike: dict[tuple[int, bytes], list[Cell]] = {}
+    for name, (train, labels, _, _) in cells.items():
+        alike.setdefault((train.shape[1], np.sort(labels).tobytes()), []).append(name)
+    found: dict[Cell, np.ndarray] = {}
+    for names in alike.values():
+        step = MANY if head.together(*cells[names[0]][0].shape) > 1 else 1
         for start in range(0, len(names), step):
-            some = names[start : start + step]
-            fitted = probing.fit(head, [posed_cells[name].features for name in some], labels, classes)
-            for name, heads in zip(some, fitted, strict=True):
-                found[name] = probing.choose(posed_cells[name], heads, held).logits
+            posed, told = {}, np.sort(cells[names[0]][1])
+            for name in names[start : start + step]:
+                train, labels, validation, test = cells[name]
+                order = np.argsort(labels, kind="stable")  # as many of each class in another order are the same task
+                posed[name] = probing.pose(head, "feature", (train[order], told), (validation, test), 1, None)
+            fitted = probing.fit(head, [one.features for one in posed.values()], told, classes)
+            found |= {name: probing.choose(posed[name], heads, held).logits for name, heads in zip(posed, fitted, strict=True)}
     return found
 
 
@@ -166,17 +166,23 @@ def errors_of(model: Backend, images: np.ndarray, run: Run, sigmas: Sequence[flo
     return np.stack(rows).astype(np.float32)
 
 
-def samples(model: Backend, count: int, steps: int, between: Between = still_wanted) -> np.ndarray:
-    """Images (n, H, W, 3) uint8 that a network makes by DDIM from `HIGHEST` down, by those of the whole way's `steps` that lie below.
+def first_level(model: Backend, steps: int) -> float:
+    """The σ that samples begin at: of the levels that so many steps of DDIM visit, the nearest to `HIGHEST`."""
+    way = visited(model.schedule, "ddim", steps)
+    return float(way[nearest(way, HIGHEST)])
 
-    Image i begins with the same noise in every network of a study.
+
+def samples(model: Backend, mean: Tensor, count: int, steps: int, between: Between = still_wanted) -> np.ndarray:
+    """Images (n, H, W, 3) uint8 that a network makes by DDIM from `first_level` down, by those of the whole way's `steps` that lie below.
+
+    They begin as the mean of real x_0, (c, h, w), with noise: at that level it is not lost in it. Image i's noise is the same in every
+    network of a study.
     """
-    parts, way = [], visited(model.schedule, "ddim", steps)
-    first = float(way[nearest(way, HIGHEST)])
+    parts, first = [], first_level(model, steps)
     for start in range(0, count, BATCH):
         noise = first_noise(model, range(start, min(count, start + BATCH)), SEED).to(model.device)
         with torch.inference_mode():
-            for _, x, _ in descend(model, first * noise, "ddim", steps, first):
+            for _, x, _ in descend(model, mean.to(noise) + first * noise, "ddim", steps, first):
                 between()
                 made = x
         parts.append(to_pixels(made.float().cpu()))

@@ -17,6 +17,7 @@ from .crew import Between, still_wanted
 from .memorization import FRESH, Look, MemorizationRequest
 from .memorization_curves import Curves, table
 from .memorization_generation import Generation, seconds
+from .memorization_look import first_level
 from .memorization_run import material_of, open_weights, reference_of
 from .memorized import FORMAT, WATCHED, Memorized, open_memorized
 from .report import PACKAGES
@@ -80,6 +81,7 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
         "endless": material.endless,
         "network": {"parameters": model.card.parameters, "recipe": json.loads(request.spec.canonical())},
         "reference": reference_of(request),
+        "samples_from": first_level(model, request.sample_steps),
         "hardware": hardware,
         "seconds": round(spent),
         "verdicts": verdicts,
@@ -94,12 +96,12 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
     return write(folder, facts, files)
 
 
-def write(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Memorized:
-    """Write tables, then what names them: a folder with a `memorization.json` is whole. Raises StoreUnavailable."""
+def write(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes], others: Mapping[str, str] | None = None) -> Memorized:
+    """Write tables, then what names them, and `others` with their checksums: a folder with a `memorization.json` is whole. Raises StoreUnavailable."""
     for name, data in files.items():
         with writing(folder / name) as temporary:
             temporary.write_bytes(data)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    sums = {**(others or {}), **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     with writing(folder / "memorization.json") as temporary:
         temporary.write_text(json.dumps({**facts, "files": sums}, indent=1, allow_nan=False) + "\n")
     return open_memorized(folder)
@@ -163,10 +165,10 @@ def _log_snr(curves: Curves) -> list[float]:
     return (-2 * np.log(curves.sigmas)).tolist()
 
 
-def extend(study: Memorized, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Memorized:
-    """A study with further facts, and files that are new or take another's place."""
-    kept = {key: value for key, value in study.facts.items() if key != "files"}
-    return write(study.folder, {**kept, **facts}, {**{name: study.path(name).read_bytes() for name in study.facts["files"]}, **files})
+def extend(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Memorized:
+    """A study with further facts and files. Raises StoreUnavailable; what is there stands."""
+    study = open_memorized(folder)
+    return write(folder, {**study.facts, **facts}, files, study.facts["files"])
 
 
 def parquet(found: pd.DataFrame) -> bytes:

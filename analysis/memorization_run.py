@@ -13,6 +13,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from . import memorization_look as looking
 from .backends import open_backend
@@ -166,7 +167,7 @@ def look_at(material: Material, look: Look, folder: Path, device: str, between: 
     sigmas = looking.sigmas_of(model, request.levels)
     found = looking.probes(material, run, model, sigmas, subset=last and look.weights == "ema", between=between)
     found["errors/train"] = looking.errors_of(model, looking.met(material, run, look.seen), run, sigmas, between)
-    found["samples"] = looking.samples(model, request.samples, request.sample_steps, between)
+    found["samples"] = looking.samples(model, _mean(material, model), request.samples, request.sample_steps, between)
     if reference := reference_of(request):
         found["reference"] = looking.own_features(bundled(reference, device), found["samples"], between)
     if last and look.weights == "ema":
@@ -174,6 +175,11 @@ def look_at(material: Material, look: Look, folder: Path, device: str, between: 
         for name, images in (("samples", found["samples"]), ("train", training), ("held_out", test[: request.samples])):
             found[f"own/{name}"] = looking.own_features(model, images, between)
     write(found_path(folder, look), found, {"sigmas": json.dumps(sigmas), "seconds": f"{time.perf_counter() - began:.1f}"})
+
+
+def _mean(material: Material, model: Backend) -> Tensor:
+    """The mean x_0 (c, h, w) of the images that no network is trained on, among which the labelled ones are."""
+    return looking.encoded(model, material.dataset.images[material.dataset.rows(material.pool)]).mean(0)
 
 
 def write(path: Path, found: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:

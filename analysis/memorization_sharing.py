@@ -24,6 +24,7 @@ from .errors import InvalidRequest
 from .memorization import FRESH, Look, MemorizationRequest, Run, place_of
 from .memorization_curves import read
 from .memorization_report import extend, parquet
+from .memorization_work import alone
 from .memorized import Memorized, open_memorized
 from .noise import Schedule
 
@@ -83,23 +84,24 @@ def share(
     check(request, seen, seeds)
     folder = place_of(request, root)
     study = open_memorized(folder)
-    calls = [(request.canonical(), str(folder), seed, level, seen, device) for seed in range(seeds) for level in range(request.levels)]
-    if processes and device == "cpu":
-        with Crew(processes, niceness=10) as crew:
-            for done, _ in enumerate(crew.run(carry, calls, between), start=1):
+    with alone(folder):
+        calls = [(request.canonical(), str(folder), seed, level, seen, device) for seed in range(seeds) for level in range(request.levels)]
+        if processes and device == "cpu":
+            with Crew(processes, niceness=10) as crew:
+                for done, _ in enumerate(crew.run(carry, calls, between), start=1):
+                    if progress:
+                        progress(done, len(calls), "denoisers of one level")
+        else:
+            for done, call in enumerate(calls, start=1):
+                carry(*call, between=between)
                 if progress:
                     progress(done, len(calls), "denoisers of one level")
-    else:
-        for done, call in enumerate(calls, start=1):
-            carry(*call, between=between)
-            if progress:
-                progress(done, len(calls), "denoisers of one level")
-    table = rows(request, folder, study, seen, seeds)
-    return extend(study, {"sharing": {"seen": seen, "seeds": seeds}}, {"sharing.parquet": table})
+        table = rows(request, folder, study, seen, seeds)
+        return extend(folder, {"sharing": {"seen": seen, "seeds": seeds}}, {"sharing.parquet": table})
 
 
 def rows(request: MemorizationRequest, folder: Path, study: Memorized, seen: int, seeds: int) -> bytes:
-    """The table: accuracy of both over noise in every block, and their errors on held-out images; leaving the noise in errs by σ²."""
+    """The table: accuracy of each over noise in every block, and their errors on held-out images; leaving the noise in errs by σ²."""
     n_test, sigmas = study.facts["n_test"], [level["sigma"] for level in study.facts["levels"]]
     size, found = str(request.sizes[-1]), []
     apart = [[load_file(apart_path(folder, seed, level, seen)) for level in range(len(sigmas))] for seed in range(seeds)]

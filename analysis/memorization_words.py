@@ -201,4 +201,6 @@ def command(study: Memorized) -> str:
             words += [f"--{name.replace('_', '-')}", str(asked[name])]
     if sharing := study.facts.get("sharing"):
         words += ["--sharing", str(sharing["seen"]), "--sharing-seeds", str(sharing["seeds"])]
+    if encoder := study.facts.get("encoder"):
+        words += ["--encoder", str(encoder["place"])]
     return shlex.join(words)

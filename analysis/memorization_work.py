@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +16,7 @@ from .errors import DamagedFile, StoreUnavailable
 from .jobs import TRAINING, Job
 from .memorization import MemorizationRequest, Run, found_path, place_of, weights_path
 from .memorization_run import carry, material_of, noted
-from .memorized import FILE, Memorized, open_memorized
+from .memorized import Memorized, open_memorized
 from .options import CORES
 from .store import writing
 
@@ -76,8 +76,12 @@ def _memorize(
             progress(min(total - 1, sum(at.values())), total, "; ".join(training) or "reading the networks")
 
     left = [run for run in request.runs if not whole(folder, request, run)]
-    if not left and (folder / FILE).exists():
-        return open_memorized(folder)
+    if not left:
+        with suppress(DamagedFile):  # tables that are not there, damaged or of another version are made anew
+            study = open_memorized(folder)
+            for name in study.facts["files"]:
+                study.path(name)
+            return study
     calls = [(request.canonical(), str(folder), run, device) for run in left]
     if processes and device == "cpu":
         with Crew(processes, niceness=10) as crew:

@@ -4,6 +4,7 @@ memorization.json    what was asked for, the verdicts, the finding, and the chec
 curve.parquet        a row a curve and noise level: size, seen, weights, labelled, seed (-1: all together), block, …, accuracy
 generation.parquet   may be there: shares of samples, and of held-out images, that each threshold calls copies
 frechet.parquet      may be there: Fréchet distances of samples, and of held-out images, from training images
+encoder.parquet      may be there: the shares of `generation.parquet` by the features of an encoder
 halves.parquet       may be there: samples of two networks from the same noise, beside each one's own training images
 losses.parquet       may be there: denoising errors on training and on held-out images, a row a noise level
 correct.safetensors  may be there: which test images probes read right, as bits: `size/seen/weights/labelled/block` (draws, levels, ⌈n/8⌉)
@@ -29,26 +30,17 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 FILE, SAMPLES = "memorization.json", "samples.safetensors"
 FRESH, ALL = "fresh", -1
 WATCHED = "watched"  # in a block's place: the one that validation images choose at each moment, in that network itself, `of` which it is
 NEEDED = {"key", "name", "created", "request", "levels", "blocks", "headline", "classes", "verdicts", "sentence", "files"}
 NETWORK = ("size", "seen", "weights", "seed")
+SHARES = ("measure", "threshold", "copies", "copies_low", "copies_high", "held_out", "held_out_low", "held_out_high", "n")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "curve": (*NETWORK, "labelled", "block", "depth", "sigma", "timestep", "log_snr", "accuracy", "ci_low", "ci_high", "n_test", "chance"),
-    "generation": (
-        *NETWORK,
-        "measure",
-        "threshold",
-        "copies",
-        "copies_low",
-        "copies_high",
-        "held_out",
-        "held_out_low",
-        "held_out_high",
-        "n",
-    ),
+    "generation": (*NETWORK, *SHARES),
+    "encoder": (*NETWORK, *SHARES),
     "frechet": (*NETWORK, "frechet", "reference", "n", "features"),
     "halves": (*NETWORK, "other", "between", "between_low", "between_high", "own", "own_low", "own_high", "closer", "n"),
     "losses": (*NETWORK, "sigma", "train", "held_out", "n"),

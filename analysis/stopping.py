@@ -1,7 +1,7 @@
 """When should training have stopped? One rule, without hindsight, for the curve over noise levels and for the signals it is compared with.
 
 At each moment of training the rule sees that moment and those before it. A moment counts against going on where its value is worse
-than the best so far by more than the interval of their difference, or where a hump that was there has been shown to be gone. After
+than the best so far by more than the interval of their difference, or where a hump that was there, in the same block, has been shown to be gone. After
 `patience` such moments in a row it stops, and keeps the best moment it has seen.
 """
 
@@ -50,6 +50,7 @@ class Moment:
     low: float | None = None
     high: float | None = None
     shape: str | None = None
+    block: str | None = None  # whose curve it is: a hump is gone only where it was
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ def decisions(moments: Sequence[Moment], better: int = 1, patience: int = 1, pai
     """
     _check(moments, better, patience)
     found: list[Decision] = []
-    best, hump, against = moments[0], False, 0
+    best, against, humps = moments[0], 0, set[str | None]()
     for now in moments:
-        hump = hump or now.shape == HUMP
+        humps |= {now.block} if now.shape == HUMP else set()
+        hump = now.block in humps
         if better * now.value >= better * best.value and not (hump and now.shape in NO_RISE):
             best = now
         reason = _against(now, best, better, hump, paired)
@@ -130,13 +132,13 @@ def _against(now: Moment, best: Moment, better: int, hump: bool, paired: Paired 
 def signals(
     verdicts: pd.DataFrame, generation: pd.DataFrame, frechet: pd.DataFrame, losses: pd.DataFrame, *, threshold: tuple[str, float]
 ) -> pd.DataFrame:
-    """Every signal of one training-set size at every moment, tidy: signal, seen, value, low, high, shape.
+    """Every signal of one training-set size at every moment, tidy: signal, seen, value, low, high, shape, block.
 
     The tables are those of a memorization study (memorized.py) for one size, kind of weights and labelled images; seeds are averaged.
     `threshold` is (measure, threshold) of the score. Intervals of the curve are its verdict's; of the score, over samples of the networks
     as they are; of Fréchet distances, theirs where they are known; else, and of losses, Student's over seeds, and none with one seed.
     """
-    curve = verdicts.assign(value=verdicts.peak_accuracy, signal="curve")
+    curve = verdicts.assign(value=verdicts.peak_accuracy, signal="curve", block=verdicts.get("of", verdicts.get("block")))
     curve[["low", "high"]] = np.array(list(verdicts.peak_accuracy_ci), float).reshape(-1, 2)
     measure, at = threshold
     chosen = generation[(generation.measure == measure) & np.isclose(generation.threshold.astype(float), at)]
@@ -150,7 +152,7 @@ def signals(
             _raised(_mean(by_seed.rename(columns={name: "value"})[["seen", "value"]], name), ["value", "low", "high"])
             for name in ("held_out", "gap")
         ]
-    table = pd.concat([part.reindex(columns=["signal", "seen", "value", "low", "high", "shape"]) for part in parts if len(part)])
+    table = pd.concat([part.reindex(columns=["signal", "seen", "value", "low", "high", "shape", "block"]) for part in parts if len(part)])
     return table.sort_values(["signal", "seen"], key=lambda column: column.map(list(SIGNALS).index) if column.name == "signal" else column)
 
 
@@ -184,8 +186,9 @@ def stops(table: pd.DataFrame, patience: int = 1, paired: Paired | None = None) 
 
 
 def _moment(row: object) -> Moment:
-    seen, value, low, high, shape = (getattr(row, name) for name in ("seen", "value", "low", "high", "shape"))
-    moment = Moment(int(seen), float(value), shape=shape if isinstance(shape, str) else None)
+    seen, value, low, high = (getattr(row, name) for name in ("seen", "value", "low", "high"))
+    shape, block = (found if isinstance(found := getattr(row, name, None), str) else None for name in ("shape", "block"))
+    moment = Moment(int(seen), float(value), shape=shape, block=block)
     return moment if not (math.isfinite(low) and math.isfinite(high)) else replace(moment, low=float(low), high=float(high))
 
 

@@ -1,7 +1,7 @@
 """Train a small diffusion model from a recipe; a run that was stopped goes on, bit for bit, from its last checkpoint.
 
-The objective is L_simple of Ho et al., arXiv 2006.11239, eq. 14: ||ε - ε_θ(√ᾱ x_0 + √(1-ᾱ) ε, t)||², t uniform. What a
-step draws (images, t, ε, flips, whose class is withheld) is a function of (seed, step) alone, so a checkpoint holds no random state.
+The objective is L_simple of Ho et al., arXiv 2006.11239, eq. 14: ||ε - ε_θ(√ᾱ x_0 + √(1-ᾱ) ε, t)||², with t as timesteps.py draws it. What
+a step draws (images, t, ε, flips, whose class is withheld) is a function of (seed, step) alone, so a checkpoint holds no random state.
 """
 
 from __future__ import annotations

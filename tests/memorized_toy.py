@@ -130,11 +130,12 @@ def shares(measure: str, copied: float, rng: np.random.Generator) -> list[dict[s
 
 def tables() -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(0)
-    generation, frechet, halves, losses = [], [], [], []
+    generation, encoded, frechet, halves, losses = [], [], [], [], []
     for at in networks():
         copied, taught = known(at["size"], at["seen"]), learned(at["seen"])
         for measure in ("l2_ratio", "features"):
             generation += [at | row for row in shares(measure, copied, rng)]
+        encoded += [at | row for row in shares("encoder", copied, rng)]
         far = 9 - 7 * taught + 1.5 * copied + 0.05 * at["seed"]
         frechet.append(at | {"frechet": far, "reference": 1.2, "n": N, "features": "shapes-ddpm"})
         own, between = 0.55 + 0.4 * copied, 0.9 - 0.6 * copied
@@ -145,7 +146,15 @@ def tables() -> dict[str, pd.DataFrame]:
         for sigma in SIGMAS:
             loss = 0.02 * sigma * (1.3 - 0.5 * taught) * (1 + 0.01 * at["seed"])
             losses.append(at | {"sigma": sigma, "train": loss * (1 - 0.7 * copied), "held_out": loss * (1 + 0.6 * copied), "n": 128})
-    found = {"curve": curve(), "generation": generation, "frechet": frechet, "halves": halves, "losses": losses, "sharing": sharing()}
+    found = {
+        "curve": curve(),
+        "generation": generation,
+        "encoder": encoded,
+        "frechet": frechet,
+        "halves": halves,
+        "losses": losses,
+        "sharing": sharing(),
+    }
     return {name: pd.DataFrame(rows) for name, rows in found.items()}
 
 
@@ -198,7 +207,7 @@ def facts() -> dict[str, Any]:
     }
     request |= {"label_draws": 5, "levels": len(SIGMAS), "samples": N, "n_test": N_TEST}
     return {
-        "format": 1,
+        "format": 2,
         "key": "toy0123456789abc",
         "name": "shapes: shape, 4 training sets",
         "created": "2026-11-01T10:00:00+00:00",

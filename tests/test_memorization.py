@@ -32,12 +32,13 @@ from analysis.jobs import TRAINING, Jobs
 from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
 from analysis.memorization_cost import PARTS, foresee, foreseeing
 from analysis.memorization_data import Material
-from analysis.memorization_encoder import encode
+from analysis.memorization_encoder import encode, images_of
 from analysis.memorization_generation import seconds
 from analysis.memorization_sharing import share
 from analysis.memorization_words import command
 from analysis.memorized import WATCHED, open_memorized
 from analysis.noise import noise_like
+from analysis.sampling import first_noise
 from analysis.steps import finish
 from analysis.training import Run as Training
 from app.components.memorized_form import DATASET, SIZES, moments
@@ -137,13 +138,13 @@ def test_sets_of_an_endless_source_are_new_images_with_their_classes() -> None:
 
 def test_a_network_of_new_images_is_compared_with_the_first_that_it_met() -> None:
     material = Material(MemorizationRequest(**TINY | {"dataset": "shapes", "sizes": (16, 100, FRESH)}))
-    run, steps = Run(FRESH, 1), [open_dataset("shapes").fresh(1, step, 64) for step in (0, 1)]
-    met, at_first = material.training(run), material.training(run, 64)
-    assert (len(met.ids), len(at_first.ids)) == (100, 64)
-    assert set(at_first.ids.tolist()) == set(image_ids(steps[0][0]).tolist())
-    assert set(at_first.ids.tolist()) < set(met.ids.tolist()) < set(image_ids(np.concatenate([part[0] for part in steps])).tolist())
-    known = dict(zip(image_ids(steps[0][0]).tolist(), steps[0][1]["shape"].tolist(), strict=True))
-    assert at_first.label_set("shape").values.tolist() == [known[one] for one in at_first.ids.tolist()]
+    met, (images, values) = material.training(Run(FRESH, 1)), open_dataset("shapes").fresh(1, 0, 64)
+    assert set(met.ids.tolist()) == set(image_ids(images).tolist())  # of the first step, as the first moment is after it
+    known = dict(zip(image_ids(images).tolist(), values["shape"].tolist(), strict=True))
+    assert met.label_set("shape").values.tolist() == [known[one] for one in met.ids.tolist()]
+    fewer = Material(MemorizationRequest(**TINY | {"dataset": "shapes", "sizes": (16, FRESH)})).training(Run(FRESH, 1))
+    assert len(fewer.ids) == 16  # no more than the largest set has
+    assert set(fewer.ids.tolist()) < set(met.ids.tolist())
 
 
 def test_what_a_rule_watches_was_chosen_at_that_moment(study: tuple[Any, Path], tiny: MemorizationRequest) -> None:
@@ -433,14 +434,16 @@ def encoded(study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path) 
 
 def test_copies_are_looked_for_in_an_encoders_features_too(encoded: tuple[Path, str], tiny: MemorizationRequest) -> None:
     root, name = encoded
-    before = open_memorized(place_of(tiny, root)).table("generation")
-    found, looks = encode(tiny, name, root), len(list(tiny.looks()))
-    table = found.table("generation")
-    assert encode(tiny, name, root).table("generation").equals(table)  # in the last one's place, not beside it
+    before = open_memorized(place_of(tiny, root))
+    heard: list[tuple[int, int]] = []
+    found = encode(tiny, name, root, progress=lambda done, of, _: heard.append((done, of)))
+    rows, looks = found.table("encoder"), len(list(tiny.looks()))
+    assert heard[-1] == (images_of(tiny), images_of(tiny))
+    assert encode(tiny, name, root).table("encoder").equals(rows)  # in the last one's place, not beside it
     assert found.facts["encoder"]["name"] == "tiny-vit"
-    rows = table[table.measure == "encoder"]
+    assert f"--encoder {name}" in command(found)
     assert len(rows) == looks * len(COSINES)
-    assert table[table.measure != "encoder"].reset_index(drop=True).equals(before)
+    assert {path: sum_ for path, sum_ in found.facts["files"].items() if path != "encoder.parquet"} == before.facts["files"]
     look = Look("16", 1, 192, "ema")
     samples = load_file(found_path(place_of(tiny, root), look))["samples"]
     encoder, material = open_encoder(name), Material(tiny)
@@ -448,6 +451,7 @@ def test_copies_are_looked_for_in_an_encoders_features_too(encoded: tuple[Path, 
         np.concatenate([encoder(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1).detach().numpy() for image in images])
         for images in (material.training(Run("16", 1)).images, samples)
     )
+    made, own = (part.astype(np.float16).astype(np.float32) for part in (made, own))
     unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (made - own.mean(0), own - own.mean(0))]
     highest = (unit[0] @ unit[1].T).max(1)
     mine = rows[(rows["size"] == "16") & (rows.seed == 1) & (rows.seen == 192) & (rows.weights == "ema")].set_index("threshold")
@@ -469,3 +473,37 @@ def test_the_cost_is_told_a_part_at_a_time(tiny: MemorizationRequest, tmp_path: 
     assert steps == [(done, PARTS) for done in range(1, PARTS + 1)]
     assert whole.networks == 4
     assert torch.get_num_threads() == threads
+
+
+def test_samples_begin_as_the_mean_image_with_the_same_noise_everywhere(
+    study: tuple[Any, Path], tiny: MemorizationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At σ near 5 the mean of digits, which are dark, is not lost in noise: what begins without it is too bright."""
+    begun, material = [], Material(tiny)
+    descend = looking.descend
+    monkeypatch.setattr(looking, "descend", lambda model, x, *rest: begun.append((x, rest)) or descend(model, x, *rest))
+    for run in (Run("16", 0), Run("64", 1)):
+        running.look_at(material, Look(*run, 64, "ema"), study[1], "cpu", lambda: None)
+    (first, (_, steps, level)), (second, _) = begun
+    real = material.dataset.images[material.dataset.rows(material.pool)] / 127.5 - 1
+    assert torch.equal(first, second)
+    noise = (first - torch.tensor(real.mean((0, 3)), dtype=torch.float32)) / level
+    np.testing.assert_allclose(noise, first_noise(running.open_weights(tiny, study[1], Look("16", 0, 64, "ema")), range(6), 0), atol=1e-5)
+    assert (steps, level) == (tiny.sample_steps, pytest.approx(5, rel=0.1))
+
+
+@pytest.mark.parametrize("harm", ["version", "table"])
+def test_tables_of_another_version_or_damaged_are_made_anew_from_what_was_found(
+    study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path, harm: str
+) -> None:
+    folder = place_of(tiny, tmp_path)
+    shutil.copytree(study[1], folder)
+    before = (folder / "curve.parquet").read_bytes()
+    if harm == "version":
+        facts = json.loads((folder / "memorization.json").read_text())
+        (folder / "memorization.json").write_text(json.dumps(facts | {"format": 1}))
+    else:
+        (folder / "curve.parquet").write_bytes(b"nothing")
+    found = working.memorize(tiny, tmp_path)
+    assert found.facts["format"] == 2
+    assert (folder / "curve.parquet").read_bytes() == before

@@ -103,7 +103,7 @@ def test_a_damaged_one_is_listed_by_its_folder_and_said_when_it_is_opened(study:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 2}, r"another version: its format is 2; allowed: 1\. "),
+        ({"format": 3}, r"another version: its format is 3; allowed: 2\. "),
         ({"key": None}, "is no study of memorization"),
         ({"verdicts": [], "sentence": ""}, "lacks sentence, verdicts"),
     ],

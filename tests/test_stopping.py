@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +45,12 @@ def test_a_hump_that_was_there_and_is_gone_stops_it_though_the_peak_is_no_lower(
     found = stop(made([0.1, 0.5, 0.5, 0.5], shapes="?u?d"))
     assert (found.stopped, found.kept) == (1000, 100)
     assert "the hump was there and is gone" in found.reason
+
+
+@pytest.mark.parametrize(("blocks", "stopped"), [("aaba", 1000), ("aabb", None), ("bbab", 1000)])
+def test_a_hump_is_gone_only_in_the_block_that_it_was_in(blocks: str, stopped: int | None) -> None:
+    moments = [replace(one, block=block) for one, block in zip(made([0.1, 0.5, 0.5, 0.5], shapes="?u?d"), blocks, strict=True)]
+    assert stop(moments).stopped == stopped
 
 
 @pytest.mark.parametrize("shapes", ["dddd", "?u??", "uuui", "fddu"])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from analysis.memorization import HIGHEST
 from analysis.memorized import COLUMNS, Memorized, images
 from app.components import files, link
 from app.components.receipt import TOOL, kind_of_picture
@@ -25,6 +24,7 @@ PAPERS = """@misc{li2025, title = {Understanding Representation Dynamics of Diff
 TITLES = {
     "curve": "Curves",
     "generation": "Copies",
+    "encoder": "Copies by an encoder",
     "frechet": "Fréchet distances",
     "halves": "Disjoint sets",
     "losses": "Losses",
@@ -50,9 +50,10 @@ def rows(study: Memorized, features: str | None) -> dict[str, str]:
         "made": f"{facts['created'][:10]}, {duration(facts.get('seconds'))} of training and looking in all; {told}",
         "intervals": "95 %; of accuracies and gains over test images, label draws and seeds; of shares Wilson's, over samples",
     }
-    if steps := asked.get("sample_steps"):
+    if first := facts.get("samples_from"):
         found["samples"] = (
-            f"{asked['samples']} of each network, by DDIM (arXiv 2010.02502): those of {steps} steps that lie below σ = {HIGHEST:g}, from noise of that level"
+            f"{asked['samples']} of each network, by those of {asked['sample_steps']} steps of DDIM (arXiv 2010.02502) that lie at σ = {first:.3g} and below; they begin "
+            "as the mean image of the labelled ones' pool with noise of that level"
         )
     if encoder := facts.get("encoder"):
         found["encoder"] = f"{encoder['name']}, {encoder['identity']}"

@@ -183,7 +183,7 @@ def _gallery(choice: Choice) -> None:
         alt = html.escape(f"Sample {place} beside its nearest training image: ratio {ratio:.2f}, {copy} at {RATIO:g}.")
         tiles.append(f'<figure><img src="{picture}" alt="{alt}" style="height:72px"><figcaption>{ratio:.2f}, {copy}</figcaption></figure>')
     st.html(f'<div class="tiles small" role="group" aria-label="Samples and nearest training images">{"".join(tiles)}</div>')
-    reference = " among the first that it met, as many as the largest set has" if choice.size == "fresh" else ""
+    reference = " among the first images that it met" if choice.size == "fresh" else ""
     st.caption(
         f"{len(found.samples)} samples of a network trained on {images(choice.size)}, after {last:,} (mean weights, seed {study.seeds[0]}): left of each pair the "
         f"sample, right its nearest training image by ℓ2{reference}. The number is the ℓ2-ratio, the distance over the mean distance to the next 50; "
@@ -192,10 +192,13 @@ def _gallery(choice: Choice) -> None:
 
 
 def _copies(choice: Choice) -> None:
+    import pandas as pd
+
     from analysis import memorization_figures as figures
     from analysis import memorization_words as words
 
-    study, rows = choice.study, choice.table("generation")
+    study = choice.study
+    rows = pd.concat([rows for name in ("generation", "encoder") if len(rows := choice.table(name))] or [choice.table("generation")])
     measures = [name for name in words.MEASURES if name in set(rows.measure)]
     if not measures:
         return
@@ -263,7 +266,9 @@ def sharing(choice: Choice) -> None:
     st.subheader("Does it help that one network denoises at every level?", anchor=False)
     chart(figures.sharing_figure(rows, choice.study.levels, choice.axis), words.shared(rows), "known-sharing")  # type: ignore[arg-type]
     if said := choice.study.facts.get("sharing"):
+        last = choice.study.seen()[-1]
+        later = f"; the dotted line is the one network after {last:,}" if "later" in set(rows.model) else ""
         st.caption(
             f"Each network has met {said['seen']:,} images, over {said['seeds']} seed{'s' * (said['seeds'] != 1)}: one that is trained at a single level met them all at it, the one network "
-            "spread over all levels. arXiv 2502.05743 reads more from the one network."
+            f"spread over all levels{later}. arXiv 2502.05743 reads more from the one network."
         )

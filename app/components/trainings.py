@@ -41,6 +41,8 @@ def _wait(question: dict[str, Any]) -> None:
     found = asking.look(question, DEVICE)
     if found.answer or found.error:
         st.rerun()
+    if (done := found.look()) and not found.ended.is_set():
+        st.progress(done, text="Timing steps, passes, probes and verdicts …")
 
 
 def submit(asked: dict[str, Any]) -> None:
