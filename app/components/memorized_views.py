@@ -268,7 +268,8 @@ def sharing(choice: Choice) -> None:
     if said := choice.study.facts.get("sharing"):
         last = choice.study.seen()[-1]
         later = f"; the dotted line is the one network after {last:,}" if "later" in set(rows.model) else ""
+        levels = len(choice.study.levels)
         st.caption(
             f"Each network has met {said['seen']:,} images, over {said['seeds']} seed{'s' * (said['seeds'] != 1)}: one that is trained at a single level met them all at it, the one network "
-            f"spread over all levels{later}. arXiv 2502.05743 reads more from the one network."
+            f"spread over all levels. The {levels} of one level together met {levels * said['seen']:,}{later}. arXiv 2502.05743 reads more from the one network."
         )
