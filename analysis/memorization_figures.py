@@ -161,7 +161,9 @@ def signals_figure(table: pd.DataFrame, stops: Mapping[str, Stop], real: float |
             level_line(figure, real, "held-out real images", "top right", **at)
         _marks(figure, rows, stops.get(name), at)
         figure.update_yaxes(title={"text": AXES.get(name, "held-out over<br>training loss"), "font": {"size": 12}}, **at)
-        figure.update_yaxes(tickformat=FORMATS.get(name, ".3~g"), type="log" if name == "gap" else "linear", nticks=5, **at)
+        figure.update_yaxes(tickformat=FORMATS.get(name, ".3~g"), nticks=5, **at)
+        if name == "gap":
+            figure.update_yaxes(type="log", dtick="D2", **at)  # a ratio: ticks at 1, 2, 5, 10
     figure.update_yaxes(fixedrange=True, automargin=True, zeroline=False)
     figure.update_xaxes(training_axis(moments) | {"title": None})
     figure.update_xaxes(title={"text": "training images seen"}, row=len(names), col=1)

@@ -54,6 +54,6 @@ def _work(asked: Mapping[str, Any]) -> str:
     """The work, in numbers that do not depend on the machine."""
     networks, last = len(asked["sizes"]) * asked["seeds"], asked["seen"][-1]
     return (
-        f"{networks} network{'s' * (networks != 1)}, each meeting {last:,} training images, {networks * last:,} in all, and looked at at {len(asked['seen'])} moments. "
+        f"{networks} network{'s' * (networks != 1)}, each meeting {last:,} training images, {networks * last:,} in all, with a look at {len(asked['seen'])} moments. "
         "It goes on where it was, should it be interrupted."
     )
