@@ -150,7 +150,9 @@ def _choose(study: Memorized) -> Choice:
     first, second = st.columns(2)
     if shown != "sharing":
         first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="weights", persist_state="session")
-    second.selectbox("Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session")
+    (first if shown == "sharing" else second).selectbox(
+        "Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session"
+    )
     if shown != "sharing":
         st.segmented_control("Trained on", study.sizes, required=True, format_func=_size, key="trainset", persist_state="session")
     kind = link.keep("weights", kinds)
