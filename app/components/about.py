@@ -12,7 +12,7 @@ import streamlit as st
 from analysis import catalog, fairness
 from analysis.errors import NoisescopeError
 from analysis.specs import Card, DataCard, SweepRequest
-from app.components import asking
+from app.components import asking, dialogs
 from app.components.words import duration, plain, size
 
 NEWER = "newer"  # what the hub is to be asked for a newer commit of: its kind and its name on the bench
@@ -76,10 +76,9 @@ def _size(card: Card, place: int) -> str:
     return f"{side}×{side}×{block.channels}"
 
 
-@st.dialog("About this model", width="medium")
+@st.dialog("About this model", width="medium", on_dismiss=dialogs.close)
 def model(card: Card, name: str, dataset: str, device: str) -> None:
     """The card, whether the device has room, and what a sweep of the usual settings would take."""
-    asking.anew("room", "cost")
     st.subheader(card.name, anchor=False)
     table(rows(card, name))
     for note in card.notes:
@@ -95,6 +94,7 @@ def _newer(kind: str, name: str) -> None:
         return
     if st.button("Look for a newer one on the hub", key=f"newer-{kind}", icon=":material/travel_explore:", type="tertiary"):
         st.session_state[NEWER] = (kind, name)
+        dialogs.close()
         st.rerun()
 
 
@@ -154,10 +154,9 @@ def _time(request: SweepRequest, device: str) -> None:
     )
 
 
-@st.dialog("About this data", width="medium")
+@st.dialog("About this data", width="medium", on_dismiss=dialogs.close)
 def data(name: str, device: str) -> None:
     """The data's card, and which columns are read: chosen here, they become part of the data set's name."""
-    asking.anew("data")
     st.subheader(name, anchor=False)
     st.fragment(_columns, run_every=None if _answered(_about_data(name), device) else POLL)(name, device)
 
@@ -214,4 +213,5 @@ def _choose(name: str, card: DataCard) -> None:
     chosen = f"{place}?{urlencode(wanted, safe=',')}"
     if st.button("Use these columns", disabled=not labels, type="primary", key="use-columns"):
         st.session_state["brought-now"] = chosen
+        dialogs.close()
         st.rerun()

@@ -16,7 +16,7 @@ from analysis.datasets import PRESETS, lacks
 from analysis.errors import NoisescopeError
 from analysis.specs import Block, Card
 from analysis.store import default_root
-from app.components import about, bring, fetching, link
+from app.components import about, bring, dialogs, fetching, link
 from app.components.about import NEWER
 from app.components.words import plain
 
@@ -105,7 +105,9 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
             wrong = str(error)
         except OSError as error:
             wrong = f"{short(backend)} cannot be looked at ({error.strerror}); give a model's name, a folder, a .pt file or a hub id."
-        about_model = card and _about(about.line(card), "About this model", "about-model")
+        if card:
+            st.caption(about.line(card))
+        about_model = card and dialogs.button("About this model", "about-model", ":material/info:", "room", "cost")
         for note in card.notes if card else ():
             st.caption(plain(note))
         _select(
@@ -122,8 +124,8 @@ def choose(backends: list[str], datasets: list[str]) -> Bench:
         ):
             st.switch_page("app_pages/curve.py")
         with st.container(horizontal=True):
-            about_data = st.button("About this data", key="about-data", type="tertiary", icon=":material/info:")
-            bringing = st.button("Bring a folder", key="bring", type="tertiary", icon=":material/drive_folder_upload:")
+            about_data = dialogs.button("About this data", "about-data", ":material/info:", "data")
+            bringing = dialogs.button("Bring a folder", "bring", ":material/drive_folder_upload:")
         block = _strip(card) if card else None
         device = _device()
     if NEWER in st.session_state:
@@ -146,11 +148,6 @@ def _select(name: str, label: str, values: list[str], help_: str, said: Callable
         st.session_state[name] = values[0]
     offered = values if st.session_state[name] in values else [*values, st.session_state[name]]
     st.selectbox(label, offered, key=name, accept_new_options=True, format_func=said, help=help_, persist_state="session")
-
-
-def _about(line: str, label: str, key: str) -> bool:
-    st.caption(line)
-    return st.button(label, key=key, type="tertiary", icon=":material/info:")
 
 
 def _newer(backend: str, dataset: str) -> None:

@@ -10,6 +10,7 @@ from analysis import dropped
 from analysis.errors import NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.store import default_root
+from app.components import dialogs
 from app.components.adding import release
 from app.components.runs import jobs
 
@@ -26,7 +27,7 @@ def mine() -> list[str]:
     return kept
 
 
-@st.dialog("Bring a folder of images", width="medium")
+@st.dialog("Bring a folder of images", width="medium", on_dismiss=dialogs.close)
 def ask() -> None:
     """Draw the dialog."""
     st.markdown(
@@ -52,6 +53,7 @@ def ask() -> None:
     st.session_state["bring-turn"] += 1
     st.session_state.setdefault(MINE, []).append(str(place))
     st.session_state["brought-now"] = str(place)
+    dialogs.close()
     st.rerun()
 
 

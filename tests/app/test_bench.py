@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,10 +14,12 @@ from streamlit.testing.v1 import AppTest
 from analysis import answers as worker_answers
 from analysis import catalog, devices, dropped, hub
 from analysis.datasets import open_dataset
+from analysis.errors import NoisescopeError
 from analysis.jobs import NETWORK, Jobs
+from analysis.lane import Answer
 from analysis.specs import DownloadRequest, SweepRequest
 from analysis.workers import work
-from app.components import bench, bring, fetching
+from app.components import asking, bench, bring, fetching
 from tests.families import epsilon
 from tests.standin import Fault, Standin, pretending, read_folder
 from tests.test_decoded import PIXELS, png, table
@@ -170,6 +173,29 @@ def test_the_models_card_says_that_it_fits_and_how_long_a_sweep_takes(answered: 
     assert all(word in said(dialog) for word in ("licence", "noise levels", "15, ", "parameters", "It fits: it needs"))
 
 
+@pytest.mark.parametrize(
+    ("label", "stands"), [("About this model", "It fits"), ("About this data", "898 train"), ("Bring a folder", "Up to ")]
+)
+def test_a_dialog_stays_open_when_its_page_is_drawn_again(label: str, stands: str, answered: Path) -> None:
+    page = until(press(visit(), label), stands)
+    assert stands in said(page.run())
+
+
+def test_a_refused_question_is_not_asked_again_for_as_long_as_a_dialog_is_open(answered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(_root: Path, _device: str, question: Mapping[str, Any], data: bytes = b"") -> Answer:
+        asked.append(question["ask"])
+        raise NoisescopeError("No.")
+
+    monkeypatch.setattr(asking, "ask", refuse)
+    page = press(visit(), "About this model")
+    for _ in range(5):
+        time.sleep(0.1)
+        page.run()
+    assert asked.count("room") == 1
+
+
 def test_a_model_that_does_not_fit_says_so(answered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "room", lambda _: 1_000)
     monkeypatch.setattr(worker_answers, "room", lambda _: 1_000)
@@ -214,10 +240,9 @@ def test_a_chosen_column_leaves_a_folder_what_it_is(answered: Path) -> None:
 
 
 def test_what_was_refused_is_asked_anew_once_it_is_there(standin: Standin, answered: Path) -> None:
-    code = f"from app.components import about; about.data({PETS_ID!r}, 'cpu')"
-    dialog = until(of(code), "no data set of the hub was fetched under that id")
+    page = until(press(visit(dataset=PETS_ID), "About this data"), "no data set of the hub was fetched under that id")
     hub.fetch(hub.look_up(PETS_ID, kind="dataset"))
-    until(dialog, "40 train")
+    until(press(page, "About this data"), "40 train")
 
 
 def test_columns_that_were_chosen_can_be_chosen_anew(standin: Standin, answered: Path) -> None:
