@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,8 +25,11 @@ AGAIN, LONG = 5.0, 3600.0  # seconds between two tries to write the job table, a
 WINDOW = 50  # the time left is told from the pace between so many looks
 
 
-def serve(root: Path, name: str, idle: float, errand: Errand) -> None:
-    """Carry out what waits under a name, one after another, until nobody has asked in `idle` seconds; the caller holds the lock."""
+def serve(root: Path, name: str, idle: float, errand: Errand, uneven: bool = False) -> None:
+    """Carry out what waits under a name, one after another, until nobody has asked in `idle` seconds; the caller holds the lock.
+
+    The time left is told from the latest pace, or, of work that goes forward by leaps, from the pace since it began.
+    """
     jobs = Jobs(root)
     told = place(root, name).with_suffix(".json")
     write_json(told, {"pid": os.getpid()})
@@ -36,7 +38,7 @@ def serve(root: Path, name: str, idle: float, errand: Errand) -> None:
     try:
         while time.monotonic() - last < idle:
             if job := _written(lambda: jobs.take(name)):
-                carry_out(jobs, job, errand)
+                carry_out(jobs, job, errand, uneven)
                 last = time.monotonic()
             else:
                 time.sleep(LOOK)
@@ -57,10 +59,10 @@ def _written(write: Callable[[], T]) -> T:
             time.sleep(AGAIN)
 
 
-def carry_out(jobs: Jobs, job: Job, errand: Errand) -> None:
+def carry_out(jobs: Jobs, job: Job, errand: Errand, uneven: bool = False) -> None:
     """Do one errand to its end, whatever that is."""
     try:
-        key, said = errand(job, _progress(jobs, job), _between(jobs, job))
+        key, said = errand(job, _progress(jobs, job, uneven), _between(jobs, job))
     except Dropped:
         log.info("job %s was cancelled", job.id)
     except NoisescopeError as error:
@@ -95,10 +97,10 @@ def _between(jobs: Jobs, job: Job) -> Between:
     return between
 
 
-def _progress(jobs: Jobs, job: Job) -> Progress:
+def _progress(jobs: Jobs, job: Job, uneven: bool) -> Progress:
     """Notes how far the job is, and how long it may still take, a few times a second at most."""
     told = 0.0
-    pace: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+    pace: list[tuple[float, int]] = []
 
     def progress(done: int, total: int, name: str) -> None:
         nonlocal told
@@ -107,6 +109,8 @@ def _progress(jobs: Jobs, job: Job) -> Progress:
             return
         told = now
         pace.append((now, done))
+        if len(pace) > WINDOW:
+            del pace[1 if uneven else 0]
         first, before = pace[0]
         gained = done - before
         left = (total - done) * (now - first) / gained if gained > 0 else None

@@ -174,7 +174,7 @@ class Jobs:
         return self._find("device = ? ORDER BY submitted DESC, id", NETWORK)
 
     def trainings(self) -> list[Job]:
-        """All studies that train networks, the newest first: `done` and `total` are training images met."""
+        """All studies that train networks, the newest first: `done` and `total` are training images met, and looks as so many."""
         return self._find("device = ? ORDER BY submitted DESC, id", TRAINING)
 
     def list(self) -> list[Job]:

@@ -84,7 +84,7 @@ def memorization(
             took = seconds(request, encoder, work["device"])
             typer.echo(f"{encoder} reads {images_of(request):,} images beside: about {length(took)}.")
         return
-    with progress_bar("Training images", quiet=False) as progress:
+    with progress_bar("Study", quiet=False) as progress:
         found = memorize(request, store, **work, progress=progress)
     if sharing is not None:
         with progress_bar("Denoisers", quiet=False) as progress:

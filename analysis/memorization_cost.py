@@ -133,10 +133,8 @@ def _parts(material: Material, device: str) -> Iterator[float]:
     began = time.perf_counter()
     looking.probe_cells(cells, held, classes)
     fits = time.perf_counter() - began
-    labelled = min(len(material.pool), request.label_draws * len(labels))
-    images = labelled + len(material.validation) + len(material.test) + request.losses
     way = visited(model.schedule, "ddim", request.sample_steps)
-    passes = request.levels * images + request.samples * len(way[nearest(way, HIGHEST) :])
+    passes = request.levels * material.read + request.samples * len(way[nearest(way, HIGHEST) :])
     yield passes * one + request.levels * fits
     yield _tables(material, len(features), rng, device)
 

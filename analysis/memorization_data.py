@@ -61,6 +61,12 @@ class Material:
         """The label set that the bundled networks learn most of."""
         return "shape" if "shape" in self.dataset.label_sets else None
 
+    @property
+    def read(self) -> int:
+        """How many images a look reads at every level, at most."""
+        labelled = min(len(self.pool), self.request.label_draws * self.request.labels_per_class * len(self.labels.classes))
+        return labelled + len(self.validation) + len(self.test) + self.request.losses
+
     def _members(self, split: str, limit: int) -> np.ndarray:
         found = self.dataset.members(split, None, self.labels)  # type: ignore[arg-type]
         return found[:limit]

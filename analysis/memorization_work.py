@@ -21,6 +21,7 @@ from .options import CORES
 from .store import writing
 
 LOOK = 0.5  # seconds between two looks at how far the networks are
+STEP = 3  # passes that a training step takes as long as: forward, and backward twice as long
 
 
 def memorize(
@@ -36,10 +37,10 @@ def memorize(
 
     Raises InvalidRequest for what cannot be, before anything is trained; StoreUnavailable where the disk is full: what was trained stands.
     """
-    material_of(request.canonical())
-    folder = place_of(request, root)
+    material, folder = material_of(request.canonical()), place_of(request, root)
+    look = round((request.levels * material.read + request.samples * request.sample_steps) / STEP)
     with alone(folder):
-        return _memorize(request, folder, processes, device, between, progress)
+        return _memorize(request, folder, processes, device, between, progress, look)
 
 
 @contextmanager
@@ -60,10 +61,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _memorize(
-    request: MemorizationRequest, folder: Path, processes: int, device: str, between: Between, progress: Progress | None
+    request: MemorizationRequest, folder: Path, processes: int, device: str, between: Between, progress: Progress | None, worth: int
 ) -> Memorized:
+    """`worth` is how many training images take as long as a look."""
     _plan(request, folder)
-    total = len(request.runs) * request.seen[-1]
+    looks = [one for run in request.runs for one in run.looks(request)]
+    total = len(request.runs) * request.seen[-1] + len(looks) * worth
     looked = 0.0
 
     def look() -> None:
@@ -73,7 +76,8 @@ def _memorize(
             looked = time.monotonic()
             at = {run: noted(folder / "runs" / run.name) for run in request.runs}
             training = [f"{run.size} images, seed {run.seed}" for run, seen in at.items() if 0 < seen < request.seen[-1]]
-            progress(min(total - 1, sum(at.values())), total, "; ".join(training) or "reading the networks")
+            done = sum(at.values()) + sum(found_path(folder, one).exists() for one in looks) * worth
+            progress(min(total - 1, done), total, "; ".join(training) or "reading the networks")
 
     left = [run for run in request.runs if not whole(folder, request, run)]
     if not left:
@@ -119,4 +123,4 @@ def work(root: Path, idle: float) -> None:
         found = memorize(job.request, root, processes=CORES, between=between, progress=progress)
         return found.key, found.sentence
 
-    serve(root, TRAINING, idle, train)
+    serve(root, TRAINING, idle, train, uneven=True)

@@ -28,7 +28,7 @@ from analysis.errors import DamagedFile, InvalidRequest, StoreUnavailable
 from analysis.features import load_x0, read_features
 from analysis.generalization import COSINES
 from analysis.heads.logistic import Logistic
-from analysis.jobs import TRAINING, Jobs
+from analysis.jobs import TRAINING, Job, Jobs
 from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
 from analysis.memorization_cost import PARTS, foresee, foreseeing
 from analysis.memorization_data import Material
@@ -331,6 +331,43 @@ def test_what_is_submitted_is_carried_out_by_the_trainings_own_process(
     assert (done.state, done.study, done.done) == ("done", asked.key(), done.total)
     assert failed.state == "failed"
     assert "digits has" in (failed.reason or "")
+
+
+def test_a_look_counts_as_the_training_images_that_take_as_long(
+    study: tuple[Any, Path], tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "LOOK", -1.0)
+    shutil.copytree(study[1], place_of(tiny, tmp_path))
+    found_path(place_of(tiny, tmp_path), Look("16", 0, 192, "raw")).unlink()
+    heard: list[tuple[int, int]] = []
+    working.memorize(tiny, tmp_path, progress=lambda done, of, _: heard.append((done, of)))
+    read = 2 * 3 * 10 + tiny.n_validation + tiny.n_test + tiny.losses  # draws of 3 labels in each of 10 classes
+    look = round((tiny.levels * read + tiny.samples * tiny.sample_steps) / 3)
+    total = 4 * 192 + 12 * look
+    assert heard[0] == (total - look, total)
+    assert heard[-1] == (total, total)
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+@pytest.mark.parametrize(("uneven", "left"), [(False, None), (True, 200.0)])
+def test_the_time_left_of_work_that_leaps_is_told_from_its_pace_since_it_began(
+    uneven: bool, left: float | None, tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, now = Jobs(tmp_path), [0.0]
+    job = jobs.submit(tiny)
+    jobs.take(TRAINING)
+    monkeypatch.setattr(errands.time, "monotonic", lambda: now[0])
+    seen: list[float | None] = []
+
+    def errand(_: Job, progress: errands.Progress, __: errands.Between) -> errands.Told:
+        for second in range(101):  # five a second, then a look of 90 seconds
+            now[0] = float(second)
+            progress(min(50, 5 * second), 150, "")
+        seen.append(jobs.get(job.id).eta)
+        return None, ""
+
+    errands.carry_out(jobs, job, errand, uneven)
+    assert seen == [left]
 
 
 def test_what_is_cancelled_stops_between_two_steps(tiny: MemorizationRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

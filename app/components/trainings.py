@@ -122,4 +122,4 @@ def progress(job: Job) -> str:
     if not job.total:
         return "starting"
     left = f", {duration(job.eta)} left" if job.eta is not None else ""
-    return f"{job.done:,} of {job.total:,} training images met{left}"
+    return f"{100 * job.done // job.total} % done{left}"

@@ -54,7 +54,7 @@ def test_one_at_work_can_be_cancelled_and_goes_on(table: Jobs, monkeypatch: pyte
     table.take(TRAINING)
     table.tell(job.id, 64, 128, "", 60.0)
     app = AppTest.from_function(page, default_timeout=60).run()
-    assert "64 of 128 training images met" in app.get("progress")[0].proto.text
+    assert "50 % done, 60 seconds left" in app.get("progress")[0].proto.text
     app.button(key=f"cancel-{job.id}").click().run()
     assert "Memorization on digits, 16, 64 images** · cancelled" in texts(app)
     app.button(key=f"again-{job.id}").click().run()
