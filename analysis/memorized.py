@@ -204,23 +204,25 @@ class Memorized:
         """
         asked = list(dict.fromkeys([self.block, self.rising]))
         found = [self._expected(block, len(asked) > 1) for block in asked]
-        besides = [f"Besides, in the block in which the largest set's validation images gain most: {one.sentence}" for one in found[1:]]
+        besides = [
+            f"A second look, at the block in which the largest set gains most on validation images. {one.sentence}" for one in found[1:]
+        ]
         return Expected(found[0].shown, "\n\n".join([found[0].sentence, *besides]))
 
     def _expected(self, block: str, named: bool) -> Expected:
-        last, paper, where = max(self.seen(), default=0), "arXiv 2502.05743", f"In block {block}: " if named else ""
+        last, paper, where = max(self.seen(), default=0), "arXiv 2502.05743", f", in block {block}" if named else ""
         asked = next((one for one in self.differences(block=block) if (one["seen"], one["size"]) == (last, self.sizes[-1])), None)
         if asked is None:
-            return Expected(None, f"{where}With one training set there is nothing to compare: what {paper} found cannot be seen here.")
+            return Expected(None, f"With one training set there is nothing to compare: what {paper} found cannot be seen here.")
         gained = f"{100 * asked['difference']:+.1f} points (95 % interval {100 * asked['low']:+.1f} to {100 * asked['high']:+.1f})"
         large, small = (f"networks trained on {images(size)}" for size in (self.sizes[-1], self.sizes[0]))
         if asked["low"] > 0:
-            return Expected(True, f"{where}As {paper} found, {large} gain more than {small}: by {gained}.")
+            return Expected(True, f"As {paper} found{where}, {large} gain more than {small}: by {gained}.")
         if asked["high"] < 0:
-            return Expected(False, f"{where}The opposite of what {paper} found is shown: {large} gain less than {small}: by {gained}.")
+            return Expected(False, f"The opposite of what {paper} found is shown{where}: {large} gain less than {small}: by {gained}.")
         return Expected(
             None,
-            f"{where}What {paper} found is not shown here: the gain of {large} less that of {small} is {gained}. The interval holds 0, which is "
+            f"What {paper} found is not shown here{where}: the gain of {large} less that of {small} is {gained}. The interval holds 0, which is "
             "no proof that there is no difference.",
         )
 
