@@ -337,6 +337,7 @@ def test_prompts_are_encoded_in_full_precision_whatever_is_around(places: dict[s
     assert not torch.equal(around, plain_)
 
 
+@pytest.mark.slow
 def test_the_baseline_of_latents_is_a_models_own(places: dict[str, Path], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     benches = [Bench(request(str(places[name])), store) for name in ("stable-diffusion:epsilon", "stable-diffusion:v")]

@@ -19,7 +19,7 @@ from analysis.jobs import NETWORK, Jobs
 from analysis.lane import Answer
 from analysis.specs import DownloadRequest, SweepRequest
 from analysis.workers import work
-from app.components import asking, bench, bring, fetching
+from app.components import asking, bench, bring, dialogs, fetching
 from tests.families import epsilon
 from tests.standin import Fault, Standin, pretending, read_folder
 from tests.test_decoded import PIXELS, png, table
@@ -179,6 +179,17 @@ def test_the_models_card_says_that_it_fits_and_how_long_a_sweep_takes(answered: 
 def test_a_dialog_stays_open_when_its_page_is_drawn_again(label: str, stands: str, answered: Path) -> None:
     page = until(press(visit(), label), stands)
     assert stands in said(page.run())
+
+
+def test_a_dialog_goes_with_its_page(answered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ["/curve"]
+    monkeypatch.setattr(dialogs, "_page", lambda: place[0])
+    page = press(visit(), "Bring a folder")
+    assert "Up to " in said(page.run())
+    place[0] = "/map"
+    assert "Up to " not in said(page.run())
+    place[0] = "/curve"
+    assert "Up to " not in said(page.run())
 
 
 def test_a_refused_question_is_not_asked_again_for_as_long_as_a_dialog_is_open(answered: Path, monkeypatch: pytest.MonkeyPatch) -> None:

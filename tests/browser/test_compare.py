@@ -54,6 +54,7 @@ def test_two_runs_stand_side_by_side_and_a_worker_makes_them_equal(page: Page, s
     assert errors == []
 
 
+@pytest.mark.slow
 def test_the_recipe_is_twelve_lines_that_are_copied_as_they_stand(browser: Browser, served: Served) -> None:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

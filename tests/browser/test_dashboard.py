@@ -124,7 +124,7 @@ def test_a_copied_link_shows_a_colleague_the_same(page: Page, browser: Browser, 
     other.close()
 
 
-@pytest.mark.parametrize(("kind", "begins"), [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
+@pytest.mark.parametrize(("kind", "begins"), [("SVG", b"<svg"), pytest.param("PNG", b"\x89PNG", marks=pytest.mark.slow)])
 def test_the_camera_saves_the_kind_of_picture_that_is_chosen(page: Page, served: Served, kind: str, begins: bytes) -> None:
     page.goto(f"{served.address}/curve?run={DIGITS.key}&view=blocks")
     page.wait_for_selector(CHART)
@@ -141,7 +141,7 @@ def test_the_camera_saves_the_kind_of_picture_that_is_chosen(page: Page, served:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", f"/curve?run={DIGITS.key}", "/runs"])
+@pytest.mark.parametrize("path", [pytest.param("/", marks=pytest.mark.slow), f"/curve?run={DIGITS.key}", "/runs"])
 def test_nothing_that_axe_core_calls_serious_is_wrong(browser: Browser, served: Served, path: str, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served.address + path)

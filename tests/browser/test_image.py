@@ -99,7 +99,7 @@ def test_a_drawing_needs_no_mouse(page: Page, served: Served) -> None:
     page.wait_for_selector('.st-key-pictures img[alt="drawing 1"]', timeout=LONG)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_nothing_serious_is_wrong_for_those_who_cannot_see_it(browser: Browser, served: Served, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
     ready(page, served)

@@ -158,6 +158,7 @@ def test_the_player_moves_in_the_browser_alone(page: Page, served: Served) -> No
     assert sent == []
 
 
+@pytest.mark.slow
 def test_a_map_is_saved_as_a_table_a_page_and_a_picture(page: Page, served: Served) -> None:
     opened(page, served, layout="pca")
     page.get_by_text("Receipt and export").click()
