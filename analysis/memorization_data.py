@@ -55,6 +55,16 @@ class Material:
                 "labelled or tested on: ask for fewer images or seeds."
             )
         self.draw(0, 0)
+        self._two_classes()
+
+    def _two_classes(self) -> None:
+        """Raises InvalidRequest where the smallest set, which is the beginning of the others, is all of one class."""
+        least, classes = self.request.sizes[0], len(self.labels.classes)
+        for seed in range(self.request.seeds if int(least) < 10 * classes else 0):  # of more there is no such set
+            if len(set(self.own(Run(str(least), seed), 0)[1])) < 2:
+                raise InvalidRequest(
+                    f"sizes begin with {least}: with seed {seed} all of these images are of one class, which no probe can be fitted on; ask for more."
+                )
 
     @property
     def _usual(self) -> str | None:

@@ -42,7 +42,7 @@ def material_of(request: str) -> Material:
 
 def reference_of(request: MemorizationRequest) -> str | None:
     """The bundled model in whose features images that networks make are compared with real ones: of the same data, if there is one."""
-    name = f"{request.dataset.partition(':')[0]}-ddpm"
+    name = f"{'cifar10' if 'cifar10' in request.dataset else request.dataset.partition(':')[0]}-ddpm"
     return name if name in models() else None
 
 

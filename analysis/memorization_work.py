@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 from . import memorization_report as reporting
 from .crew import Between, Crew, still_wanted
 from .errands import Progress, Told, serve
-from .errors import DamagedFile, StoreUnavailable
+from .errors import DamagedFile, InvalidRequest, StoreUnavailable
 from .jobs import TRAINING, Job
-from .memorization import MemorizationRequest, Run, found_path, place_of, weights_path
+from .memorization import STUDY, MemorizationRequest, Run, found_path, place_of, weights_path
 from .memorization_run import carry, material_of, noted
 from .memorized import Memorized, open_memorized
 from .options import CORES
@@ -37,6 +37,8 @@ def memorize(
 
     Raises InvalidRequest for what cannot be, before anything is trained; StoreUnavailable where the disk is full: what was trained stands.
     """
+    if request.study != STUDY:
+        raise InvalidRequest(f"study is {request.study}, of another version of Noisescope; allowed: {STUDY}. Ask for it anew.")
     material, folder = material_of(request.canonical()), place_of(request, root)
     look = round((request.levels * material.read + request.samples * request.sample_steps) / STEP)
     with alone(folder):

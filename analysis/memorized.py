@@ -257,12 +257,12 @@ def _open(folder: Path, changed: int, size: int) -> Memorized:
 
 
 def memorizations(root: Path | None = None) -> dict[str, Path]:
-    """Key -> folder of every finished study: those that ship, then those in the store. One that is damaged is listed by its folder."""
+    """Key -> folder of every finished study: those that ship, then those in the store, which go before them. One that is damaged is listed by its folder."""
     found: dict[str, Path] = {}
     for place in (catalog.assets("memorization"), (root or default_root()) / "memorization"):
         for path in sorted(place.glob(f"[!.]*/{FILE}")):
             try:
-                found.setdefault(open_memorized(path.parent).key, path.parent)
+                found[open_memorized(path.parent).key] = path.parent
             except DamagedFile:
                 found.setdefault(path.parent.name, path.parent)  # said when it is opened
     return found

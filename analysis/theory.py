@@ -20,6 +20,7 @@ import numpy as np
 from .errors import InvalidRequest
 
 INPUTS = ("noisy", "clean")
+MOST = 1_000_000  # samples
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def shares(spec: MoLRG, samples: int) -> list[int]:
     """How many of the samples each class has: in proportion, at least two. Raises InvalidRequest."""
     if samples < 10 * spec.classes:
         raise InvalidRequest(f"samples is {samples}; allowed: at least {10 * spec.classes}, ten a class.")
+    if samples > MOST:
+        raise InvalidRequest(f"samples is {samples}; allowed: at most {MOST:,}.")
     exact = np.array(spec.weights) * samples
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: samples - counts.sum()]] += 1

@@ -19,6 +19,7 @@ from .errors import InvalidRequest
 from .theory import INPUTS, Draws, MoLRG, Posterior, draw
 
 REACH = float(norm.ppf(0.975))
+LEAST, MOST = 1e-9, 1e9  # noise levels: beyond them squares leave what a float holds
 LARGEST = 600.0  # of an exponent
 CHUNK = 512  # samples of one pass over all levels: what it holds stays in the processor's cache
 Sums = np.ndarray  # (S, 6): sums over samples of num, den, num², num·den, den² and the weight of the true class
@@ -65,9 +66,9 @@ class SNR:
 def levels_of(sigmas: Sequence[float] | np.ndarray) -> np.ndarray:
     """(S,) float64. Raises InvalidRequest."""
     found = np.asarray(sigmas, dtype=float).ravel()
-    if not len(found) or not (np.isfinite(found) & (found > 0)).all():
-        wrong = next((f"{s:g}" for s in found if not (math.isfinite(s) and s > 0)), "empty")
-        raise InvalidRequest(f"sigmas has {wrong}; allowed: noise levels σ above 0, one or more.")
+    if not len(found) or not ((found >= LEAST) & (found <= MOST)).all():
+        wrong = next((f"{s:g}" for s in found if not LEAST <= s <= MOST), "empty")
+        raise InvalidRequest(f"sigmas has {wrong}; allowed: noise levels σ from {LEAST:g} to {MOST:g}, one or more.")
     return found
 
 

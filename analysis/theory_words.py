@@ -23,6 +23,11 @@ def rises(found: SNR) -> bool:
     return bool(found.low[found.peak] > found.high[0])
 
 
+def falls(found: SNR) -> bool:
+    """Whether the SNR at the most noise is below its peak, by intervals that do not meet."""
+    return bool(found.high[-1] < found.low[found.peak])
+
+
 def finding(found: SNR) -> str:
     """Where the SNR peaks, as one sentence."""
     top = found.peak
@@ -34,8 +39,11 @@ def finding(found: SNR) -> str:
     low, high = found.peak_range
     reach = f"; samples and levels place it from σ = {said(low)} to {said(high)}" if high > low else ""
     times = f", {said(found.value[top] / found.value[0])} times that at the least noise"
-    if top == len(found.sigmas) - 1:
-        return f"The SNR of the exact posterior mean is still rising at the last level, σ = {said(found.sigmas[top])}, where it is {value}."
+    if not falls(found):
+        return (
+            f"The SNR of the exact posterior mean rises to {value}{times}, at σ = {said(found.sigmas[top])}, and does not fall again over these "
+            "levels: no hump here."
+        )
     return f"The SNR of the exact posterior mean peaks at σ = {said(found.sigmas[top])}, at {value}{times}{reach}."
 
 
@@ -59,15 +67,19 @@ def rates(spec: MoLRG, found: SNR) -> str:
     """Which rate does what, and from where on."""
     sure = h(found.confidence, spec.delta)
     halfway = (sure[0] + sure[-1]) / 2
-    falls = np.flatnonzero(sure < halfway)
+    below = np.flatnonzero(sure < halfway)
     start = (
         f"**The rise is denoising**: its rate σ²/δ² passes 1 at σ = δ = {spec.delta:g}, and from about there on the posterior mean loses "
         "class-irrelevant noise faster than the class's own subspace."
+        if rises(found)
+        else f"The denoising rate σ²/δ² passes 1 at σ = δ = {spec.delta:g}, but the SNR does not rise by it here."
     )
-    if not len(falls) or sure[0] - sure[-1] < 0.05:
+    if not len(below) or sure[0] - sure[-1] < 0.05:
         return f"{start} Class confidence hardly falls over these levels."
+    if not falls(found):
+        return f"{start} The class-confidence rate is half way down at σ = {said(found.sigmas[below[0]])}, but the SNR does not fall by it over these levels."
     return (
-        f"{start} **The fall is doubt**: the class-confidence rate is half way down at σ = {said(found.sigmas[falls[0]])}, and the posterior mean "
+        f"{start} **The fall is doubt**: the class-confidence rate is half way down at σ = {said(found.sigmas[below[0]])}, and the posterior mean "
         "mixes in the subspaces of other classes."
     )
 

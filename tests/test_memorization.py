@@ -258,6 +258,21 @@ def test_the_forms_defaults_can_be_trained() -> None:
     assert len(Material(request_of(asked)).pool) == 299
 
 
+def test_a_request_of_another_version_is_refused(tiny: MemorizationRequest, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="study is 1, of another version of Noisescope; allowed: 2"):
+        working.memorize(tiny.model_copy(update={"study": 1}), tmp_path)
+
+
+def test_the_smallest_set_has_two_classes_or_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="with seed 3 all of these images are of one class"):
+        Material(MemorizationRequest(dataset="shapes", sizes=(2, 64), seeds=4))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "uoft-cs/cifar10", "cifar10:5000"])
+def test_networks_of_one_data_set_have_one_reference_however_it_is_named(name: str) -> None:
+    assert running.reference_of(MemorizationRequest(dataset=name)) == "cifar10-ddpm"
+
+
 def test_a_second_call_trains_nothing(study: tuple[Any, Path], tiny: MemorizationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "carry", lambda *_, **__: pytest.fail("a network was trained again"))
     again = working.memorize(tiny, study[1].parents[1])

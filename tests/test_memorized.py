@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from analysis import catalog
 from analysis.errors import DamagedFile, UnknownName
 from analysis.memorized import COLUMNS, FILE, Memorized, find_memorization, images, memorizations, open_memorized
 
@@ -91,6 +93,15 @@ def test_studies_of_the_store_are_listed_and_found_by_the_beginning_of_their_key
     assert find_memorization("toy0", tmp_path) is study
     with pytest.raises(UnknownName, match="study of memorization 'other'"):
         find_memorization("other", tmp_path)
+
+
+def test_ones_own_study_goes_before_the_same_that_ships(study: Memorized, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "assets" / "memorization"
+    shutil.copytree(study.folder, shipped / "toy")
+    monkeypatch.setattr(catalog, "assets", lambda kind: tmp_path / "assets" / kind)
+    assert memorizations(tmp_path)[study.key] == study.folder
+    (study.folder / FILE).write_text("{")
+    assert memorizations(tmp_path)[study.key] == shipped / "toy"
 
 
 def test_a_damaged_one_is_listed_by_its_folder_and_said_when_it_is_opened(study: Memorized, tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ def test_any_denoisers_energies_make_a_curve() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"sigmas": [0.1, 0.0]}, "sigmas has 0; allowed: noise levels σ above 0"),
+        ({"sigmas": [0.1, 0.0]}, "sigmas has 0; allowed: noise levels σ from 1e-09 to 1e"),
+        ({"sigmas": [1e200]}, "sigmas has 1e.200"),
+        ({"samples": 10**12}, "samples is 1000000000000; allowed: at most 1,000,000"),
         ({"sigmas": []}, "sigmas has empty"),
         ({"sigmas": [np.inf]}, "sigmas has inf"),
         ({"samples": 5}, "samples is 5; allowed: at least 20"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from analysis import theory_words as words
 from analysis.theory import MoLRG
@@ -23,6 +24,22 @@ def test_the_reading_says_where_it_peaks_what_rises_what_falls_and_where_it_ends
     assert "to 1 = 1/(K-1)" in words.ends(spec, found)
     assert "σ²/δ² passes 1 at σ = δ = 0.2" in words.rates(spec, found)
     assert "half way down at σ =" in words.rates(spec, found)
+
+
+@pytest.mark.parametrize("spec", [MoLRG(delta=1.0), MoLRG(delta=0.8), MoLRG(dims=(1, 1), delta=0.6)])
+def test_no_rise_is_claimed_where_there_is_none(spec: MoLRG) -> None:
+    found = curve(spec)
+    assert "no hump here" in words.finding(found)
+    assert "the SNR does not rise by it here" in words.rates(spec, found)
+    assert "The rise is denoising" not in words.rates(spec, found)
+
+
+def test_no_fall_is_claimed_where_it_levels_off() -> None:
+    spec = MoLRG(ambient=60, dims=(5, 5, 5), angle=10)
+    found = curve(spec)
+    assert "does not fall again over these levels: no hump here" in words.finding(found)
+    assert "The rise is denoising" in words.rates(spec, found)
+    assert "The fall is doubt" not in words.rates(spec, found)
 
 
 def test_the_theorem_is_said_to_be_later_and_higher_and_where_it_agrees() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis import snr_words
-from analysis.errors import NoisescopeError
+from analysis.errors import DamagedFile, NoisescopeError
 from analysis.specs import SweepRequest
 from analysis.studies import Study
 from app.components import asking, link, measured_receipt, opening, words
@@ -27,6 +27,14 @@ PROJECTION = "projection"
 @st.cache_data(show_spinner=False, max_entries=16)
 def _kept(version: str, _study: Study) -> Any:
     return snr_words.kept(_study)
+
+
+def _readable(study: Study) -> bool:
+    """Whether a run has an SNR that can be read; one that is damaged is said where it is chosen."""
+    try:
+        return bool(_kept(study.version, study))
+    except DamagedFile:
+        return False
 
 
 def show(found: list[Run] | None = None, bench: lab.Bench | None = None) -> None:
@@ -51,7 +59,7 @@ def show(found: list[Run] | None = None, bench: lab.Bench | None = None) -> None
 
 def beside(axis: str) -> None:
     """Draw the same quantities of a network's own features, for the eye, below a theory's: of the app's run, or of another that has them."""
-    known = {run.key: run for run in runs() if run.study and run.study.measure == "accuracy" and _kept(run.study.version, run.study)}
+    known = {run.key: run for run in runs() if run.study and run.study.measure == "accuracy" and _readable(run.study)}
     if not known:
         return
     st.subheader("The same, measured on a network", anchor=False)
@@ -96,7 +104,15 @@ def _run(here: dict[str, Run], bench: lab.Bench) -> None:
         return
     table, said = told
     _draw(study, table, said, (block, pooling, against), axis)
-    state = {"backend": bench.backend, "dataset": bench.dataset, "run": study.key, "block": block, "against": against, "axis": axis}
+    state = {
+        "view": "measured",
+        "backend": bench.backend,
+        "dataset": bench.dataset,
+        "run": study.key,
+        "block": block,
+        "against": against,
+        "axis": axis,
+    }
     measured_receipt.show(study, table, said, (block, pooling, against), link.link(state), bench.device)
 
 

@@ -25,7 +25,8 @@ KINDS = {
     "raw-subset": "weights of the last step; labelled images from the network's own training set",
 }
 VIEWS = {"noise": "Over noise levels", "training": "Over training", "made": "What they make", "sharing": "One network or many"}
-NAMES = ("memorization", "known", "trainset", "moment", "weights", "knownblock")  # of the widgets, and of what a link says
+NAMES = ("memorization", "known", "trainset", "moment", "knownweights", "knownblock")  # of the widgets, and of what a link says
+FURTHER = ("patience", "copies-by")  # of those that some views alone draw
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Choice:
     def state(self) -> dict[str, str]:
         """What a link says."""
         values = (self.study.key, self.shown, self.size, str(self.seen), f"{self.weights}-{self.labelled}", self.block)
-        return {"view": "memorization", **dict(zip(NAMES, values, strict=True)), "axis": self.axis}
+        drawn = {name: str(st.session_state[name]) for name in FURTHER if name in st.session_state}
+        return {"view": "memorization", **dict(zip(NAMES, values, strict=True)), **drawn, "axis": self.axis}
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
@@ -143,19 +145,19 @@ def _choose(study: Memorized) -> Choice:
     kinds = [kind for kind in KINDS if study.seen(*kind.split("-"))]
     first = list(dict.fromkeys([study.block, study.rising]))
     blocks = [*first, *(block for block in study.blocks if block not in first)]
-    for name, allowed in (("known", views), ("weights", kinds), ("knownblock", blocks), ("trainset", study.sizes)):
+    for name, allowed in (("known", views), ("knownweights", kinds), ("knownblock", blocks), ("trainset", study.sizes)):
         link.start(name, allowed)
     st.segmented_control("Show", views, required=True, format_func=VIEWS.__getitem__, key="known", persist_state="session")
     shown = link.keep("known", views)
     first, second = st.columns(2)
     if shown != "sharing":
-        first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="weights", persist_state="session")
+        first.selectbox("Weights and labels", kinds, format_func=KINDS.__getitem__, key="knownweights", persist_state="session")
     (first if shown == "sharing" else second).selectbox(
         "Block", blocks, format_func=lambda name: _block(study, name), key="knownblock", persist_state="session"
     )
     if shown != "sharing":
         st.segmented_control("Trained on", study.sizes, required=True, format_func=_size, key="trainset", persist_state="session")
-    kind = link.keep("weights", kinds)
+    kind = link.keep("knownweights", kinds)
     weights, labelled = kind.split("-")
     return Choice(
         study=study,
@@ -205,6 +207,7 @@ def _limits(study: Memorized) -> None:
             "- A copy is what a threshold calls one. Real images that no network has seen are judged by the same threshold: where many of "
             "them count as copies, the threshold says more of the data than of the network. The test with networks of disjoint training "
             "sets needs none.\n"
+            "- The weights of the last step, and labelled images from a network's own training set, are read at the last moment alone.\n"
             "- Networks whose images are new at every step are compared with the first images that they met, before the first moment. They met "
             "each once: that they copy none of those says little. Labelled images ‘of their own’ are such images too.\n"
             "- With few training images the ℓ2-ratio's mean is over all of the others, which are far: more of what is new counts as a copy.\n"

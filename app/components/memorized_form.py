@@ -23,8 +23,8 @@ def moments(last: int) -> list[int]:
     return found
 
 
-def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]], str] | None = None) -> None:
-    """Draw the form; the button gives `train` {dataset, sizes, seeds, seen}. `cost` says in words what that takes, before the button."""
+def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]], str | None] | None = None) -> None:
+    """Draw the form; the button gives `train` {dataset, sizes, seeds, seen}. `cost` says in words what that takes, or None until that is known, and the button with it."""
     form = st.expander("Train a new one on digits", icon=":material/model_training:", key="known-ask", on_change="rerun")
     with form:
         if not form.open:  # what it takes is timed: only for who wants to know
@@ -45,8 +45,8 @@ def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]]
         except NoisescopeError as error:
             st.warning(str(error), icon=":material/block:")
             return
-        st.markdown(f"**What it takes.** {_work(asked)} {said}")
-        if st.button("Run", type="primary", icon=":material/play_arrow:", key="known-ask-run"):
+        st.markdown(f"**What it takes.** {_work(asked)} {'How long it takes here is being timed …' if said is None else said}")
+        if st.button("Run", type="primary", icon=":material/play_arrow:", key="known-ask-run", disabled=said is None):
             train(asked)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis.memorized import WATCHED, images
+from app.components import link
 from app.components.curve import toolbar
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from app.components.memorized import Choice
 
+PATIENCE = ["1", "2", "3"]
 WIDE = 4  # panels side by side that a phone has no room for
 
 
@@ -117,11 +119,11 @@ def _stops(choice: Choice) -> None:
     if mine.empty:
         return
     st.subheader(f"When training on {images(choice.size)} should have stopped", anchor=False)
-    patience = int(
-        st.number_input(
-            "Bad moments in a row before a rule stops", 1, 3, 1, key="patience", width=300, help="Each rule has the same.", persist_state="session"
-        )
+    link.start("patience", PATIENCE)
+    st.segmented_control(
+        "Bad moments in a row before a rule stops", PATIENCE, required=True, key="patience", help="Each rule has the same.", persist_state="session"
     )  # fmt: skip
+    patience = int(link.keep("patience", PATIENCE))
     parts = {name: choice.table(name, moment=False) for name in ("generation", "frechet", "losses")}
     parts = {name: rows[(rows["size"] == choice.size) & rows.seen.isin(mine.seen)] for name, rows in parts.items()}
     table = stopping.signals(mine, **parts, threshold=("l2_ratio", words.RATIO))
@@ -203,11 +205,11 @@ def _copies(choice: Choice) -> None:
     if not measures:
         return
     st.subheader("How many are copies, by which threshold", anchor=False)
-    name = str(
-        st.segmented_control(
-            "Nearest by", measures, required=True, default=measures[0], format_func=words.MEASURES.__getitem__, key="copies-by", persist_state="session"
-        )
-    )  # fmt: skip
+    link.start("copies-by", measures)
+    st.segmented_control(
+        "Nearest by", measures, required=True, format_func=words.MEASURES.__getitem__, key="copies-by", persist_state="session"
+    )
+    name = link.keep("copies-by", measures)
     rows = rows[rows.measure == name]
     at, found = words.usual(name, rows), words.pooled(rows)
     wide = len(study.sizes) >= WIDE

@@ -75,7 +75,7 @@ def _headline(spec: MoLRG, found: SNR) -> None:
         numbers.metric("SNR peaks at", f"σ ≈ {said(found.sigmas[top])}", f"{said(low)} to {said(high)}", **flat)
         numbers.metric("SNR there", said(found.value[top]), f"{said(found.low[top])} to {said(found.high[top])}", **flat)
     else:
-        numbers.metric("SNR peaks at", "no peak", "it only falls", **flat)
+        numbers.metric("SNR peaks at", "no peak", "it does not rise", **flat)
     numbers.metric("At the least noise", said(found.value[0]), f"{said(found.low[0])} to {said(found.high[0])}", **flat)
     numbers.metric("At the most noise", said(found.value[-1]), f"{said(found.low[-1])} to {said(found.high[-1])}", **flat)
     with st.container(key="verdict"):

@@ -32,7 +32,12 @@ SLIDERS = {
     "classes": Slider("Classes K", 2, 6, 3, 1),
     "d": Slider("Subspace dimension d", 1, 12, 5, 1, "Of every class; dimensions of their own are under More."),
     "n": Slider(
-        "Ambient dimension n", 4, 200, 50, 1, "The subspaces have to fit into it. It changes no number: all happens in their span."
+        "Ambient dimension n",
+        4,
+        200,
+        50,
+        1,
+        "The subspaces have to fit into it. It changes no number but the trained denoisers': all else happens in their span.",
     ),
     "delta": Slider("Class-irrelevant noise δ", 0.02, 1.0, 0.2, 0.02, "How much of the other classes' subspaces is in every image."),
     "angle": Slider("Angle between subspaces θ", 5, 90, 90, 5, "Every principal angle, in degrees; 90: orthogonal, as the theorem has it."),
@@ -41,7 +46,7 @@ SLIDERS = {
     ),
     "means": Slider("Distance of class means from 0", 0, 6, 0, 0.5, "0: the model. Above it, the negative control: separated classes."),
 }
-TEXTS = {"dims": ("Own dimensions", "3,5,8"), "weights": ("Own proportions", ".2,.3,.5")}
+TEXTS = {"owndims": ("Own dimensions", "3,5,8"), "ownweights": ("Own proportions", ".2,.3,.5")}
 INPUTS = {"noisy": "Noisy", "clean": "Clean"}
 
 
@@ -97,11 +102,11 @@ def _start(name: str) -> None:
 
 def _spec() -> MoLRG:
     chosen = st.session_state
-    dims = tuple(_numbers("dims", whole=True)) or (chosen["d"],) * chosen["classes"]
+    dims = tuple(_numbers("owndims", whole=True)) or (chosen["d"],) * chosen["classes"]
     return MoLRG(
         ambient=chosen["n"],
         dims=tuple(int(d) for d in dims),
-        weights=tuple(_numbers("weights")) or _falling(len(dims), chosen["imbalance"]),
+        weights=tuple(_numbers("ownweights")) or _falling(len(dims), chosen["imbalance"]),
         delta=chosen["delta"],
         angle=float(chosen["angle"]),
         separation=chosen["means"],

@@ -25,15 +25,15 @@ def request_of(asked: dict[str, Any]) -> MemorizationRequest:
     return MemorizationRequest(**asked)
 
 
-def cost(asked: dict[str, Any]) -> str:
-    """What it takes, in words, as soon as a worker has timed it; what is wrong, where it cannot be. Raises NoisescopeError."""
+def cost(asked: dict[str, Any]) -> str | None:
+    """What it takes, in words, as soon as a worker has timed it, else None; what is wrong, where it cannot be. Raises NoisescopeError."""
     question = {"ask": "training-cost", "request": request_of(asked).canonical()}
     found = asking.look(question, DEVICE, patience=1.0)
     if found.error:
         raise found.error
     if found.answer is None:
         st.fragment(_wait, run_every=EVERY)(question)
-        return "How long it takes here is being timed …"
+        return None
     return f"Here: {found.answer[0]['sentence']}"
 
 

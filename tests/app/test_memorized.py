@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -113,10 +114,27 @@ def test_rules_that_stop_are_a_table_and_patience_is_a_choice(place: Path) -> No
     app = visit(known="training", trainset="1024")
     table = app.dataframe[0].value
     assert table.signal.iloc[0] == "peak of the curve"
-    app.number_input(key="patience").set_value(3)
+    app.segmented_control(key="patience").set_value("3")
     later = app.run().dataframe[0].value
     assert not app.exception
     assert (later["stops after"] == "never").sum() >= (table["stops after"] == "never").sum()
+    assert app.query_params["patience"] in ("3", ["3"])
+    assert any("patience=3" in code.value for code in app.code)
+    pd.testing.assert_frame_equal(visit(known="training", trainset="1024", patience="3").dataframe[0].value, later)
+
+
+def test_run_waits_until_it_is_known_what_it_takes(place: Path) -> None:
+    def unknown() -> None:
+        from app.components import memorized
+
+        memorized.show(lambda asked: None, lambda asked: None)
+
+    toy.make(place / KEY)
+    app = AppTest.from_function(unknown, default_timeout=60)
+    app.session_state["known-ask"] = True
+    app.run()
+    assert "is being timed" in texts(app)
+    assert app.button(key="known-ask-run").disabled
 
 
 def test_a_link_restores_the_view_and_the_receipt_says_it(place: Path) -> None:
@@ -141,7 +159,7 @@ def test_what_a_link_says_wrong_is_named(place: Path) -> None:
 
 def test_curves_of_one_moment_need_no_slider(place: Path) -> None:
     toy.make(place / KEY)
-    app = visit(weights="ema-subset", known="training")
+    app = visit(knownweights="ema-subset", known="training")
     assert not app.exception
     assert not app.select_slider
     assert "the one moment" in texts(app)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from urllib.parse import parse_qsl
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app as command_line
+from analysis.errors import DamagedFile
 from analysis.studies import find_study
 
 from .test_image import settle
@@ -82,11 +85,13 @@ def test_overlap_takes_the_theorem_away_and_says_why() -> None:
 
 
 def test_a_link_restores_every_value() -> None:
-    page = visit(classes="2", d="4", n="40", delta="0.3", angle="75", imbalance="3", means="1", input="clean", dims="3,6", weights=".4,.6")
+    page = visit(
+        classes="2", d="4", n="40", delta="0.3", angle="75", imbalance="3", means="1", input="clean", owndims="3,6", ownweights=".4,.6"
+    )
     assert not page.exception
     assert not page.warning
     link = next(code.value for code in page.code if "view=theory" in code.value)
-    for part in ("classes=2", "d=4", "n=40", "delta=0.3", "angle=75", "imbalance=3", "means=1", "input=clean", "dims=3%2C6"):
+    for part in ("classes=2", "d=4", "n=40", "delta=0.3", "angle=75", "imbalance=3", "means=1", "input=clean", "owndims=3%2C6"):
         assert part in link
     assert "d = 3, 6, n = 40, δ = 0.3, θ = 75°, proportions 0.4, 0.6, means at 1" in texts(page)
 
@@ -106,10 +111,10 @@ def test_what_a_link_says_wrong_is_named() -> None:
     [
         ({"n": "10"}, "ambient is 10 and the subspaces have 15 dimensions together"),
         ({"n": "18", "angle": "60"}, "(K+1) d = 20 dimensions"),
-        ({"weights": ".5,.6,.1"}, "adds up to 1.2"),
-        ({"weights": ".5,.5"}, "weights has 2 proportions and dims 3 classes"),
-        ({"dims": "5,five"}, "Own dimensions is '5,five'; allowed: whole numbers"),
-        ({"dims": "5"}, "two subspace dimensions or more"),
+        ({"ownweights": ".5,.6,.1"}, "adds up to 1.2"),
+        ({"ownweights": ".5,.5"}, "weights has 2 proportions and dims 3 classes"),
+        ({"owndims": "5,five"}, "Own dimensions is '5,five'; allowed: whole numbers"),
+        ({"owndims": "5"}, "two subspace dimensions or more"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence_and_the_sliders_stay(query: dict[str, str], said: str) -> None:
@@ -143,8 +148,47 @@ def test_a_denoiser_is_trained_by_the_worker(monkeypatch: pytest.MonkeyPatch) ->
     assert "trained, x̂ = U h" in names(charts(page)[0])
 
 
+def test_what_other_pages_and_views_chose_is_not_taken_for_the_mixtures() -> None:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.session_state["dims"] = "2"  # of a map
+    page.switch_page("app_pages/map.py").run()
+    page.switch_page("app_pages/why.py").run()
+    for view in ("theory", "memorization", "theory", "memorization", "theory"):
+        page.segmented_control(key="view").set_value(view).run()
+        page.run()
+        assert not page.exception
+        assert not page.error, page.error[0].value
+    assert "peaks at σ = 0.3" in texts(page)
+
+
+def test_a_damaged_snr_of_another_run_does_not_cut_the_theory_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: object) -> None:
+        raise DamagedFile("snr.parquet is damaged.")
+
+    monkeypatch.setattr("analysis.snr_words.kept", damaged)
+    st.cache_data.clear()
+    page = visit()
+    assert not page.error
+    assert len(charts(page)) == 2  # curves and picture
+    st.cache_data.clear()
+
+
+def test_a_link_of_this_model_opens_this_model() -> None:
+    def opened(**query: str) -> AppTest:
+        page = AppTest.from_file(MAIN, default_timeout=60)
+        for name, value in query.items():
+            page.query_params[name] = value
+        return page.switch_page("app_pages/why.py").run()
+
+    page = opened(view="measured", run=find_study("digits").key)
+    link = next(code.value for code in page.code if code.value.startswith("http"))
+    again = opened(**dict(parse_qsl(link.partition("?")[2])))
+    assert again.session_state["view"] == "measured"
+    assert next(code.value for code in again.code if code.value.startswith("http")) == link
+
+
 def test_the_receipts_command_computes_the_same_peak() -> None:
-    page = visit(classes="2", weights=".4,.6")
+    page = visit(classes="2", ownweights=".4,.6")
     words = shlex.split(next(code.value for code in page.code if code.value.startswith("python")))
     result = CliRunner().invoke(command_line, words[3:-2])
     assert result.exit_code == 0
