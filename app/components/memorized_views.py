@@ -139,7 +139,7 @@ def _stops(choice: Choice) -> None:
         + (" (of the curve's peak, paired over test images and draws)" if pairs else "")
         + "; the curve's rule also stops where a hump that was there is shown to be gone. At each moment it reads the block that validation images choose in these networks then: "
         + ", ".join(f"{row.of} after {row.seen:,}" for row in mine.itertuples())
-        + ". “Below the best of all” alone looks back from the end, to judge the rules."
+        + ". The ratio of losses is near 1 in a network that has learned nothing yet, which it takes for good. “Below the best of all” alone looks back from the end, to judge the rules."
     )
 
 
