@@ -73,7 +73,8 @@ class Halves:
     """Mean cosines of n samples of one network, with 95 % intervals; two networks, trained on disjoint sets, began from the same noise.
 
     `closer` is the share of samples closer to the other network's than to any of their own training images, `difference` is
-    between - own, paired. For comparison: `across`, to the nearest image of the other's training set, which the network never saw, and
+    between - own, paired. For comparison: `held_out`, of held-out real images with the nearest of the own training images, and `above`, own -
+    held_out, of independent means; `across`, to the nearest image of the other's training set, which the network never saw, and
     `by_chance`, to the other network's sample from other noise.
     """
 
@@ -86,6 +87,12 @@ class Halves:
     difference: float
     difference_low: float
     difference_high: float
+    held_out: float
+    held_out_low: float
+    held_out_high: float
+    above: float
+    above_low: float
+    above_high: float
     across: float
     by_chance: float
     closer: float
@@ -194,10 +201,25 @@ def sensitivity(
     return [copies(measure, samples, held_out, one).to_dict() for one in thresholds or THRESHOLDS[measure]]
 
 
-def halves(samples: np.ndarray, others: np.ndarray, own: np.ndarray, others_own: np.ndarray, center: bool = True) -> Halves:
+def nearest_cosines(images: np.ndarray, own: np.ndarray, others_own: np.ndarray, center: bool = True) -> np.ndarray:
+    """(n,) highest cosine of each image (n, ...) with any of `own` (N, ...), as `halves` takes it. Raises InvalidRequest."""
+    mean = _common(own, others_own) if center else 0
+    return _best(_unit(_vectors(images, "images") - mean), own, mean)
+
+
+def _common(own: np.ndarray, others_own: np.ndarray) -> np.ndarray:
+    """The mean image of two sets together."""
+    both = len(own) + len(others_own)
+    return np.asarray(sum(part.sum(0) for images in (own, others_own) for _, part in _parts(images)) / both)
+
+
+def halves(
+    samples: np.ndarray, others: np.ndarray, own: np.ndarray, others_own: np.ndarray, held_out: np.ndarray, center: bool = True
+) -> Halves:
     """Are samples of two networks, from the same noise, more like each other than like their own training images? No threshold.
 
-    Samples (n, ...) and the other network's (n, ...) from the same noise; their training images (N, ...) and (M, ...), disjoint. Likeness
+    Samples (n, ...) and the other network's (n, ...) from the same noise; their training images (N, ...) and (M, ...), disjoint; and what
+    `nearest_cosines` gives of held-out real images (m,): how near to a training image an image is that none was made of. Likeness
     is the cosine of pixels without the mean image of both sets together (else all images are alike), or of any features; `center=False`
     takes vectors as they are. The nearest training image is the best of N, the other sample is one. Kadkhodaie et al., arXiv 2310.02557,
     figure 2; its means with Student's intervals over samples, their difference paired. Raises InvalidRequest.
@@ -206,12 +228,14 @@ def halves(samples: np.ndarray, others: np.ndarray, own: np.ndarray, others_own:
         raise InvalidRequest(f"There are {len(samples)} and {len(others)} samples; allowed: at least 2, as many of each network.")
     if shared := {row.tobytes() for row in own} & {row.tobytes() for row in others_own}:
         raise InvalidRequest(f"{len(shared)} images are in both training sets; allowed: disjoint sets.")
-    both = len(own) + len(others_own)
-    mean = sum(part.sum(0) for images in (own, others_own) for _, part in _parts(images)) / both if center else 0
+    mean = _common(own, others_own) if center else 0
     a, b = (_unit(_vectors(images, "samples") - mean) for images in (samples, others))
     between = (a * b).sum(1)
     mine = _best(a, own, mean)
     (between_low, between_high), (own_low, own_high), (low, high) = (_mean_interval(v) for v in (between, mine, between - mine))
+    real_low, real_high = _mean_interval(held_out)
+    above = float(mine.mean() - held_out.mean())
+    reach = math.hypot(own_high - float(mine.mean()), real_high - float(held_out.mean()))
     closer = int((between > mine).sum())
     closer_low, closer_high = wilson(closer, len(a))
     return Halves(
@@ -224,6 +248,12 @@ def halves(samples: np.ndarray, others: np.ndarray, own: np.ndarray, others_own:
         difference=float((between - mine).mean()),
         difference_low=low,
         difference_high=high,
+        held_out=float(held_out.mean()),
+        held_out_low=real_low,
+        held_out_high=real_high,
+        above=above,
+        above_low=above - reach,
+        above_high=above + reach,
         across=float(_best(a, others_own, mean).mean()),
         by_chance=float((a * np.roll(b, 1, 0)).sum(1).mean()),
         closer=closer / len(a),

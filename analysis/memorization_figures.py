@@ -218,11 +218,12 @@ def threshold_figure(rows: pd.DataFrame, sizes: Sequence[str], chosen: float | N
 
 
 def halves_figure(rows: pd.DataFrame, sizes: Sequence[str]) -> go.Figure:
-    """Mean cosine of samples with the other network's, and with the nearest image of their own training set; a dot a pair of networks."""
+    """Mean cosine of samples with the other network's, and of them and of held-out real images with the nearest training image; a dot a pair of networks."""
     figure = go.Figure()
     looks = {
-        "between": ("the other network's sample from the same noise", OKABE_ITO[0], "circle", -0.1),
-        "own": ("nearest image of the own training set", OKABE_ITO[1], "square", 0.1),
+        "between": ("the other network's sample from the same noise", OKABE_ITO[0], "circle", -0.15),
+        "own": ("nearest image of the own training set", OKABE_ITO[1], "square", 0.0),
+        "held_out": ("the same of held-out real images", GREY, "diamond", 0.15),
     }
     for name, (title, colour, marker, off) in looks.items():
         found = rows[rows["size"].isin(sizes)]

@@ -18,7 +18,7 @@ from . import memorization_look as looking
 from .crew import Between, still_wanted
 from .errors import DamagedFile
 from .frechet import frechet
-from .generalization import Measure, halves, highest_cosine, nearest_images, sensitivity
+from .generalization import Measure, halves, highest_cosine, nearest_cosines, nearest_images, sensitivity
 from .memorization import FRESH, Look, MemorizationRequest, Run, found_path, weights_path
 from .memorization_curves import read, sigmas_of
 from .memorization_data import Material
@@ -48,6 +48,7 @@ class Generation:
             Viewer("features", "reference", lambda images: looking.own_features(bundled(name, device), images)) if name else None
         )
         self._ratios: dict[Run, np.ndarray] = {}
+        self._real: dict[tuple[Run, int], np.ndarray] = {}
         self._features: dict[Path, np.ndarray] = {}
 
     def runs(self) -> list[Run]:
@@ -117,7 +118,9 @@ class Generation:
             if seed == run.seed:
                 theirs = self.material.training(Run(run.size, other)).images
                 there = read(self.folder, look._replace(seed=other), "samples")["samples"]
-                yield {"other": other} | halves(samples, there, own, theirs).to_dict()
+                if (run, other) not in self._real:
+                    self._real[run, other] = nearest_cosines(self.held_out, own, theirs)
+                yield {"other": other} | halves(samples, there, own, theirs, self._real[run, other]).to_dict()
 
     def _losses(self, look: Look) -> Iterator[dict[str, Any]]:
         found = read(self.folder, look, "errors/train", "errors/held_out")

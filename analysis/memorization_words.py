@@ -125,9 +125,23 @@ def halved(rows: pd.DataFrame, sizes: Sequence[str]) -> str:
     for size in sizes:
         found = rows[rows["size"] == size]
         if len(found):
-            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest {'of the first that they met' if size == 'fresh' else 'of their own'}, "
+            told.append(f"{images(size)}: cosine {found.between.mean():.2f} with each other, {found.own.mean():.2f} with the nearest {'of the first that they met' if size == 'fresh' else 'of their own'} ({found.above.mean():+.2f} against held-out real images), "
                         f"{found.closer.mean():.0%} closer to each other")  # fmt: skip
     return f"Samples of two networks with no training image in common, from the same noise: {'; '.join(told)}."
+
+
+def distance_rows(rows: pd.DataFrame, sizes: Sequence[str]) -> list[dict[str, Any]]:
+    """Fréchet distances to show, a row a size: means over seeds beside those of held-out real images, and their difference."""
+    return [
+        {
+            "trained on": images(size),
+            "samples": f"{found.frechet.mean():.2f}",
+            "held-out real images": f"{found.reference.mean():.2f}",
+            "difference": f"{found.above.mean():+.2f} ({found.above_low.min():+.2f} to {found.above_high.max():+.2f})",
+        }
+        for size in sizes
+        if len(found := rows[rows["size"] == size])
+    ]
 
 
 def parted(rows: pd.DataFrame, sizes: Sequence[str]) -> str:

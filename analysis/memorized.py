@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMAT = 2
+FORMAT = 3
 FILE, SAMPLES = "memorization.json", "samples.safetensors"
 FRESH, ALL = "fresh", -1
 WATCHED = "watched"  # in a block's place: the one that validation images choose at each moment, in that network itself, `of` which it is
@@ -41,8 +41,23 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "curve": (*NETWORK, "labelled", "block", "depth", "sigma", "timestep", "log_snr", "accuracy", "ci_low", "ci_high", "n_test", "chance"),
     "generation": (*NETWORK, *SHARES),
     "encoder": (*NETWORK, *SHARES),
-    "frechet": (*NETWORK, "frechet", "reference", "n", "features"),
-    "halves": (*NETWORK, "other", "between", "between_low", "between_high", "own", "own_low", "own_high", "closer", "n"),
+    "frechet": (*NETWORK, "frechet", "reference", "above", "above_low", "above_high", "n", "features"),
+    "halves": (
+        *NETWORK,
+        "other",
+        "between",
+        "between_low",
+        "between_high",
+        "own",
+        "own_low",
+        "own_high",
+        "held_out",
+        "held_out_low",
+        "held_out_high",
+        "above",
+        "closer",
+        "n",
+    ),
     "losses": (*NETWORK, "sigma", "train", "held_out", "n"),
     "sharing": ("model", "seed", "block", "sigma", "accuracy", "ci_low", "ci_high"),
 }

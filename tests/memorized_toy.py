@@ -137,12 +137,29 @@ def tables() -> dict[str, pd.DataFrame]:
             generation += [at | row for row in shares(measure, copied, rng)]
         encoded += [at | row for row in shares("encoder", copied, rng)]
         far = 9 - 7 * taught + 1.5 * copied + 0.05 * at["seed"]
-        frechet.append(at | {"frechet": far, "reference": 1.2, "n": N, "features": "shapes-ddpm"})
+        frechet.append(
+            at
+            | {
+                "frechet": far,
+                "reference": 1.2,
+                "above": far - 1.2,
+                "above_low": far - 1.5,
+                "above_high": far - 0.9,
+                "n": N,
+                "features": "shapes-ddpm",
+            }
+        )
+        real = {"held_out": 0.5, "held_out_low": 0.48, "held_out_high": 0.52}
         own, between = 0.55 + 0.4 * copied, 0.9 - 0.6 * copied
         for seed, other in permutations(SEEDS, 2):
             if seed == at["seed"]:
                 parts = {"between": between, "between_low": between - 0.02, "between_high": between + 0.02, "own": own}
-                halves.append(at | {"other": other} | parts | {"own_low": own - 0.02, "own_high": own + 0.02, "closer": 1 - copied, "n": N})
+                halves.append(
+                    at
+                    | {"other": other}
+                    | parts
+                    | {"own_low": own - 0.02, "own_high": own + 0.02, **real, "above": own - 0.5, "closer": 1 - copied, "n": N}
+                )
         for sigma in SIGMAS:
             loss = 0.02 * sigma * (1.3 - 0.5 * taught) * (1 + 0.01 * at["seed"])
             losses.append(at | {"sigma": sigma, "train": loss * (1 - 0.7 * copied), "held_out": loss * (1 + 0.6 * copied), "n": 128})
@@ -207,7 +224,7 @@ def facts() -> dict[str, Any]:
     }
     request |= {"label_draws": 5, "levels": len(SIGMAS), "samples": N, "n_test": N_TEST}
     return {
-        "format": 2,
+        "format": 3,
         "key": "toy0123456789abc",
         "name": "shapes: shape, 4 training sets",
         "created": "2026-11-01T10:00:00+00:00",

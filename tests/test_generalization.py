@@ -8,12 +8,13 @@ from scipy.linalg import sqrtm
 
 from analysis.errors import InvalidRequest
 from analysis.frechet import frechet, frechet_distance, frechet_interval, gaussian_distance
-from analysis.generalization import CHUNK, NEXT, copies, halves, highest_cosine, nearest_images, sensitivity
+from analysis.generalization import CHUNK, NEXT, copies, halves, highest_cosine, nearest_cosines, nearest_images, sensitivity
 from analysis.intervals import wilson
 
 RNG = np.random.default_rng(0)
 DRAWN = RNG.integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)
 TRAINING, FRESH, HELD_OUT = DRAWN[:200], DRAWN[200:300], DRAWN[300:]
+ALIKE = np.array([0.1, 0.2])
 
 
 def ratios(images: np.ndarray) -> np.ndarray:
@@ -99,26 +100,31 @@ def test_the_highest_cosine_is_that_of_the_same_direction() -> None:
 
 def test_networks_that_agree_are_closer_to_each_other_than_to_their_images_and_networks_that_copy_are_not() -> None:
     one, other = TRAINING[:100], TRAINING[100:]
-    agreeing = halves(FRESH, FRESH, one, other)
+    agreeing = halves(FRESH, FRESH, one, other, nearest_cosines(HELD_OUT, one, other))
     assert (agreeing.between, agreeing.closer) == (pytest.approx(1), 1)
     assert agreeing.own_high < 0.9
-    copying = halves(one[:80], other[:80], one, other)
+    copying = halves(one[:80], other[:80], one, other, nearest_cosines(HELD_OUT, one, other))
     assert (copying.own, copying.closer) == (pytest.approx(1), 0)
     assert copying.difference_high < 0
+    assert copying.above_low > 0  # copies are nearer than real images are; what was made of none is not
+    assert agreeing.above_low < 0 < agreeing.above_high
     assert copying.across < copying.own
 
 
 def test_without_their_mean_images_of_other_noise_are_not_alike() -> None:
-    found = halves(FRESH, FRESH, TRAINING[:100], TRAINING[100:])
+    found = halves(FRESH, FRESH, TRAINING[:100], TRAINING[100:], ALIKE)
     assert abs(found.by_chance) < 0.05
-    assert halves(FRESH, FRESH, TRAINING[:100], TRAINING[100:], center=False).by_chance > 0.5
+    assert halves(FRESH, FRESH, TRAINING[:100], TRAINING[100:], ALIKE, center=False).by_chance > 0.5
 
 
 def test_the_halves_numbers_are_those_worked_out_by_hand() -> None:
     a, b = np.array([[1.0, 0], [0, 1]]), np.array([[0.6, 0.8], [0, 2]])
-    found = halves(a, b, np.array([[0.8, 0.6]]), np.array([[0.0, 1]]), center=False)
+    found = halves(a, b, np.array([[0.8, 0.6]]), np.array([[0.0, 1]]), np.array([0.2, 0.4]), center=False)
     assert (found.between, found.own, found.difference) == pytest.approx((0.8, 0.7, 0.1))
     assert (found.across, found.by_chance, found.closer) == pytest.approx((0.5, 0.4, 0.5))
+    assert (found.held_out, found.above) == pytest.approx((0.3, 0.4))
+    reach = 12.706 * np.hypot(0.1, 0.1)  # of .6 and .8, and of .2 and .4: half a difference each
+    assert found.above_high - found.above == pytest.approx(reach, rel=1e-4)
     assert found.difference_high - found.difference == pytest.approx(12.706 * 0.3, rel=1e-4)  # Student's, of -.2 and .4
 
 
@@ -164,6 +170,9 @@ def test_real_images_in_the_samples_place_have_the_references_distance() -> None
     assert found.frechet == pytest.approx(frechet_distance(samples[:200], training))
     assert frechet(real, real, training).frechet == frechet(real, real, training).reference
     assert frechet(samples + 2, real, training).frechet_low > found.reference_high
+    assert found.above == pytest.approx(found.frechet - found.reference)
+    assert found.above_low < 0 < found.above_high
+    assert frechet(samples + 2, real, training).above_low > 0
 
 
 @pytest.mark.parametrize(
@@ -175,8 +184,8 @@ def test_real_images_in_the_samples_place_have_the_references_distance() -> None
         (lambda: nearest_images(FRESH[:0], TRAINING), "at least one image"),
         (lambda: copies("ssim", np.ones(2), np.ones(2), 0.5), "l2_ratio, features, own_features, encoder"),  # type: ignore[arg-type]
         (lambda: copies("features", np.ones(2), np.ones(0), 0.5), "of at least one each"),
-        (lambda: halves(FRESH, FRESH[:3], TRAINING, HELD_OUT), "as many of each network"),
-        (lambda: halves(FRESH, FRESH, TRAINING[:9], TRAINING[8:]), "disjoint"),
+        (lambda: halves(FRESH, FRESH[:3], TRAINING, HELD_OUT, ALIKE), "as many of each network"),
+        (lambda: halves(FRESH, FRESH, TRAINING[:9], TRAINING[8:], ALIKE), "disjoint"),
         (lambda: frechet_distance(np.ones((1, 3)), np.ones((9, 3))), "at least 2 vectors"),
         (lambda: frechet_distance(np.ones((9, 3)), np.ones((9, 4))), "same D"),
     ],

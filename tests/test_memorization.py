@@ -557,5 +557,5 @@ def test_tables_of_another_version_or_damaged_are_made_anew_from_what_was_found(
     else:
         (folder / "curve.parquet").write_bytes(b"nothing")
     found = working.memorize(tiny, tmp_path)
-    assert found.facts["format"] == 2
+    assert found.facts["format"] == 3
     assert (folder / "curve.parquet").read_bytes() == before

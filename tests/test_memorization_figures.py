@@ -105,7 +105,8 @@ def test_thresholds_are_drawn_for_samples_and_for_held_out_images() -> None:
 
 
 def test_halves_have_a_dot_a_pair_and_few_images_are_closer_to_their_own() -> None:
-    between, own = figures.halves_figure(at("halves"), SIZES).data
+    between, own, real = figures.halves_figure(at("halves"), SIZES).data
+    assert set(real.y) == {0.5}
     assert len(between.y) == len(own.y) == len(SIZES) * 6
     assert (between.y[0] < own.y[0], between.y[-1] > own.y[-1]) == (True, True)
 

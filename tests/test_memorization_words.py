@@ -21,6 +21,14 @@ def shares(copies: list[float], held_out: list[float], threshold: float = 0.5) -
     return pd.DataFrame(rows)
 
 
+def test_a_distance_stands_beside_that_of_real_images_and_their_difference() -> None:
+    first, *_ = words.distance_rows(at("frechet"), SIZES)
+    assert (first["trained on"], first["held-out real images"]) == ("64 images", "1.20")
+    mine = at("frechet")
+    mine = mine[mine["size"] == SIZES[0]]
+    assert first["difference"] == f"{mine.above.mean():+.2f} ({mine.above_low.min():+.2f} to {mine.above_high.max():+.2f})"
+
+
 def test_samples_of_all_seeds_are_one_set_and_held_out_images_count_once() -> None:
     row = words.pooled(shares([0.2, 0.4], [0.0, 0.2])).iloc[0]
     assert (row.copies, row.held_out, row.n, row.difference) == pytest.approx((0.3, 0.1, 100, -0.2))

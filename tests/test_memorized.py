@@ -114,7 +114,7 @@ def test_a_damaged_one_is_listed_by_its_folder_and_said_when_it_is_opened(study:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 3}, r"another version: its format is 3; allowed: 2\. "),
+        ({"format": 4}, r"another version: its format is 4; allowed: 3\. "),
         ({"key": None}, "is no study of memorization"),
         ({"verdicts": [], "sentence": ""}, "lacks sentence, verdicts"),
     ],

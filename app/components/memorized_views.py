@@ -161,6 +161,7 @@ def made(choice: Choice) -> None:
     """Samples beside their nearest training images, how many are copies by which threshold, networks of disjoint sets, and losses."""
     _gallery(choice)
     _copies(choice)
+    _distances(choice)
     _halves(choice)
     _losses(choice)
 
@@ -229,6 +230,21 @@ def _copies(choice: Choice) -> None:
     st.caption(f"{seen} The dotted line is the threshold of the sentence, {at:g}: {how}.")
 
 
+def _distances(choice: Choice) -> None:
+    from analysis import memorization_words as words
+
+    rows = choice.table("frechet")
+    if rows.empty:
+        return
+    st.subheader("How far samples are from training images", anchor=False)
+    st.dataframe(words.distance_rows(rows, choice.study.sizes), hide_index=True, width="stretch")
+    st.caption(
+        f"After {choice.seen:,} training images; Fréchet distance in the features of {rows.features.iloc[0]}, of {int(rows.n.min())} images each: means over seeds, and from "
+        "the lowest to the highest of their 95 % intervals. "
+        "Below 0, samples are nearer to the training images than real images are that no network has seen."
+    )
+
+
 def _halves(choice: Choice) -> None:
     from analysis import memorization_figures as figures
     from analysis import memorization_words as words
@@ -239,7 +255,7 @@ def _halves(choice: Choice) -> None:
     st.subheader("Two networks with no training image in common", anchor=False)
     chart(figures.halves_figure(rows, choice.study.sizes), words.halved(rows, choice.study.sizes), "known-halves")
     st.caption(
-        f"After {choice.seen:,} training images; cosine of pixels without the mean image of both sets, no threshold (Kadkhodaie et al., arXiv 2310.02557). "
+        f"After {choice.seen:,} training images; cosine of pixels without the mean image of both sets, no threshold (Kadkhodaie et al., arXiv 2310.02557), and the same of held-out real images. "
         "Networks that generalize make nearly the same image from the same noise; networks that memorize make one of their own training images each."
     )
 
