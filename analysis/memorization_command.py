@@ -57,7 +57,10 @@ def memorization(
 
     if out is not None:
         check_out(out, ".csv", ".parquet")
-    given: dict[str, Any] = {"sizes": sizes and sizes_of(sizes), "seen": seen and tuple(whole("seen", part) for part in seen.split(","))}
+    given: dict[str, Any] = {
+        "sizes": None if sizes is None else sizes_of(sizes),
+        "seen": None if seen is None else tuple(whole("seen", part) for part in seen.split(",")),
+    }
     request = MemorizationRequest(
         dataset=dataset,
         recipe=recipe,
@@ -69,7 +72,7 @@ def memorization(
         n_validation=n_validation,
         n_test=n_test,
         samples=samples,
-        **{name: value for name, value in given.items() if value},
+        **{name: value for name, value in given.items() if value is not None},
     )
     if sharing is not None:
         check(request, sharing, sharing_seeds)

@@ -25,6 +25,8 @@ from .specs import INTERVALS, PROTOCOL
 from .store import writing
 from .verdict import Shape
 
+FURTHER = ("sharing", "encoder")  # tables that are no look's, made when they are asked for
+
 
 def report(request: MemorizationRequest, folder: Path, device: str = "cpu", between: Between = still_wanted) -> Memorized:
     """Gather what the looks of a study found, judge it, and write it down. Raises DamagedFile where a look is not there.
@@ -93,7 +95,19 @@ def report(request: MemorizationRequest, folder: Path, device: str = "cpu", betw
         "intervals": INTERVALS,
         "packages": {name: version(name) for name in PACKAGES},
     }
-    return write(folder, facts, files)
+    further, sums = _further(folder)
+    return write(folder, facts | further, files, sums)
+
+
+def _further(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was added to a study after its tables were first made, and is whole: facts, and checksums of files."""
+    try:
+        before = json.loads((folder / "memorization.json").read_text())
+        files = {name: before["files"][f"{name}.parquet"] for name in FURTHER if name in before}
+        whole = {name for name, told in files.items() if hashlib.sha256((folder / f"{name}.parquet").read_bytes()).hexdigest() == told}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, {}
+    return {name: before[name] for name in sorted(whole)}, {f"{name}.parquet": files[name] for name in sorted(whole)}
 
 
 def write(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes], others: Mapping[str, str] | None = None) -> Memorized:

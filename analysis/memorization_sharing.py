@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from . import dynamics
@@ -20,7 +21,7 @@ from . import memorization_look as looking
 from . import memorization_run as running
 from .crew import Between, Crew, still_wanted
 from .errands import Progress
-from .errors import InvalidRequest
+from .errors import DamagedFile, InvalidRequest
 from .memorization import FRESH, Look, MemorizationRequest, Run, place_of
 from .memorization_curves import read
 from .memorization_report import extend, parquet
@@ -100,11 +101,18 @@ def share(
         return extend(folder, {"sharing": {"seen": seen, "seeds": seeds}}, {"sharing.parquet": table})
 
 
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DamagedFile(f"{path} is damaged ({error}); delete it, and run the study again: that denoiser is trained anew.") from error
+
+
 def rows(request: MemorizationRequest, folder: Path, study: Memorized, seen: int, seeds: int) -> bytes:
     """The table: accuracy of each over noise in every block, and their errors on held-out images; leaving the noise in errs by σ²."""
     n_test, sigmas = study.facts["n_test"], [level["sigma"] for level in study.facts["levels"]]
     size, found = str(request.sizes[-1]), []
-    apart = [[load_file(apart_path(folder, seed, level, seen)) for level in range(len(sigmas))] for seed in range(seeds)]
+    apart = [[_read(apart_path(folder, seed, level, seen)) for level in range(len(sigmas))] for seed in range(seeds)]
     bits = {APART: np.concatenate([np.concatenate([part["outside"] for part in levels], 2) for levels in apart], 1)}
     errors = {APART: np.mean([[part["errors/held_out"].mean() for part in levels] for levels in apart], 0)}
     moments = {ONE: seen} | ({LATER: request.seen[-1]} if seen < request.seen[-1] else {})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from analysis import errands, probing, recipes
 from analysis import memorization_look as looking
 from analysis import memorization_run as running
+from analysis import memorization_sharing as sharing
 from analysis import memorization_work as working
 from analysis.__main__ import app
 from analysis.crew import Dropped
@@ -436,6 +438,7 @@ def test_the_command_ends_with_one_line_of_json(study: tuple[Any, Path], tmp_pat
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (["--sizes", ""], "sizes has ''; allowed: whole numbers"),
         (["--sizes", "16,many"], "sizes has 'many'; allowed: whole numbers, with commas between them."),
         (["--dataset", "digits", "--sizes", "16,64", "--seen", "100"], "seen has 100; allowed: multiples of 64"),
         (["--dataset", "digits", "--sizes", "16,5000", "--seen", "64"], "sizes go to 5000 images"),
@@ -463,6 +466,17 @@ def test_denoisers_of_one_level_stand_beside_the_one_network(study: tuple[Any, P
     assert not np.allclose(last[last.model == "apart"].held_out, table[table.model == "apart"].held_out)
     assert set(last.model) == {"one", "apart"}
     assert working.memorize(tiny, root).has("sharing")  # a study that is run again keeps them
+    folder = place_of(tiny, root)
+    (folder / "curve.parquet").write_bytes(b"nothing")  # as of one whose tables are made anew
+    again = working.memorize(tiny, root)
+    pd.testing.assert_frame_equal(again.table("sharing"), last)
+    assert again.facts["sharing"] == {"seen": 192, "seeds": 1}
+    (folder / "sharing.parquet").write_bytes(b"nothing")
+    (folder / "curve.parquet").write_bytes(b"nothing")
+    assert not working.memorize(tiny, root).has("sharing")
+    sharing.apart_path(folder, 0, 0, 192).write_bytes(b"nothing")
+    with pytest.raises(DamagedFile, match="that denoiser is trained anew"):
+        share(tiny, 192, 1, root)
     with pytest.raises(InvalidRequest, match="sharing is 128 with 1 seeds; allowed: one of 64, 192"):
         share(tiny, 128, 1, root)
 

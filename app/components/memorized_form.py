@@ -48,6 +48,7 @@ def ask(train: Callable[[dict[str, Any]], None], cost: Callable[[dict[str, Any]]
         st.markdown(f"**What it takes.** {_work(asked)} {'How long it takes here is being timed …' if said is None else said}")
         if st.button("Run", type="primary", icon=":material/play_arrow:", key="known-ask-run", disabled=said is None):
             train(asked)
+            st.rerun()  # it stands above, with its progress
 
 
 def _work(asked: Mapping[str, Any]) -> str:

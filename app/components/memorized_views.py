@@ -189,7 +189,7 @@ def _gallery(choice: Choice) -> None:
     reference = " among the first images that it met" if choice.size == "fresh" else ""
     st.caption(
         f"{len(found.samples)} samples of a network trained on {images(choice.size)}, after {last:,} (mean weights, seed {study.seeds[0]}): left of each pair the "
-        f"sample, right its nearest training image by ℓ2{reference}. The number is the ℓ2-ratio, the distance over the mean distance to the next 50; "
+        f"sample, right its nearest training image by ℓ2{reference}. The number is the ℓ2-ratio, the distance over the mean distance to the next {_next(choice.size)}; "
         f"{int((found.ratio < RATIO).sum())} of these are below {RATIO:g}. They are the first that were made, not chosen."
     )
 
@@ -228,6 +228,11 @@ def _copies(choice: Choice) -> None:
     whose = {"features": study.facts.get("reference"), "encoder": study.facts.get("encoder", {}).get("name")}.get(name)
     seen = f"After {choice.seen:,} training images{f', in the features of {whose}' if whose else ''}."
     st.caption(f"{seen} The dotted line is the threshold of the sentence, {at:g}: {how}.")
+
+
+def _next(size: str) -> str:
+    """How many training images the ℓ2-ratio compares with: fewer where there are fewer."""
+    return "50" if size == "fresh" else str(min(50, int(size) - 1))
 
 
 def _distances(choice: Choice) -> None:
