@@ -23,7 +23,8 @@ class Frechet:
     """Squared distances d², in squared units of the features; of n samples, and of n held-out images, from the training images.
 
     Intervals are 95 %, over images of both sides, by the delta method; they do not take the bias away. `above` is the first distance less
-    the second, in which most of the bias goes away; its interval takes them for independent, and the training images are the same: too wide.
+    the second, in which most of the bias goes away; its interval takes them for independent, though the training images are the
+    same, and is as little to be trusted where these are few beside the features' dimensions.
     """
 
     frechet: float

@@ -21,6 +21,7 @@ from .errors import InvalidRequest
 
 INPUTS = ("noisy", "clean")
 MOST = 1_000_000  # samples
+LARGE, LEAST_ANGLE = 1e6, 0.1  # δ, 1/δ and the means at most; degrees: beyond them squares and roots are rounding errors
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,14 @@ def _check(spec: MoLRG) -> None:
         raise InvalidRequest(f"dims is {listed or 'empty'}; allowed: two subspace dimensions or more, one a class.")
     if min(dims) < 1:
         raise InvalidRequest(f"dims is {listed}; allowed: whole numbers from 1.")
-    if not (math.isfinite(spec.delta) and spec.delta > 0):
-        raise InvalidRequest(f"delta is {spec.delta:g}; allowed: a number above 0, the size of class-irrelevant noise δ.")
-    if not 0 < spec.angle <= 90:
-        raise InvalidRequest(f"angle is {spec.angle:g}; allowed: above 0 and up to 90 degrees, where subspaces are orthogonal.")
-    if not (math.isfinite(spec.separation) and spec.separation >= 0):
-        raise InvalidRequest(f"separation is {spec.separation:g}; allowed: a number from 0, the length of the class means.")
+    if not 1 / LARGE <= spec.delta <= LARGE:
+        raise InvalidRequest(
+            f"delta is {spec.delta:g}; allowed: a number from {1 / LARGE:g} to {LARGE:g}, the size of class-irrelevant noise δ."
+        )
+    if not LEAST_ANGLE <= spec.angle <= 90:
+        raise InvalidRequest(f"angle is {spec.angle:g}; allowed: from {LEAST_ANGLE:g} to 90 degrees, where subspaces are orthogonal.")
+    if not 0 <= spec.separation <= LARGE:
+        raise InvalidRequest(f"separation is {spec.separation:g}; allowed: a number from 0 to {LARGE:g}, the length of the class means.")
     if len(spec.weights) != len(dims):
         raise InvalidRequest(f"weights has {len(spec.weights)} proportions and dims {len(dims)} classes; allowed: one a class.")
     if not all(math.isfinite(p) and p > 0 for p in spec.weights) or abs(sum(spec.weights) - 1) > 1e-6:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import catalog
-from app.components import runs, style, tray
+from app.components import dialogs, runs, style, tray
 
 st.set_page_config(page_title="Noisescope", page_icon=catalog.assets("icon.png"), layout="wide")
 page = st.navigation(
@@ -19,6 +19,7 @@ page = st.navigation(
     ]
 )
 runs.look()
+dialogs.leave()
 page.run()
 style.put()
 with st.sidebar:

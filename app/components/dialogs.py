@@ -12,8 +12,6 @@ OPEN = "open-dialog"  # its name, and the page it was opened on
 def button(label: str, name: str, icon: str, *questions: str) -> bool:
     """A button that opens the dialog of this name, and whether that is open; of these questions, what was refused is asked anew."""
     st.button(label, key=name, type="tertiary", icon=icon, on_click=_open, args=(name, questions))
-    if st.session_state.get(OPEN, (name, _page()))[1] != _page():  # who goes back leaves it
-        close()
     return bool(st.session_state.get(OPEN, ("",))[0] == name)
 
 
@@ -24,6 +22,12 @@ def _open(name: str, questions: tuple[str, ...]) -> None:
 
 def _page() -> str | None:
     return st.context.url
+
+
+def leave() -> None:
+    """What was opened on another page is not open any more: who goes back leaves it."""
+    if OPEN in st.session_state and st.session_state[OPEN][1] != _page():
+        close()
 
 
 def close() -> None:

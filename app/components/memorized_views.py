@@ -245,7 +245,7 @@ def _distances(choice: Choice) -> None:
     st.dataframe(words.distance_rows(rows, choice.study.sizes), hide_index=True, width="stretch")
     st.caption(
         f"After {choice.seen:,} training images; Fréchet distance in the features of {rows.features.iloc[0]}, of {int(rows.n.min())} images each: means over seeds, and from "
-        "the lowest to the highest of their 95 % intervals. "
+        "the lowest to the highest of their 95 % intervals, which are too narrow where training images are fewer than some hundreds. "
         "Below 0, samples are nearer to the training images than real images are that no network has seen."
     )
 
