@@ -272,15 +272,15 @@ def _open(folder: Path, changed: int, size: int) -> Memorized:
 
 
 def memorizations(root: Path | None = None) -> dict[str, Path]:
-    """Key -> folder of every finished study: those that ship, then those in the store, which go before them. One that is damaged is listed by its folder."""
-    found: dict[str, Path] = {}
+    """Key -> folder of every finished study: those that ship, then those in the store, which go before them. Those that are damaged come last, by their folders."""
+    found, damaged = dict[str, Path](), dict[str, Path]()
     for place in (catalog.assets("memorization"), (root or default_root()) / "memorization"):
         for path in sorted(place.glob(f"[!.]*/{FILE}")):
             try:
                 found[open_memorized(path.parent).key] = path.parent
             except DamagedFile:
-                found.setdefault(path.parent.name, path.parent)  # said when it is opened
-    return found
+                damaged[path.parent.name] = path.parent  # said when it is opened
+    return found | {name: folder for name, folder in damaged.items() if name not in found}
 
 
 def find_memorization(name: str, root: Path | None = None) -> Memorized:

@@ -104,6 +104,12 @@ def test_ones_own_study_goes_before_the_same_that_ships(study: Memorized, tmp_pa
     assert memorizations(tmp_path)[study.key] == shipped / "toy"
 
 
+def test_a_damaged_one_comes_after_those_that_can_be_read(study: Memorized, tmp_path: Path) -> None:
+    (broken := tmp_path / "memorization" / "a-broken-one").mkdir()
+    (broken / FILE).write_text("{")
+    assert list(memorizations(tmp_path))[-2:] == [study.key, "a-broken-one"]
+
+
 def test_a_damaged_one_is_listed_by_its_folder_and_said_when_it_is_opened(study: Memorized, tmp_path: Path) -> None:
     (study.folder / FILE).write_text("{")
     assert study.folder.name in memorizations(tmp_path)
