@@ -12,6 +12,7 @@ from .errors import InvalidRequest
 from .memorization import FRESH, MemorizationRequest, Run
 from .tasks import choose_labelled
 
+MOST = 1_000_000  # images of a set, which is held in memory
 LABELLED = 4  # times as many images as are labelled in a draw, among which they are drawn
 
 
@@ -48,6 +49,8 @@ class Material:
         self._left = train[len(self.pool) :]
         if FRESH in request.sizes and not self.endless:
             raise InvalidRequest(f"sizes have 'fresh'; {request.dataset} has no images without end: leave it out.")
+        if request.largest > MOST:
+            raise InvalidRequest(f"sizes go to {request.largest:,} images; allowed: up to {MOST:,}, or 'fresh' for new ones at every step.")
         most = len(self._left) // request.seeds
         if not self.endless and request.largest > most:
             raise InvalidRequest(

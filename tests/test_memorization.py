@@ -270,6 +270,11 @@ def test_the_smallest_set_has_two_classes_or_is_refused() -> None:
         Material(MemorizationRequest(dataset="shapes", sizes=(2, 64), seeds=4))
 
 
+def test_a_set_without_end_has_bounds_too() -> None:
+    with pytest.raises(InvalidRequest, match="sizes go to 100,000,000 images; allowed: up to 1,000,000"):
+        Material(MemorizationRequest(dataset="shapes", sizes=(64, 100_000_000)))
+
+
 @pytest.mark.parametrize("name", ["cifar10", "uoft-cs/cifar10", "cifar10:5000"])
 def test_networks_of_one_data_set_have_one_reference_however_it_is_named(name: str) -> None:
     assert running.reference_of(MemorizationRequest(dataset=name)) == "cifar10-ddpm"
