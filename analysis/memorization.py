@@ -136,6 +136,11 @@ def found_path(folder: Path, look: Look) -> Path:
     return folder / "runs" / f"{look.size}-{look.seed}" / f"found-{look.seen}-{look.weights}.safetensors"
 
 
+def apart_path(folder: Path, seed: int, level: int, seen: int) -> Path:
+    """Where what a denoiser of one level showed after so many images is kept."""
+    return folder / "runs" / f"apart-{seed}-{level}-{seen}" / "found.safetensors"
+
+
 def weights_path(folder: Path, run: Run, seen: int) -> Path:
     """Where a network at one moment is kept."""
     return folder / "runs" / run.name / f"weights-{seen}.safetensors"

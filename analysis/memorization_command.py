@@ -51,7 +51,7 @@ def memorization(
     from .devices import choose_device
     from .encoders import open_encoder
     from .memorization import MemorizationRequest, place_of
-    from .memorization_encoder import encode, images_of, seconds
+    from .memorization_encoder import encode, reads
     from .memorization_sharing import check, share
     from .memorization_work import memorize
 
@@ -82,10 +82,10 @@ def memorization(
     if cost:
         from .memorization_cost import foresee, length
 
-        typer.echo(foresee(request, store, **work, apart=0 if sharing is None else sharing * sharing_seeds * levels).sentence)
+        typer.echo(foresee(request, store, **work, sharing=None if sharing is None else (sharing, sharing_seeds)).sentence)
         if encoder is not None:
-            took = seconds(request, encoder, work["device"])
-            typer.echo(f"{encoder} reads {images_of(request):,} images beside: about {length(took)}.")
+            images, took = reads(request, encoder, store, work["device"])
+            typer.echo(f"{encoder} reads {images:,} images beside: about {length(took)}.")
         return
     with progress_bar("Study", quiet=False) as progress:
         found = memorize(request, store, **work, progress=progress)

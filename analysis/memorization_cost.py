@@ -17,7 +17,7 @@ from . import dynamics
 from . import memorization_look as looking
 from .backends.unet2d import UNet2D
 from .generalization import nearest_images
-from .memorization import FRESH, HIGHEST, MemorizationRequest, Run, found_path, place_of
+from .memorization import FRESH, HIGHEST, MemorizationRequest, Run, apart_path, found_path, place_of
 from .memorization_curves import kinds
 from .memorization_data import Material
 from .memorization_run import bundled, material_of, reference_of, spec_of
@@ -36,13 +36,14 @@ FOUND = 1 << 20  # bytes of what a look finds, with its samples, at most
 
 @dataclass(frozen=True)
 class Foreseen:
-    """Networks and looks that are lacking, seconds with so many processes, bytes on disk, and bytes that are free there."""
+    """Networks, looks and denoisers of one level that are lacking, seconds with so many processes, bytes on disk, and bytes that are free there."""
 
     networks: int
     looks: int
     seconds: float
     bytes: int
     free: int
+    apart: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -53,7 +54,9 @@ class Foreseen:
         """For a person."""
         if not self.seconds:
             return "All of it is there already."
-        told = f"{self.networks} networks to train, {self.looks} looks at them: about {length(self.seconds)}, {self.bytes / 1e6:,.0f} MB on disk."
+        lacking = [f"{self.networks} networks to train, {self.looks} looks at them"] if self.looks else []
+        lacking += [f"{self.apart} denoisers of one level to train"] if self.apart else []
+        told = f"{', '.join(lacking)}: about {length(self.seconds)}, {self.bytes / 1e6:,.0f} MB on disk."
         return told if self.bytes < self.free else f"{told} Only {self.free / 1e6:,.0f} MB are free there: make room first."
 
 
@@ -62,17 +65,29 @@ def length(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} minutes"
 
 
-def foresee(request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0) -> Foreseen:
+def foresee(
+    request: MemorizationRequest,
+    root: Path | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    sharing: tuple[int, int] | None = None,
+) -> Foreseen:
     """`foreseeing` at once."""
-    return finish(foreseeing(request, root, processes=processes, device=device, apart=apart))
+    return finish(foreseeing(request, root, processes=processes, device=device, sharing=sharing))
 
 
 def foreseeing(
-    request: MemorizationRequest, root: Path | None = None, *, processes: int = 0, device: str = "cpu", apart: int = 0
+    request: MemorizationRequest,
+    root: Path | None = None,
+    *,
+    processes: int = 0,
+    device: str = "cpu",
+    sharing: tuple[int, int] | None = None,
 ) -> Generator[tuple[int, int], None, Foreseen]:
     """What is lacking of a study and about how long it takes: steps, passes, probes and verdicts are timed here, on one thread.
 
-    `apart` is how many images denoisers of one level are to meet in all. Yields (done, of) after each part that is timed. Raises as
+    `sharing` is how many images denoisers of one level are to meet, and of how many seeds. Yields (done, of) after each part that is timed. Raises as
     `memorize` does.
     """
     material, folder = material_of(request.canonical()), place_of(request, root)
@@ -80,6 +95,8 @@ def foreseeing(
     networks, looks = sum(map(bool, lacking.values())), sum(map(len, lacking.values()))
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
+    met, seeds = sharing or (0, 0)
+    apart = sum(not apart_path(folder, seed, level, met).exists() for seed in range(seeds) for level in range(request.levels))
     if not looks and not apart:
         return Foreseen(networks, 0, 0.0, 0, free)
     threads, parts = torch.get_num_threads(), _parts(material, device)
@@ -96,10 +113,10 @@ def foreseeing(
     with torch.device("meta"):
         parameters = sum(p.numel() for p in UNet2DModel(**spec.network).parameters())
     at_once = max(1, processes) if device == "cpu" else 1
-    shared = networks * spec.steps * step + looks * look + apart / spec.batch * step
-    seconds = shared / (at_once if apart else min(at_once, max(1, networks))) + (tables if looks else 0)
-    size = networks * parameters * (KEPT * len(request.seen)) + at_once * parameters * CHECKPOINT + looks * FOUND
-    return Foreseen(networks, looks, seconds, int(size) if looks else 0, free)
+    seconds = (networks * spec.steps * step + looks * look) / min(at_once, max(1, networks)) + (tables if looks else 0)
+    seconds += apart * (met / spec.batch * step + look / request.levels) / min(at_once, max(1, apart))
+    size = (networks * len(request.seen) + apart) * parameters * KEPT + at_once * parameters * CHECKPOINT + looks * FOUND
+    return Foreseen(networks, looks, seconds, int(size), free, apart)
 
 
 def _parts(material: Material, device: str) -> Iterator[float]:

@@ -16,7 +16,7 @@ from .encoders import open_encoder
 from .encoders.base import Encoder
 from .errands import Progress
 from .memorization import FRESH, MemorizationRequest, place_of
-from .memorization_generation import Generation, Viewer
+from .memorization_generation import Generation, Viewer, viewed_path
 from .memorization_report import extend, parquet
 from .memorization_run import material_of
 from .memorization_work import alone
@@ -41,7 +41,7 @@ def encode(
     """
     encoder, folder = open_encoder(name, device), place_of(request, root)
     open_memorized(folder)
-    done, total = 0, images_of(request)
+    done, total, key = 0, images_of(request, folder, encoder), key_of(encoder)
 
     def view(images: np.ndarray) -> np.ndarray:
         nonlocal done
@@ -51,7 +51,6 @@ def encode(
 
     with alone(folder):
         generation = Generation(material_of(request.canonical()), folder, device)
-        key = f"encoder-{hashlib.sha256(encoder.identity.encode()).hexdigest()[:12]}"
         rows = [row for found in generation.viewed(Viewer("encoder", key, view)) for row in found]
         return extend(folder, {"encoder": encoder.facts() | {"place": name}}, {"encoder.parquet": parquet(pd.DataFrame(rows))})
 
@@ -69,18 +68,25 @@ def read(encoder: Encoder, images: np.ndarray, between: Between = still_wanted, 
     return np.concatenate(parts)
 
 
-def images_of(request: MemorizationRequest) -> int:
-    """How many images an encoder reads: each seed's largest set and the first of those without end, held-out images, and every look's samples."""
-    real = request.seeds * (request.largest + (request.met if FRESH in request.sizes else 0)) + request.samples
-    return real + len(list(request.looks())) * request.samples
+def key_of(encoder: Encoder) -> str:
+    """What files of an encoder's features begin with."""
+    return f"encoder-{hashlib.sha256(encoder.identity.encode()).hexdigest()[:12]}"
 
 
-def seconds(request: MemorizationRequest, name: str, device: str = "cpu") -> float:
-    """About how long `encode` takes, from one timed batch. Raises UnknownName or InvalidRequest for an encoder that cannot be had."""
+def images_of(request: MemorizationRequest, folder: Path, encoder: Encoder) -> int:
+    """How many images an encoder reads: every look's samples; of what it has not read before, each seed's largest set, those without end, and held-out images."""
+    sets = {str(request.largest): request.largest} | ({FRESH: request.met} if FRESH in request.sizes else {})
+    real = {f"{size}-{seed}": count for size, count in sets.items() for seed in range(request.seeds)} | {"held-out": request.samples}
+    lacking = sum(count for name, count in real.items() if not viewed_path(folder, key_of(encoder), name).exists())
+    return lacking + len(list(request.looks())) * request.samples
+
+
+def reads(request: MemorizationRequest, name: str, root: Path | None = None, device: str = "cpu") -> tuple[int, float]:
+    """(images, seconds) that `encode` reads and about takes, from one timed batch. Raises UnknownName or InvalidRequest for an encoder that cannot be had."""
     encoder = open_encoder(name, device)
     material = material_of(request.canonical())
-    images = material.dataset.images[:BATCH]
+    images, count = material.dataset.images[:BATCH], images_of(request, place_of(request, root), encoder)
     read(encoder, images[:1])
     began = time.perf_counter()
     read(encoder, images)
-    return (time.perf_counter() - began) / len(images) * images_of(request)
+    return count, (time.perf_counter() - began) / len(images) * count

@@ -55,7 +55,7 @@ class Generation:
         return sorted(self.request.runs, key=lambda run: (self.request.sizes.index(_size(run.size)), run.seed))
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(table, row) of every look: `generation`, `frechet`, `halves` and `losses`."""
+        """(table, row) of every look: `generation`, `nearest`, `frechet`, `halves` and `losses`."""
         for run in self.runs():
             for look in run.looks(self.request):
                 names = {"size": look.size, "seen": look.seen, "weights": look.weights, "seed": look.seed}
@@ -68,7 +68,10 @@ class Generation:
         training = self.material.training(run).images
         if run not in self._ratios:
             self._ratios[run] = nearest_images(self.held_out, training).ratio
-        yield from self._shares("l2_ratio", nearest_images(found["samples"], training).ratio, self._ratios[run])
+        near = nearest_images(found["samples"], training)
+        for sample, (place, distance, ratio) in enumerate(zip(near.index, near.distance, near.ratio, strict=True)):
+            yield "nearest", {"sample": sample, "place": int(place), "distance": float(distance), "ratio": float(ratio)}
+        yield from self._shares("l2_ratio", near.ratio, self._ratios[run])
         if self.reference:
             own, real = self._known(self.reference, run)
             yield from self._shares("features", _cosine(found["reference"], own), _cosine(real, own))
@@ -92,7 +95,7 @@ class Generation:
         return own[: len(self.material.training(run).ids)], self._kept(viewer, "held-out", lambda: self.held_out)
 
     def _kept(self, viewer: Viewer, name: str, images: Callable[[], np.ndarray]) -> np.ndarray:
-        path = self.folder / "runs" / f"{viewer.key}-{name}.safetensors"
+        path = viewed_path(self.folder, viewer.key, name)
         if path not in self._features:
             if not path.exists():
                 write(path, {"features": viewer.view(images())}, {})
@@ -147,6 +150,11 @@ class Generation:
             parts = {"samples": samples, "nearest": training[found.index], "ratio": found.ratio, "distance": found.distance}
             kept |= {f"{run.size}/{name}": np.ascontiguousarray(value) for name, value in parts.items()}
         return save(kept)
+
+
+def viewed_path(folder: Path, key: str, name: str) -> Path:
+    """Where what a viewer made of real images is kept."""
+    return folder / "runs" / f"{key}-{name}.safetensors"
 
 
 def _size(name: str) -> Any:

@@ -22,7 +22,7 @@ from . import memorization_run as running
 from .crew import Between, Crew, still_wanted
 from .errands import Progress
 from .errors import DamagedFile, InvalidRequest
-from .memorization import FRESH, Look, MemorizationRequest, Run, place_of
+from .memorization import FRESH, Look, MemorizationRequest, Run, apart_path, place_of
 from .memorization_curves import read
 from .memorization_report import extend, parquet
 from .memorization_work import alone
@@ -30,11 +30,6 @@ from .memorized import Memorized, open_memorized
 from .noise import Schedule
 
 ONE, LATER, APART = "one", "later", "apart"
-
-
-def apart_path(folder: Path, seed: int, level: int, seen: int) -> Path:
-    """Where what a denoiser of one level showed after so many images is kept."""
-    return folder / "runs" / f"{APART}-{seed}-{level}-{seen}" / "found.safetensors"
 
 
 def carry(request: str, place: str, seed: int, level: int, seen: int, device: str = "cpu", between: Between = still_wanted) -> str:

@@ -5,6 +5,7 @@ curve.parquet        a row a curve and noise level: size, seen, weights, labelle
 generation.parquet   may be there: shares of samples, and of held-out images, that each threshold calls copies
 frechet.parquet      may be there: Fréchet distances of samples, and of held-out images, from training images
 encoder.parquet      may be there: the shares of `generation.parquet` by the features of an encoder
+nearest.parquet      may be there: of every sample the place of the nearest training image in its set, their distance and its ratio
 halves.parquet       may be there: samples of two networks from the same noise, beside each one's own training images
 losses.parquet       may be there: denoising errors on training and on held-out images, a row a noise level
 correct.safetensors  may be there: which test images probes read right, as bits: `size/seen/weights/labelled/block` (draws, levels, ⌈n/8⌉)
@@ -58,6 +59,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "closer",
         "n",
     ),
+    "nearest": (*NETWORK, "sample", "place", "distance", "ratio"),
     "losses": (*NETWORK, "sigma", "train", "held_out", "n"),
     "sharing": ("model", "seed", "block", "sigma", "accuracy", "ci_low", "ci_high"),
 }
@@ -135,7 +137,7 @@ class Memorized:
     def _of(self, name: str, block: str | None) -> list[dict[str, Any]]:
         """What is said of a block, else of the headline's."""
         wanted = block or self.block
-        return [one for one in self.facts.get(name, []) if one.get("block", self.block) == wanted]
+        return [one for one in self.facts.get(name, []) if one["block"] == wanted]
 
     def seen(self, weights: str = "ema", labelled: str = "outside") -> list[int]:
         """The moments at which such curves were taken, in training images seen, ascending."""

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from analysis import errands, probing, recipes
 from analysis import memorization_look as looking
 from analysis import memorization_run as running
-from analysis import memorization_sharing as sharing
 from analysis import memorization_work as working
 from analysis.__main__ import app
 from analysis.crew import Dropped
@@ -31,10 +30,10 @@ from analysis.features import load_x0, read_features
 from analysis.generalization import COSINES
 from analysis.heads.logistic import Logistic
 from analysis.jobs import TRAINING, Job, Jobs
-from analysis.memorization import FRESH, Look, MemorizationRequest, Run, found_path, place_of, weights_path
+from analysis.memorization import FRESH, Look, MemorizationRequest, Run, apart_path, found_path, place_of, weights_path
 from analysis.memorization_cost import PARTS, foresee, foreseeing
 from analysis.memorization_data import Material
-from analysis.memorization_encoder import encode, images_of
+from analysis.memorization_encoder import encode, reads
 from analysis.memorization_generation import seconds
 from analysis.memorization_sharing import share
 from analysis.memorization_words import command
@@ -214,6 +213,14 @@ def test_a_finished_study_has_every_curve_loss_and_sample(study: tuple[Any, Path
     assert set(found.table("losses").groupby(["size", "seen", "weights", "seed"]).size()) == {3}
     assert set(found.table("halves").other) == {0, 1}
     assert {len(load_file(folder / "samples.safetensors")[f"{size}/ratio"]) for size in (16, 64)} == {6}
+    for size in ("16", "64"):  # what is shown of the first seed is the beginning of what is kept of all
+        near = found.table("nearest").query("size == @size and seen == 192 and weights == 'ema' and seed == 0")
+        assert near["sample"].tolist() == list(range(6))
+        assert near.place.between(0, int(size) - 1).all()
+        np.testing.assert_array_equal(near.ratio, load_file(folder / "samples.safetensors")[f"{size}/ratio"])
+        chosen = "size == @size and seen == 192 and weights == 'ema' and seed == 0 and measure == 'l2_ratio'"
+        for row in found.table("generation").query(chosen).itertuples():
+            assert row.copies == pytest.approx((near.ratio < row.threshold).mean())
     assert {(one["size"], one["against"]) for one in found.differences()} == {("64", "16")}
     assert ", after 192 training images, accuracy over noise " in found.sentence
 
@@ -415,6 +422,15 @@ def test_the_cost_is_of_what_is_lacking(study: tuple[Any, Path], tiny: Memorizat
     assert whole.seconds > 0
     assert whole.sentence.startswith("4 networks to train, 12 looks at them: about ")
     assert (nothing.networks, nothing.sentence) == (0, "All of it is there already.")
+    place = place_of(tiny, tmp_path)
+    shutil.copytree(study[1], place)
+    apart_path(place, 0, 1, 64).parent.mkdir()
+    apart_path(place, 0, 1, 64).touch()
+    more = foresee(tiny, tmp_path, sharing=(64, 2))
+    assert (more.networks, more.looks, more.apart) == (0, 0, 5)
+    weights = weights_path(place, Run("16", 0), 64).stat().st_size
+    assert 0.8 * 5 * weights < more.bytes < 2 * 5 * weights
+    assert more.sentence.startswith("5 denoisers of one level to train: about ")
 
 
 def test_the_command_ends_with_one_line_of_json(study: tuple[Any, Path], tmp_path: Path) -> None:
@@ -479,7 +495,7 @@ def test_denoisers_of_one_level_stand_beside_the_one_network(study: tuple[Any, P
     (folder / "sharing.parquet").write_bytes(b"nothing")
     (folder / "curve.parquet").write_bytes(b"nothing")
     assert not working.memorize(tiny, root).has("sharing")
-    sharing.apart_path(folder, 0, 0, 192).write_bytes(b"nothing")
+    apart_path(folder, 0, 0, 192).write_bytes(b"nothing")
     with pytest.raises(DamagedFile, match="that denoiser is trained anew"):
         share(tiny, 192, 1, root)
     with pytest.raises(InvalidRequest, match="sharing is 128 with 1 seeds; allowed: one of 64, 192"):
@@ -509,8 +525,12 @@ def test_copies_are_looked_for_in_an_encoders_features_too(encoded: tuple[Path, 
     heard: list[tuple[int, int]] = []
     found = encode(tiny, name, root, progress=lambda done, of, _: heard.append((done, of)))
     rows, looks = found.table("encoder"), len(list(tiny.looks()))
-    assert heard[-1] == (images_of(tiny), images_of(tiny))
-    assert encode(tiny, name, root).table("encoder").equals(rows)  # in the last one's place, not beside it
+    made, kept = looks * 6, 2 * 64 + 6
+    assert heard[-1] == (made + kept, made + kept)
+    assert reads(tiny, name, root)[0] == made  # what it made of real images is kept
+    again = encode(tiny, name, root, progress=lambda done, of, _: heard.append((done, of)))
+    assert again.table("encoder").equals(rows)  # in the last one's place, not beside it
+    assert heard[-1] == (made, made)
     assert found.facts["encoder"]["name"] == "tiny-vit"
     assert f"--encoder {name}" in command(found)
     assert len(rows) == looks * len(COSINES)

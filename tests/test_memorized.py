@@ -63,7 +63,7 @@ def test_what_was_made_stands_beside_its_nearest_image(study: Memorized, tmp_pat
 
 
 def difference(low: float, high: float) -> list[dict[str, object]]:
-    last = {"seen": toy.SEEN[-1], "weights": "ema", "labelled": "outside", "against": "64"}
+    last = {"block": toy.HEADLINE, "seen": toy.SEEN[-1], "weights": "ema", "labelled": "outside", "against": "64"}
     return [last | {"size": "fresh", "difference": (low + high) / 2, "low": low, "high": high}]
 
 

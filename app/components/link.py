@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,7 +37,7 @@ def put(name: str, value: str | None) -> None:
         st.query_params[name] = value
 
 
-def link(state: dict[str, str]) -> str:
-    """A link to the view, from its whole state, defaults too."""
+def link(state: Mapping[str, str | None]) -> str:
+    """A link to the view, from its whole state, defaults too; what is None is not part of it."""
     address = (st.context.url or "http://localhost:8501").split("?")[0]
-    return f"{address}?{urlencode(state)}"
+    return f"{address}?{urlencode({name: value for name, value in state.items() if value is not None})}"

@@ -65,10 +65,10 @@ def beside(axis: str) -> None:
     st.subheader("The same, measured on a network", anchor=False)
     chosen = study_of(st.session_state.get("run"))
     allowed = sorted(known, key=lambda key: (key != chosen, known[key].place != USUAL))
-    link.start("beside", allowed)
+    link.start("measured", allowed)
     named = titles(known.values(), lambda run: f"{run.study.name if run.study else run.title}: {run.question}")
-    st.selectbox("Run", allowed, key="beside", format_func=named.__getitem__, persist_state="session", width=480)
-    study = known[link.keep("beside", allowed)].study
+    st.selectbox("Run", allowed, key="measured", format_func=named.__getitem__, persist_state="session", width=480)
+    study = known[link.keep("measured", allowed)].study
     assert study is not None
     table, said = _kept(study.version, study)
     labels = next(iter(study.facts["results"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis import memorized
-from analysis.errors import NoisescopeError
+from analysis.errors import NoisescopeError, UnknownName
 from analysis.memorized import Memorized
 from app.components import bench as lab
 from app.components import link, memorized_form, memorized_receipt, memorized_views
@@ -41,16 +42,6 @@ class Choice:
     labelled: str
     block: str
     axis: str
-
-    @property
-    def judged(self) -> str:
-        """The block that verdicts are told of: the chosen one, where the study judged it, else the headline's."""
-        return self.block if len(self.study.verdicts(self.weights, self.labelled, self.block)) else self.study.block
-
-    @property
-    def headline(self) -> bool:
-        """Whether verdicts are of the chosen block."""
-        return self.judged == self.block
 
     def table(self, name: str, moment: bool = True) -> pd.DataFrame:
         """A table's rows of these weights, at this moment or at all; of curves, of this block, these labels and all seeds together."""
@@ -111,8 +102,9 @@ def _draw(found: Mapping[str, Path]) -> None:
 def _study(found: Mapping[str, Path]) -> Memorized:
     keys = list(found)
     given = st.query_params.get("memorization")
-    if given and given not in found and len(hits := [key for key, at in found.items() if key.startswith(given) or at.name == given]) == 1:
-        st.query_params["memorization"] = hits[0]
+    if given and given not in found:
+        with suppress(UnknownName):  # said by `link.start`
+            st.query_params["memorization"] = memorized.find_memorization(given).key
     link.start("memorization", keys)
     if len(keys) > 1:
         st.selectbox("Study", keys, format_func=lambda key: _named(found[key], key), key="memorization", persist_state="session")

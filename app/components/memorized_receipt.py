@@ -26,6 +26,7 @@ TITLES = {
     "generation": "Copies",
     "encoder": "Copies by an encoder",
     "frechet": "Fréchet distances",
+    "nearest": "Nearest training images",
     "halves": "Disjoint sets",
     "losses": "Losses",
     "sharing": "One or many",

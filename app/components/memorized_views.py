@@ -23,9 +23,9 @@ WIDE = 4  # panels side by side that a phone has no room for
 def numbers(choice: Choice) -> None:
     """Four numbers of the chosen size and moment."""
     study = choice.study
-    verdict = study.verdict(choice.size, choice.seen, choice.weights, choice.labelled, choice.judged)
+    verdict = study.verdict(choice.size, choice.seen, choice.weights, choice.labelled, choice.block)
     low, high = verdict["peak_accuracy_ci"]
-    said = f"Of block {choice.judged}, over all seeds; 95 % interval"
+    said = f"Of block {choice.block}, over all seeds; 95 % interval"
     with st.container(horizontal=True, gap="medium"):
         st.metric("Shape of the curve", verdict["shape"], help="Unimodal: it rises before it falls. Undecided: this study cannot tell.")
         low_gain, high_gain = verdict["gain_ci"]
@@ -78,10 +78,7 @@ def noise(choice: Choice) -> None:
     every = choice.table("curve", moment=False)
     if every.seen.nunique() > 1:
         st.subheader("Every moment, for each training set", anchor=False)
-        if choice.headline:
-            says = words.rises(study.verdicts(choice.weights, choice.labelled, choice.judged), study.sizes)
-        else:
-            says = f"Accuracy over noise in block {choice.block} at {every.seen.nunique()} moments of training, a panel a training set."
+        says = words.rises(study.verdicts(choice.weights, choice.labelled, choice.block), study.sizes)
         figure = figures.moments_figure(every, study.levels, lab_axis, study.sizes)  # type: ignore[arg-type]
         chart(figure, says, "known-moments", wide=len(study.sizes) >= WIDE)
 
@@ -92,11 +89,9 @@ def training(choice: Choice) -> None:
     from analysis import memorization_words as words
 
     study = choice.study
-    verdicts = study.verdicts(choice.weights, choice.labelled, choice.judged)
+    verdicts = study.verdicts(choice.weights, choice.labelled, choice.block)
     st.subheader("The rise, and where it vanishes", anchor=False)
-    if not choice.headline:
-        st.caption(f"Verdicts are of block {study.block}; {choice.block} was not judged.")
-    elif choice.block not in (study.block, study.rising):
+    if choice.block not in (study.block, study.rising):
         st.caption("Validation images chose two blocks beforehand; a verdict on another is a look, not corrected for how many there are.")
     chart(figures.rise_figure(verdicts, study.sizes), words.rises(verdicts, study.sizes), "known-rise")
     st.caption("Filled marks are curves shown to be unimodal, open ones are not.")
@@ -147,7 +142,7 @@ def _differences(choice: Choice) -> None:
     """Each larger set's gain less the smallest's, at this moment."""
     from analysis import memorization_words as words
 
-    rows = [one for one in choice.study.differences(choice.weights, choice.labelled, choice.judged) if one["seen"] == choice.seen]
+    rows = [one for one in choice.study.differences(choice.weights, choice.labelled, choice.block) if one["seen"] == choice.seen]
     if rows:
         against = images(str(rows[0]["against"]))
         st.markdown(

@@ -84,7 +84,7 @@ def show(spec: MoLRG, found: SNR, probed: Probed | None, trained: Mapping[str, M
         st.caption("A link to this view. What the buttons made is not in it.")
         st.code(
             link.link(
-                {"view": "theory", "axis": str(st.session_state["axis"]), "beside": st.session_state.get("beside")}
+                {"view": "theory", "axis": str(st.session_state["axis"]), "measured": st.session_state.get("measured")}
                 | theory_controls.state()
             ),
             language=None,

@@ -34,7 +34,7 @@ def settle(page: AppTest) -> AppTest:
     """Draw until nothing new has been asked for."""
     for _ in range(20):
         before = list(page.session_state["asked"].values())
-        assert all(asked.ended.wait(20) for asked in before)
+        assert all(asked.ended.wait(120) for asked in before)
         page.run()
         if list(page.session_state["asked"].values()) == before:
             return page

@@ -71,7 +71,7 @@ def visit(backend: str = "digits-ddpm", dataset: str = "digits", **query: str) -
 def settle(page: AppTest) -> AppTest:
     """Draw until nothing is on its way."""
     for _ in range(20):
-        if all(asked.ended.wait(20) for asked in page.session_state["asked"].values()):
+        if all(asked.ended.wait(120) for asked in page.session_state["asked"].values()):
             page.run()
         if all(asked.ended.is_set() for asked in page.session_state["asked"].values()):
             return page

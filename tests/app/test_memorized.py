@@ -72,7 +72,7 @@ def test_it_opens_with_the_finding_and_says_that_it_was_expected(place: Path) ->
 
 
 def test_data_that_do_not_show_the_expected_say_so(place: Path) -> None:
-    last = {"seen": toy.SEEN[-1], "weights": "ema", "labelled": "outside", "against": "64", "size": "fresh"}
+    last = {"block": toy.HEADLINE, "seen": toy.SEEN[-1], "weights": "ema", "labelled": "outside", "against": "64", "size": "fresh"}
     toy.make(place / KEY, differences=[last | {"difference": 0.01, "low": -0.01, "high": 0.03}], expected={"why": "Training was short."})
     app = visit()
     assert not app.success

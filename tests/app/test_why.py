@@ -65,7 +65,7 @@ def test_it_opens_with_the_hump_its_reasons_and_the_collapse() -> None:
     assert len(picture["frames"]) == 20
     assert names(picture) == ["class 1", "class 2", "class 3"]
     assert "noisy input, shuffled labels" in names(measured)  # the digits' own, below the theory's
-    assert page.selectbox(key="beside").value == find_study("digits").key
+    assert page.selectbox(key="measured").value == find_study("digits").key
 
 
 def test_sliders_compute_and_are_in_the_address() -> None:
