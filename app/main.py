@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import catalog
-from app.components import dialogs, runs, style, tray
+from app.components import dialogs, history, link, runs, style, tray
 
 st.set_page_config(page_title="Noisescope", page_icon=catalog.assets("icon.png"), layout="wide")
 page = st.navigation(
@@ -20,7 +20,10 @@ page = st.navigation(
 )
 runs.look()
 dialogs.leave()
+link.arrive(page.url_path)
 page.run()
+link.arrived(page.url_path)
 style.put()
 with st.sidebar:
     tray.show()
+    history.put()

@@ -174,7 +174,14 @@ def chart(members: Mapping[str, Study], found: Mapping[str, Found], axis: str, w
     from analysis import deciding_panels
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Share of samples whose class", list(CURVES), required=True, format_func=CURVES.__getitem__, key="shown")
+        st.segmented_control(
+            "Share of samples whose class",
+            list(CURVES),
+            required=True,
+            format_func=CURVES.__getitem__,
+            key="shown",
+            persist_state="session",
+        )
         axis_switch()
     shown = [{called(name): part for name, part in parts.items()} for parts in (found, probes(members, found))]
     figure = deciding_panels.settled_figure(*shown, axis, what)  # type: ignore[arg-type]

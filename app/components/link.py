@@ -1,4 +1,4 @@
-"""The view in the address: what a link may say, and the link that says it all."""
+"""The view in the address: what a link may say, the link that says it all, and what is taken along from page to page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+
+TAKEN = ("run", "level", "axis", "labels", "pooling", "image", "beside", "question", "study", "device")  # keys of widgets on several pages
+OWN = ("view",)  # of several pages too, each with values of its own
+PAGE, PAGES = "page", "pages"  # the page that was drawn last, to its end; of each page what it had of its own
+
+
+def arrive(page: str) -> None:
+    """To be called before a page is drawn: on another page than the last, widgets get what those of the same key had there.
+
+    Streamlit begins a widget anew whose key another page's widget had, also with `persist_state`, until that has left once.
+    """
+    if st.session_state.get(PAGE) == page:
+        return
+    for name in (name for name in TAKEN if name in st.session_state):
+        st.session_state[name] = st.session_state[name]
+    for name in OWN:
+        st.session_state.pop(name, None)
+    st.session_state.update(st.session_state.get(PAGES, {}).get(page, {}))
+
+
+def arrived(page: str) -> None:
+    """To be called when a page has been drawn."""
+    st.session_state[PAGE] = page
+    st.session_state.setdefault(PAGES, {})[page] = {name: st.session_state[name] for name in OWN if name in st.session_state}
 
 
 def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warning) -> None:

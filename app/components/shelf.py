@@ -75,8 +75,14 @@ def choose(known: list[Entry]) -> Entry:
     link.start("study", list(keys))
     if 1 < len(known) <= FEW:
         st.segmented_control(
-            "Study", list(keys), required=True, format_func=lambda key: keys[key].title, key="study", label_visibility="collapsed"
+            "Study",
+            list(keys),
+            required=True,
+            format_func=lambda key: keys[key].title,
+            key="study",
+            persist_state="session",
+            label_visibility="collapsed",
         )
     elif len(known) > FEW:
-        st.selectbox("Study", list(keys), format_func=lambda key: keys[key].title, key="study")
+        st.selectbox("Study", list(keys), format_func=lambda key: keys[key].title, key="study", persist_state="session")
     return keys[link.keep("study", list(keys))]

@@ -178,3 +178,27 @@ def test_no_page_loads_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_from_page_to_page_what_is_chosen_is_taken_along_and_nothing_is_lost() -> None:
+    """Start and Curve have widgets of the same keys with other values: Streamlit begins these empty where nobody takes care."""
+    page = visit()
+    for name in ("curve", "start", "curve", "why", "curve", "start", "generate", "start"):
+        page.query_params.clear()  # as a browser does
+        page = page.switch_page(f"app_pages/{name}.py").run()
+        assert not page.exception, name
+        assert not page.error, (name, texts(page))
+        assert "The link asks" not in texts(page), name
+        assert "None" not in page.query_params.values(), name
+    assert page.session_state["view"] == "questions"
+
+
+def test_labels_that_two_pages_have_are_chosen_on_one_and_stand_on_the_other() -> None:
+    page = run()
+    page.segmented_control(key="labels").set_value("all").run()
+    page.segmented_control(key="view").set_value("blocks").run()
+    page.query_params.clear()  # as a browser does
+    page = page.switch_page("app_pages/curve.py").run()
+    assert not page.error
+    assert page.session_state["labels"] == "all"
+    assert page.session_state["view"] == "curve"  # its own

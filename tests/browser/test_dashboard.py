@@ -15,7 +15,7 @@ from analysis.specs import SweepRequest
 from analysis.studies import find_study
 from analysis.workers import facts
 
-from .conftest import CHART, Served, needs_chromium, serious, sideways
+from .conftest import CHART, Served, calm, needs_chromium, serious, sideways
 
 pytestmark = needs_chromium
 DIGITS = find_study("digits")
@@ -263,3 +263,20 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: S
     page.wait_for_selector("[data-testid=stDataFrame]" if path == "/runs" else CHART, timeout=60_000)
     assert sideways(page) == []
     page.close()
+
+
+def test_a_page_is_one_step_of_the_way_back_and_the_level_comes_along(page: Page, served: Served) -> None:
+    page.goto(served.address)
+    page.wait_for_selector(CHART)
+    levels = []
+    for name in ("Image", "Curve", "Map"):
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
+        page.wait_for_url(re.compile(rf"/{name.lower()}\?.*sigma="))
+        calm(page)
+        assert page.locator("[data-testid=stAlert]").count() == 0
+        levels.append(page.url.partition("sigma=")[2])
+    assert levels == levels[:1] * 3
+    for path in ("/curve", "/image", "/"):
+        page.go_back()
+        page.wait_for_function("path => location.pathname === path", arg=path)
+        calm(page)

@@ -1,0 +1,22 @@
+"""The browser's history: a page is one entry of it, however often its address is written anew."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+# Streamlit makes an entry each time that a page writes a value into its address: of five values, Back had to be pressed five times.
+SCRIPT = """<script>
+if (!history.pushState.once) {
+  const push = history.pushState
+  history.pushState = function (state, title, url) {
+    const same = url && new URL(url, location.href).pathname === location.pathname
+    return same ? history.replaceState(state, title, url) : push.call(history, state, title, url)
+  }
+  history.pushState.once = true
+}
+</script>"""
+
+
+def put() -> None:
+    """Put it on the page, after what is seen."""
+    st.html(SCRIPT, unsafe_allow_javascript=True)
