@@ -152,7 +152,7 @@ def why(curves: Curves, differences: list[dict[str, Any]], asked: list[int]) -> 
         ]
         if not mine or mine[-1]["low"] > 0:
             continue
-        seeds = ", ".join(f"{100 * gap:+.1f}" for gap in curves.by_seed(place))
+        seeds = ", ".join(f"{100 * gap:+z.1f}" for gap in curves.by_seed(place))
         told.append(
             f"In block {block} the seeds by themselves differ by {seeds} points: there are too few for what parts them." if seeds else ""
         )
@@ -169,8 +169,8 @@ def _images(size: str) -> str:
 
 
 def _points(value: float, low: float, high: float, signed: bool = False) -> str:
-    told = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
-    return f"{told} points, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    told = f"{100 * value:+z.1f}" if signed else f"{100 * value:z.1f}"
+    return f"{told} points, 95 % interval {100 * low:z.1f} to {100 * high:z.1f}"
 
 
 def _log_snr(curves: Curves) -> list[float]:

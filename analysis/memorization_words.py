@@ -31,7 +31,7 @@ def percent(value: float, low: float, high: float) -> str:
 
 def points(value: float, low: float, high: float) -> str:
     """A difference of shares with its interval."""
-    return f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * value:+z.1f} points ({100 * low:+z.1f} to {100 * high:+z.1f})"
 
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:

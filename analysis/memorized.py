@@ -231,7 +231,7 @@ class Memorized:
         asked = next((one for one in self.differences(block=block) if (one["seen"], one["size"]) == (last, self.sizes[-1])), None)
         if asked is None:
             return Expected(None, f"With one training set there is nothing to compare: what {paper} found cannot be seen here.")
-        gained = f"{100 * asked['difference']:+.1f} points (95 % interval {100 * asked['low']:+.1f} to {100 * asked['high']:+.1f})"
+        gained = f"{100 * asked['difference']:+z.1f} points (95 % interval {100 * asked['low']:+z.1f} to {100 * asked['high']:+z.1f})"
         large, small = (f"networks trained on {images(size)}" for size in (self.sizes[-1], self.sizes[0]))
         if asked["low"] > 0:
             return Expected(True, f"As {paper} found{where}, {large} gain more than {small}: by {gained}.")

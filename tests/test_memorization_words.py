@@ -10,6 +10,7 @@ import pytest
 
 from analysis import memorization_words as words
 from analysis.intervals import wilson
+from analysis.memorization_report import sentence
 from analysis.stopping import Stop, compare
 
 from . import memorized_toy as toy
@@ -98,3 +99,18 @@ def test_the_command_line_makes_the_same_study_again(tmp_path: Path) -> None:
     assert said[:7] == ["python", "-m", "analysis", "study", "memorization", "--dataset", "shapes"]
     assert said[said.index("--sizes") + 1] == "64,1024,16384,fresh"
     assert said[said.index("--seen") + 1] == "4096,16384,65536,131072"
+
+
+def test_nothing_is_minus_zero() -> None:
+    assert words.points(-0.0004, -0.0004, 0.0004) == "+0.0 points (+0.0 to +0.0)"
+    verdict = {
+        "block": "mid",
+        "seen": 64,
+        "weights": "ema",
+        "labelled": "outside",
+        "shape": "flat",
+        "gain": -0.0001,
+        "gain_ci": [-0.0004, 0.01],
+    }
+    said = sentence(["64"], 64, [verdict | {"size": "64", "peak_accuracy": 0.5}], "mid")
+    assert "gain 0.0 points, 95 % interval 0.0 to 1.0; at most 50.0 %" in said

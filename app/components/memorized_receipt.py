@@ -84,7 +84,7 @@ def methods(study: Memorized) -> str:
     for size in study.sizes:
         verdict = study.verdict(size, last)
         low, high = (100 * bound for bound in verdict["gain_ci"])
-        parts.append(f"{images(size)}: {verdict['shape']}, {100 * verdict['gain']:.1f} points ({low:.1f} to {high:.1f})")
+        parts.append(f"{images(size)}: {verdict['shape']}, {100 * verdict['gain']:z.1f} points ({low:z.1f} to {high:z.1f})")
     return (
         f"Diffusion networks of {facts.get('network', {}).get('parameters', 0):,} parameters were trained on {facts['request']['dataset']}, on nested sets of "
         f"{', '.join(study.sizes)} images ({len(study.seeds)} seeds, {last:,} training images seen by each). Features of block {study.block} at "

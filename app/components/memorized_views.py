@@ -31,8 +31,8 @@ def numbers(choice: Choice) -> None:
         low_gain, high_gain = verdict["gain_ci"]
         st.metric(
             "Gain over least noise",
-            f"{100 * verdict['gain']:+.1f} points",
-            help=f"{said} {100 * low_gain:+.1f} to {100 * high_gain:+.1f}. The study would have seen a rise of {100 * verdict['detectable']:.1f} points four times in five.",
+            f"{100 * verdict['gain']:+z.1f} points",
+            help=f"{said} {100 * low_gain:+z.1f} to {100 * high_gain:+z.1f}. The study would have seen a rise of {100 * verdict['detectable']:.1f} points four times in five.",
         )
         st.metric("Best readout", f"{100 * verdict['peak_accuracy']:.1f} %", help=f"{said} {100 * low:.1f} to {100 * high:.1f}.")
         if (scores := _scores(choice, "l2_ratio")) is not None:
