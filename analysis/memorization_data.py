@@ -49,7 +49,7 @@ class Material:
         self._left = train[len(self.pool) :]
         if FRESH in request.sizes and not self.endless:
             raise InvalidRequest(f"sizes have 'fresh'; {request.dataset} has no images without end: leave it out.")
-        if request.largest > MOST:
+        if self.endless and request.largest > MOST:
             raise InvalidRequest(f"sizes go to {request.largest:,} images; allowed: up to {MOST:,}, or 'fresh' for new ones at every step.")
         most = len(self._left) // request.seeds
         if not self.endless and request.largest > most:

@@ -75,8 +75,9 @@ def key_of(encoder: Encoder) -> str:
 
 def images_of(request: MemorizationRequest, folder: Path, encoder: Encoder) -> int:
     """How many images an encoder reads: every look's samples; of what it has not read before, each seed's largest set, those without end, and held-out images."""
+    held_out = len(material_of(request.canonical()).test[: request.samples])
     sets = {str(request.largest): request.largest} | ({FRESH: request.met} if FRESH in request.sizes else {})
-    real = {f"{size}-{seed}": count for size, count in sets.items() for seed in range(request.seeds)} | {"held-out": request.samples}
+    real = {f"{size}-{seed}": count for size, count in sets.items() for seed in range(request.seeds)} | {"held-out": held_out}
     lacking = sum(count for name, count in real.items() if not viewed_path(folder, key_of(encoder), name).exists())
     return lacking + len(list(request.looks())) * request.samples
 

@@ -21,9 +21,9 @@ page = st.navigation(
 runs.look()
 dialogs.leave()
 link.arrive(page.url_path)
+history.put()
 page.run()
-link.arrived(page.url_path)
+link.arrived()
 style.put()
 with st.sidebar:
     tray.show()
-    history.put()

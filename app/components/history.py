@@ -18,5 +18,6 @@ if (!history.pushState.once) {
 
 
 def put() -> None:
-    """Put it on the page, after what is seen."""
-    st.html(SCRIPT, unsafe_allow_javascript=True)
+    """Put it on the page, before anything is written into the address; it takes no room."""
+    with st.container(key="history"):
+        st.html(SCRIPT, unsafe_allow_javascript=True)

@@ -8,29 +8,30 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-TAKEN = ("run", "level", "axis", "labels", "pooling", "image", "beside", "question", "study", "device")  # keys of widgets on several pages
+TAKEN = ("run", "level", "axis", "labels", "image", "beside", "device")  # keys of widgets that several pages have
 OWN = ("view",)  # of several pages too, each with values of its own
-PAGE, PAGES = "page", "pages"  # the page that was drawn last, to its end; of each page what it had of its own
+AT, DRAWN, LEFT = "page-at", "page-drawn", "pages-left"  # the page; whether it was drawn to its end; what others had of their own
 
 
 def arrive(page: str) -> None:
-    """To be called before a page is drawn: on another page than the last, widgets get what those of the same key had there.
+    """To be called before a page is drawn: until it was drawn to its end once, widgets get what those of the same key had before.
 
     Streamlit begins a widget anew whose key another page's widget had, also with `persist_state`, until that has left once.
     """
-    if st.session_state.get(PAGE) == page:
-        return
-    for name in (name for name in TAKEN if name in st.session_state):
-        st.session_state[name] = st.session_state[name]
-    for name in OWN:
-        st.session_state.pop(name, None)
-    st.session_state.update(st.session_state.get(PAGES, {}).get(page, {}))
+    before = st.session_state.get(AT)
+    if before != page:
+        left = st.session_state.setdefault(LEFT, {})
+        left[before] = {name: st.session_state.pop(name) for name in OWN if name in st.session_state}
+        st.session_state.update(left.get(page, {}))
+        st.session_state[AT], st.session_state[DRAWN] = page, False
+    if not st.session_state[DRAWN]:
+        for name in (name for name in (*TAKEN, *OWN) if name in st.session_state):
+            st.session_state[name] = st.session_state[name]
 
 
-def arrived(page: str) -> None:
+def arrived() -> None:
     """To be called when a page has been drawn."""
-    st.session_state[PAGE] = page
-    st.session_state.setdefault(PAGES, {})[page] = {name: st.session_state[name] for name in OWN if name in st.session_state}
+    st.session_state[DRAWN] = True
 
 
 def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warning) -> None:

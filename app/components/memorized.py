@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis import memorized
-from analysis.errors import NoisescopeError, UnknownName
+from analysis.errors import NoisescopeError
 from analysis.memorized import Memorized
 from app.components import bench as lab
 from app.components import link, memorized_form, memorized_receipt, memorized_views
@@ -103,7 +103,7 @@ def _study(found: Mapping[str, Path]) -> Memorized:
     keys = list(found)
     given = st.query_params.get("memorization")
     if given and given not in found:
-        with suppress(UnknownName):  # said by `link.start`
+        with suppress(NoisescopeError):  # said by `link.start`, or where it is opened
             st.query_params["memorization"] = memorized.find_memorization(given).key
     link.start("memorization", keys)
     if len(keys) > 1:

@@ -14,6 +14,7 @@ STYLE = """<style>
 :is(.st-key-pictures, [class*="st-key-box-picks"]) button > div { border-radius: .25rem; }
 [class*="st-key-box-picks"] button[aria-pressed="true"] { box-shadow: 0 0 0 2px #D55E00; }
 :is(.st-key-pictures, [class*="st-key-box-picks"]) [data-testid="stButtonGroup"] { max-height: 15.5rem; overflow-y: auto; padding: 3px; margin: -3px; }
+.st-key-history { display: none; }
 .tiles { display: flex; flex-wrap: wrap; gap: .75rem; }
 .tiles.small img { height: 84px; }
 .tiles figure { margin: 0; max-width: 240px; }

@@ -265,6 +265,13 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, served: S
     page.close()
 
 
+def test_a_page_that_is_opened_first_is_one_step_too(page: Page, served: Served) -> None:
+    page.goto(f"{served.address}/curve")
+    page.wait_for_url(re.compile(r"/curve\?.*sigma="))
+    calm(page)
+    assert page.evaluate("history.length") == 2
+
+
 def test_a_page_is_one_step_of_the_way_back_and_the_level_comes_along(page: Page, served: Served) -> None:
     page.goto(served.address)
     page.wait_for_selector(CHART)
@@ -276,6 +283,7 @@ def test_a_page_is_one_step_of_the_way_back_and_the_level_comes_along(page: Page
         assert page.locator("[data-testid=stAlert]").count() == 0
         levels.append(page.url.partition("sigma=")[2])
     assert levels == levels[:1] * 3
+    assert page.evaluate("history.length") == 5  # with the empty page that Chromium began with
     for path in ("/curve", "/image", "/"):
         page.go_back()
         page.wait_for_function("path => location.pathname === path", arg=path)
