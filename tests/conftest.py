@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,12 +47,9 @@ SMALL = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nobodys_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test writes to the user's data folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "NOISESCOPE_STORE" not in os.environ:
-            patch.setenv("NOISESCOPE_STORE", str(tmp_path_factory.mktemp("data")))
-        yield
+def nobodys_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes to the user's data folder, nor a thread of the app that ends after the last of them."""
+    os.environ.setdefault("NOISESCOPE_STORE", str(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture(scope="session")
