@@ -21,7 +21,7 @@ page = st.navigation(
 runs.look()
 dialogs.leave()
 link.arrive(page.url_path)
-history.put()
+history.put(wait=bool(page.url_path))  # Start writes nothing when it is opened
 page.run()
 link.arrived()
 style.put()

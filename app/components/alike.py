@@ -88,7 +88,7 @@ def show(view: View, others: Sequence[Study]) -> Taken | None:
         lambda: map_numbers.alike(*both, arrays, view.levels, other.facts["levels"]),
         [("compared", f"{OVER[over].lower()}, with {names[beside]}{revision}"), ("neighbours", f"15, {view.settings['metric']} distance")],
         ("--show", "alike", "--over", over, *(() if beside == ITSELF else ("--with", beside)), "--metric", view.settings["metric"]),
-        {"over": over, "with": beside, **({"pair": st.query_params["pair"]} if pair else {})},
+        {"over": over, "with": beside, **({"pair": link.said("pair")} if pair else {})},
     )
 
 

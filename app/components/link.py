@@ -11,6 +11,7 @@ import streamlit as st
 TAKEN = ("run", "level", "axis", "labels", "image", "beside", "device")  # keys of widgets that several pages have
 OWN = ("view",)  # of several pages too, each with values of its own
 AT, DRAWN, LEFT = "page-at", "page-drawn", "pages-left"  # the page; whether it was drawn to its end; what others had of their own
+LATER = "address-later"  # while a page is drawn: what its address is to say, name to value; None takes a name out
 
 
 def arrive(page: str) -> None:
@@ -18,6 +19,7 @@ def arrive(page: str) -> None:
 
     Streamlit begins a widget anew whose key another page's widget had, also with `persist_state`, until that has left once.
     """
+    st.session_state[LATER] = {}
     before = st.session_state.get(AT)
     if before != page:
         left = st.session_state.setdefault(LEFT, {})
@@ -30,8 +32,12 @@ def arrive(page: str) -> None:
 
 
 def arrived() -> None:
-    """To be called when a page has been drawn."""
+    """To be called when a page has been drawn: its address is written now, in one step."""
     st.session_state[DRAWN] = True
+    there, wanted = st.query_params.to_dict(), _known()
+    del st.session_state[LATER]
+    if wanted != there:
+        st.query_params.from_dict(wanted)
 
 
 def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warning) -> None:
@@ -54,12 +60,23 @@ def keep(name: str, allowed: Sequence[str]) -> str:
 
 
 def put(name: str, value: str | None) -> None:
-    """Write a value into the address, or take it out; one that is there already costs no message."""
-    there = st.query_params.get(name)
-    if value is None and there is not None:
+    """Write a value into the address, or take it out: at the end of the page, or at once where only a part of it is drawn."""
+    if LATER in st.session_state:
+        st.session_state[LATER][name] = value
+    elif value is None and name in st.query_params:
         del st.query_params[name]
-    elif value is not None and there != value:
+    elif value is not None and st.query_params.get(name) != value:
         st.query_params[name] = value
+
+
+def said(name: str) -> str | None:
+    """What the address says, or is about to say."""
+    return _known().get(name)
+
+
+def _known() -> dict[str, str]:
+    known = {**st.query_params.to_dict(), **st.session_state.get(LATER, {})}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def link(state: Mapping[str, str | None]) -> str:

@@ -80,7 +80,7 @@ def show(of: Pointed) -> None:
     """Draw the receipt."""
     scene = of.scene
     given = [key for key in of.keys if not scene.shots[key].own]
-    state = {name: st.query_params.get(name, "") for name in ("backend", "dataset", "block", "sigma")} | {"by": "points"}
+    state = {name: link.said(name) for name in ("backend", "dataset", "block", "sigma")} | {"by": "points"}
     state |= {"axis": scene.axis, "draws": str(of.draws), "point": f"{of.point[0]:g},{of.point[1]:g}"}
     state |= {"a": of.keys[0]} if of.keys[0] in given else {}
     state |= {"b": ",".join(key for key in of.keys[1:] if key in given)}
