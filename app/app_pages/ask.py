@@ -29,13 +29,16 @@ def page() -> None:
         bench = lab.choose(*opening.places(found))
         if bench.card is None:
             return
-        measured = next((run.study for run in found if run.study and run.place == (bench.backend, bench.dataset)), None)
-        best = measured.result() if measured else None
+        here = {run.key: run.study for run in found if run.study and run.place == (bench.backend, bench.dataset)}
+        run = next((key for key in (st.session_state.get("run"), *here) if key in here), None)
+        best = here[run].result() if run else None
         opening.notes()
         axis = lab.axis()
         link.keep("axis", list(lab.AXES))
         card = bench.card
-        sigma = lab.level(card, bench.backend, best["verdict"]["peak_sigma"] if best else scene.START)
+        if run and st.session_state.get("level_of") == bench.backend:  # set by a link, which names no run
+            st.session_state["level_of"] = run
+        sigma = lab.level(card, run or bench.backend, best["verdict"]["peak_sigma"] if best else scene.START)
         block = scene.block_of(card, bench.block, best["headline"].split("/")[1] if best else None)
         for name, value in {"backend": bench.backend, "dataset": bench.dataset, "block": bench.block, "sigma": f"{sigma:.6g}"}.items():
             link.put(name, value)

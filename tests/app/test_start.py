@@ -202,3 +202,15 @@ def test_labels_that_two_pages_have_are_chosen_on_one_and_stand_on_the_other() -
     assert not page.error
     assert page.session_state["labels"] == "all"
     assert page.session_state["view"] == "curve"  # its own
+
+
+def test_the_noise_level_stays_from_curve_to_ask_and_back() -> None:
+    page = run().switch_page("app_pages/curve.py").run()
+    level = page.slider(key="level")
+    chosen = level.value + 3
+    level.set_value(chosen).run()
+    for name in ("ask", "curve", "ask", "map"):
+        page.query_params.clear()  # as a browser does
+        page = page.switch_page(f"app_pages/{name}.py").run()
+        assert not page.error, name
+        assert page.slider(key="level").value == chosen, name
