@@ -21,7 +21,7 @@ page = st.navigation(
 runs.look()
 dialogs.leave()
 link.arrive(page.url_path)
-history.put(wait=bool(page.url_path))  # Start writes nothing when it is opened
+history.put(wait=bool(page.url_path or st.query_params))  # Start, opened without a link, writes nothing
 page.run()
 link.arrived()
 style.put()

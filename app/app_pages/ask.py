@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.errors import NoisescopeError
 from app.components import bench as lab
 from app.components import classify, link, opening, points, scene, segments, words_view
-from app.components.runs import runs
+from app.components.runs import runs, study_of
 from app.components.scene import Scene
 
 VIEWS: dict[str, tuple[str, Callable[[Scene], None]]] = {  # name in a link: what the switch says, and who draws it
@@ -30,15 +30,16 @@ def page() -> None:
         if bench.card is None:
             return
         here = {run.key: run.study for run in found if run.study and run.place == (bench.backend, bench.dataset)}
-        run = next((key for key in (st.session_state.get("run"), *here) if key in here), None)
+        run = next((key for key in (study_of(st.session_state.get("run")), *here) if key in here), None)
         best = here[run].result() if run else None
         opening.notes()
         axis = lab.axis()
         link.keep("axis", list(lab.AXES))
         card = bench.card
-        if run and st.session_state.get("level_of") == bench.backend:  # set by a link, which names no run
-            st.session_state["level_of"] = run
-        sigma = lab.level(card, run or bench.backend, best["verdict"]["peak_sigma"] if best else scene.START)
+        of = run or f"{bench.backend} {bench.dataset}"
+        if st.session_state.get("level_of") == bench.backend:  # set by a link, which names no run
+            st.session_state["level_of"] = of
+        sigma = lab.level(card, of, best["verdict"]["peak_sigma"] if best else scene.START)
         block = scene.block_of(card, bench.block, best["headline"].split("/")[1] if best else None)
         for name, value in {"backend": bench.backend, "dataset": bench.dataset, "block": bench.block, "sigma": f"{sigma:.6g}"}.items():
             link.put(name, value)

@@ -216,7 +216,7 @@ def _size(block: Block, card: Card) -> str:
 
 def level(card: Card, run: str, peak: float) -> float:
     """Draw the slider over the model's own noise levels into the sidebar; σ. It starts at a run's peak."""
-    if st.session_state.get("level_of") != run:
+    if st.session_state.get("level_of") != run or st.session_state.get("level", 0) >= len(card.sigmas):  # a model's levels may have changed
         st.session_state["level_of"] = run
         st.session_state["level"] = min(range(len(card.sigmas)), key=lambda i: abs(card.sigmas[i] / peak - 1))
     with st.sidebar:

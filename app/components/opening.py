@@ -30,8 +30,10 @@ def places(found: list[Run]) -> tuple[list[str], list[str]]:
 
 
 def note(sentence: str) -> None:
-    """What a link says wrong: it stands there until another run is chosen."""
-    st.session_state.setdefault("link_notes", []).append(sentence)
+    """What a link says wrong: it stands there, once, until another run is chosen."""
+    said = st.session_state.setdefault("link_notes", [])
+    if sentence not in said:
+        said.append(sentence)
 
 
 def notes() -> None:
