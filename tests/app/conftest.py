@@ -12,9 +12,10 @@ import pytest
 import streamlit as st
 
 from analysis.answers import Answers
+from analysis.errors import StoreUnavailable
 from analysis.lane import Answer
 from analysis.store import Store
-from app.components import asking, keeper
+from app.components import asking, equalise, fetching, keeper, runs, trainings
 
 ONE = Lock()
 
@@ -29,12 +30,24 @@ def worker(root: Path, _device: str, question: Mapping[str, Any], data: bytes = 
         return answers(root)(question, data)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_worker() -> None:
+    """No page starts a process: threads that look after workers, or wait for one's answer, outlive their test."""
+    keeper.tend = lambda _: None
+    asking.ask = nobody
+    for part in (equalise, fetching, runs, trainings):
+        part.start_worker = lambda *_: None
+
+
+def nobody(*_: Any, **__: Any) -> Answer:
+    raise StoreUnavailable("No worker answers in this test.")
+
+
 @pytest.fixture
 def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A store of the test's own, with a worker that answers at once."""
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     yield tmp_path
     answers.cache_clear()

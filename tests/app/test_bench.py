@@ -19,7 +19,7 @@ from analysis.jobs import NETWORK, Jobs
 from analysis.lane import Answer
 from analysis.specs import DownloadRequest, SweepRequest
 from analysis.workers import work
-from app.components import asking, bench, bring, dialogs, fetching
+from app.components import asking, bench, bring, dialogs
 from tests.families import epsilon
 from tests.standin import Fault, Standin, pretending, read_folder
 from tests.test_decoded import PIXELS, png, table
@@ -32,7 +32,6 @@ MODEL, PETS_ID = "someone/tiny-ddpm", "someone/pets"
 @pytest.fixture
 def standin(answered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
     """The hub, with a model and a data set; what is submitted waits until a test carries it out."""
-    monkeypatch.setattr(fetching, "start_worker", lambda *_: None)
     with pretending(tmp_path, monkeypatch) as server:
         server.repo(MODEL, {**read_folder(epsilon(tmp_path / "made")), "README.md": b"---\nlicense: apache-2.0\n---\nTiny."})
         rows = table(tmp_path / "train.parquet", [png(image) for image in PIXELS], kind=["x", "y"] * 20, colour=list("rgbw") * 10)

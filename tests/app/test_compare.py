@@ -25,7 +25,7 @@ from analysis.fairness import Common, equalised
 from analysis.jobs import Jobs
 from analysis.matching import sides
 from analysis.studies import Study, find_study
-from app.components import asking, equalise, keeper, runs
+from app.components import asking
 
 from ..handmade import BLOCK, SIGMAS, shaken, study
 from .test_curve import COST, button, visit
@@ -42,9 +42,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "answer", lambda question, device: (COST, b""))
     monkeypatch.setattr(asking, "look", look)
-    monkeypatch.setattr(runs, "start_worker", lambda *_: None)
-    monkeypatch.setattr(equalise, "start_worker", lambda *_: None)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     st.cache_resource.clear()
     return Jobs(tmp_path)

@@ -25,7 +25,7 @@ from analysis.store import Store
 from analysis.strips import sheet
 from analysis.studies import UNFINISHED, find_study
 from analysis.sweeping import sweep
-from app.components import asking, keeper, runs
+from app.components import asking, runs
 from app.components.words import duration
 
 from .test_start import MAIN, texts
@@ -59,8 +59,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """A store of its own; nothing starts a worker, and what a run costs is known at once."""
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "answer", answer)
-    monkeypatch.setattr(runs, "start_worker", lambda *_: None)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     return Jobs(tmp_path)
 

@@ -19,7 +19,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study, find_study, open_study
 from analysis.sweeping import sweep
-from app.components import asking, keeper, measure, receipt, runs
+from app.components import asking, measure, receipt
 
 from .. import vision
 from .test_curve import COST, answer, button, visit
@@ -46,8 +46,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """A store of its own; nothing starts a worker, and what a run costs is known at once."""
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "answer", answer)
-    monkeypatch.setattr(runs, "start_worker", lambda *_: None)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     return Jobs(tmp_path)
 

@@ -32,7 +32,7 @@ from analysis.looking import table
 from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import find_study
-from app.components import adding, album, asking, canvas, keeper, seen
+from app.components import adding, album, asking, canvas, seen
 
 from .test_start import MAIN, texts
 
@@ -55,7 +55,6 @@ def worker(_root: Path, _device: str, question: Mapping[str, Any], data: bytes =
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     return Jobs(tmp_path)
 

@@ -18,7 +18,7 @@ from analysis.specs import SweepRequest
 from analysis.store import Store
 from analysis.studies import Study
 from analysis.sweeping import sweep
-from app.components import asking, keeper
+from app.components import asking
 
 from .test_image import NOISE, captions, drop, png, visit
 from .test_start import texts
@@ -35,7 +35,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "ask", worker)
     monkeypatch.setattr(asking, "_threads", lambda: AtOnce())
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     st.cache_data.clear()
     return store
 

@@ -29,7 +29,7 @@ from analysis.errors import NoisescopeError
 from analysis.lane import Answer
 from analysis.store import Store
 from analysis.studies import find_study
-from app.components import album, alike, asking, atlas, files, keeper, onemap
+from app.components import album, alike, asking, atlas, files, onemap
 from tests.toys import AtOnce
 
 from .test_generate import undecided
@@ -59,7 +59,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NOISESCOPE_STORE", str(shared))
     monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
     monkeypatch.setitem(atlas.CHOICES, "images", ("60", "40"))
     return shared
 

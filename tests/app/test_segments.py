@@ -26,7 +26,7 @@ from analysis.datasets import open_dataset
 from analysis.label_images import VOID, png
 from analysis.lane import Answer
 from analysis.store import Store
-from app.components import asking, keeper, painting
+from app.components import asking, painting
 from app.components.album import Shot
 
 from .test_start import MAIN, texts
@@ -49,7 +49,6 @@ def worker(_root: Path, _device: str, question: Mapping[str, Any], data: bytes =
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOISESCOPE_STORE", str(tmp_path))
     monkeypatch.setattr(asking, "ask", worker)
-    monkeypatch.setattr(keeper, "tend", lambda _: None)
 
 
 def visit(**query: str) -> AppTest:

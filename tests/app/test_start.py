@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 import streamlit as st
@@ -15,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import catalog
 from analysis.studies import find_study
+from app.components import asking
 from app.components.receipt import command
 from app.components.sketch import sketch
 
@@ -180,8 +182,10 @@ def test_no_page_loads_torch() -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_from_page_to_page_what_is_chosen_is_taken_along_and_nothing_is_lost() -> None:
+def test_from_page_to_page_what_is_chosen_is_taken_along_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start and Curve have widgets of the same keys with other values: Streamlit begins these empty where nobody takes care."""
+    held = Event()
+    monkeypatch.setattr(asking, "ask", lambda *_, **__: held.wait(60) and ({}, b""))
     page = visit()
     for name in ("curve", "start", "curve", "why", "curve", "start", "generate", "start"):
         page.query_params.clear()  # as a browser does
@@ -191,6 +195,7 @@ def test_from_page_to_page_what_is_chosen_is_taken_along_and_nothing_is_lost() -
         assert "The link asks" not in texts(page), name
         assert "None" not in page.query_params.values(), name
     assert page.session_state["view"] == "questions"
+    held.set()
 
 
 def test_labels_that_two_pages_have_are_chosen_on_one_and_stand_on_the_other() -> None:

@@ -20,7 +20,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from analysis.jobs import NETWORK
+from analysis.jobs import NETWORK, TRAINING
 from analysis.workers import facts
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield app
     app.process.kill()
     app.process.wait()
-    for device in ("cpu", NETWORK):
+    for device in ("cpu", NETWORK, TRAINING):
         if pid := facts(store, device).get("pid"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
