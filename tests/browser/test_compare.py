@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -50,7 +52,7 @@ def test_two_runs_stand_side_by_side_and_a_worker_makes_them_equal(page: Page, s
     (job,) = Jobs(served.store).list()
     assert (job.state, job.request.pca, job.request.blocks) == ("done", 32, (three[0].result()["headline"].split("/")[1],))
     assert page.locator(".st-key-verdict").inner_text() != measured
-    assert "equal=1" in page.url
+    page.wait_for_url(re.compile(r"equal=1"))
     assert errors == []
 
 
@@ -70,7 +72,7 @@ def test_the_recipe_is_twelve_lines_that_are_copied_as_they_stand(browser: Brows
     assert copied.strip() == code.locator("code").inner_text().strip()
     compile(copied, "recipe", "exec")
     assert len([line for line in copied.splitlines() if line.strip() and not line.startswith("#")]) == 12
-    assert "recipe=open" in page.url
+    page.wait_for_url(re.compile(r"recipe=open"))
     assert errors == []
     context.close()
 

@@ -30,7 +30,7 @@ def test_a_point_is_clicked_and_its_match_is_seen(page: Page, served: Served) ->
     assert page.locator(".others .ring").count() == 4
     image.press("ArrowRight")
     page.wait_for_selector("text=The point (3.4, 6.4)")
-    assert "point=3.4%2C6.4" in page.url
+    page.wait_for_url(re.compile(r"point=3\.4%2C6\.4"))
     image.hover(position={"x": 5, "y": 5})
     page.wait_for_selector("text=Token 1, 1 (row, column)")
     page.mouse.move(0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page
 
 from .conftest import CHART, Served, calm, needs_chromium, serious, sideways
@@ -17,7 +19,7 @@ def test_a_slider_moves_the_hump_and_everyone_can_read_it(page: Page, served: Se
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("text=As σ → 0 it goes to 6.2")
     page.wait_for_url("**classes=2**")
-    assert "delta=0.4" in page.url
+    page.wait_for_url(re.compile(r"delta=0\.4"))
     page.wait_for_selector("[role=figure][aria-label^='The SNR of the exact posterior mean peaks at']")
     picture = page.locator(".js-plotly-plot").nth(2)  # below the theory's curves and the network's
     before = picture.locator(".scatterlayer path.point").first.get_attribute("transform")
