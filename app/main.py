@@ -21,7 +21,7 @@ page = st.navigation(
 runs.look()
 dialogs.leave()
 link.arrive(page.url_path)
-history.put(wait=bool(page.url_path or st.query_params))  # Start, opened without a link, writes nothing
+history.put(wait=bool(page.url_path))  # Start waits itself
 page.run()
 link.arrived()
 style.put()

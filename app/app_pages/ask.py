@@ -36,10 +36,7 @@ def page() -> None:
         axis = lab.axis()
         link.keep("axis", list(lab.AXES))
         card = bench.card
-        of = run or f"{bench.backend} {bench.dataset}"
-        if st.session_state.get("level_of") == bench.backend:  # set by a link, which names no run
-            st.session_state["level_of"] = of
-        sigma = lab.level(card, of, best["verdict"]["peak_sigma"] if best else scene.START)
+        sigma = lab.level(card, run or f"{bench.backend} {bench.dataset}", best["verdict"]["peak_sigma"] if best else scene.START)
         block = scene.block_of(card, bench.block, best["headline"].split("/")[1] if best else None)
         for name, value in {"backend": bench.backend, "dataset": bench.dataset, "block": bench.block, "sigma": f"{sigma:.6g}"}.items():
             link.put(name, value)

@@ -19,9 +19,9 @@ def options(members: dict[str, Study]) -> dict[str, list[str]]:
     first = next(iter(members.values()))
     views = [view for view in curve.VIEWS if view != "budget" or len(first.facts["results"]) > 1]
     question = st.session_state.get("question")
-    asked = members.get(question, first) if question else members.get(st.query_params.get("question", ""), first)
+    asked = members.get(question, first) if question else members.get(link.said("question") or "", first)
     several = len(members) > 1
-    shown = asked if several and st.session_state.get("view", st.query_params.get("view")) in views else first
+    shown = asked if several and st.session_state.get("view", link.said("view")) in views else first
     return {
         "view": [*([TOGETHER] if several else []), *views],
         **({"question": list(members)} if several else {}),

@@ -21,6 +21,7 @@ from app.components.about import NEWER
 from app.components.words import plain
 
 AXES = {"timestep": "timestep", "sigma": "σ", "log_snr": "log-SNR"}
+LINKED = "link"  # whose noise level it is that a link asks for: that of the run which is shown first
 AGAIN = 3.0  # seconds between two looks at what was fetched
 ADDRESS = re.compile(r"^https?://(www\.)?(huggingface\.co|hf\.co)/(datasets/)?")
 STAGES = {"down": "Blocks on the way down", "mid": "Blocks in the middle", "up": "Blocks on the way up", "layer": "Blocks, first to last"}
@@ -215,9 +216,10 @@ def _size(block: Block, card: Card) -> str:
 
 
 def level(card: Card, run: str, peak: float) -> float:
-    """Draw the slider over the model's own noise levels into the sidebar; σ. It starts at a run's peak."""
-    if st.session_state.get("level_of") != run or st.session_state.get("level", 0) >= len(card.sigmas):  # a model's levels may have changed
-        st.session_state["level_of"] = run
+    """Draw the slider over the model's own noise levels into the sidebar; σ. It starts at a run's peak, or where a link says."""
+    of = st.session_state.get("level_of")
+    st.session_state["level_of"] = run
+    if of not in (run, LINKED) or st.session_state.get("level", 0) >= len(card.sigmas):  # a model's levels may have changed
         st.session_state["level"] = min(range(len(card.sigmas)), key=lambda i: abs(card.sigmas[i] / peak - 1))
     with st.sidebar:
         place = st.slider(

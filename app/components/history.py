@@ -17,8 +17,6 @@ if (!history.pushState.once) {
   history.pushState.once = true
 }
 </script>"""
-
-
 PAUSE = 0.12  # seconds, once in a visit, in which the browser loads what runs the script before the page's parts ask for theirs
 
 

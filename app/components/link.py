@@ -35,7 +35,7 @@ def arrived() -> None:
     """To be called when a page has been drawn: its address is written now, in one step."""
     st.session_state[DRAWN] = True
     there, wanted = st.query_params.to_dict(), _known()
-    del st.session_state[LATER]
+    st.session_state.pop(LATER, None)
     if wanted != there:
         st.query_params.from_dict(wanted)
 
@@ -45,7 +45,7 @@ def start(name: str, allowed: Sequence[str], say: Callable[[str], Any] = st.warn
 
     On a page that draws itself anew, `say` keeps what is said.
     """
-    given = st.query_params.get(name)
+    given = said(name)
     if given is not None and given not in allowed and name not in st.session_state:
         say(f"The link asks for {name} = {given!r}, which is not there; allowed: {', '.join(allowed)}. The default is shown.")
     if st.session_state.get(name) not in allowed:
@@ -60,13 +60,8 @@ def keep(name: str, allowed: Sequence[str]) -> str:
 
 
 def put(name: str, value: str | None) -> None:
-    """Write a value into the address, or take it out: at the end of the page, or at once where only a part of it is drawn."""
-    if LATER in st.session_state:
-        st.session_state[LATER][name] = value
-    elif value is None and name in st.query_params:
-        del st.query_params[name]
-    elif value is not None and st.query_params.get(name) != value:
-        st.query_params[name] = value
+    """Write a value into the address, or take it out, when the whole page has been drawn."""
+    st.session_state.setdefault(LATER, {})[name] = value
 
 
 def said(name: str) -> str | None:

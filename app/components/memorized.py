@@ -104,7 +104,7 @@ def _study(found: Mapping[str, Path]) -> Memorized:
     given = st.query_params.get("memorization")
     if given and given not in found:
         with suppress(NoisescopeError):  # said by `link.start`, or where it is opened
-            st.query_params["memorization"] = memorized.find_memorization(given).key
+            link.put("memorization", memorized.find_memorization(given).key)
     link.start("memorization", keys)
     if len(keys) > 1:
         st.selectbox("Study", keys, format_func=lambda key: _named(found[key], key), key="memorization", persist_state="session")

@@ -65,13 +65,13 @@ def from_link(found: list[Run]) -> None:
         if own or given:
             st.session_state[name] = own or given
     if wanted and wanted.study:
-        _block_and_level(query, wanted.study.card, wanted.key)
+        _block_and_level(query, wanted.study.card)
     elif given := query.get("backend"):
         with suppress(NoisescopeError, OSError):  # said where it is opened
-            _block_and_level(query, catalog.card(given), given)
+            _block_and_level(query, catalog.card(given))
 
 
-def _block_and_level(query: Any, card: Card, of: str) -> None:
+def _block_and_level(query: Any, card: Card) -> None:
     blocks = [block.name for block in card.every]
     if given := query.get("block"):
         if given in blocks:
@@ -89,6 +89,6 @@ def _block_and_level(query: Any, card: Card, of: str) -> None:
             note(f"The link asks for sigma = {given!r}; allowed: a number above 0. The peak is shown.")
             return
         place = min(range(len(card.sigmas)), key=lambda i: abs(math.log(card.sigmas[i] / wanted_sigma)))
-        st.session_state["level"], st.session_state["level_of"] = place, of
+        st.session_state["level"], st.session_state["level_of"] = place, lab.LINKED
         if abs(math.log(card.sigmas[place] / wanted_sigma)) > CLAMPED:
             note(f"The link asks for σ = {given}; the nearest level of {card.name}, σ = {card.sigmas[place]:.3g}, is shown.")

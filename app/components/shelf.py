@@ -65,13 +65,13 @@ def entries() -> list[Entry]:
 def choose(known: list[Entry]) -> Entry:
     """The entry that the link or the person asks for, chosen above everything else where there are several."""
     keys = {entry.key: entry for entry in known}
-    asked = st.query_params.get("study")
+    asked = link.said("study")
     for entry in known:  # a link may name any member: then it is that question
         for question, study in entry.members.items():
             if asked != entry.key and isinstance(study, Study) and study.key == asked:
-                st.query_params["study"] = entry.key
-                st.query_params.setdefault("question", question)
-                st.query_params.setdefault("view", "curve")
+                link.put("study", entry.key)
+                for name, value in (("question", question), ("view", "curve")):
+                    link.put(name, link.said(name) or value)
     link.start("study", list(keys))
     if 1 < len(known) <= FEW:
         st.segmented_control(

@@ -209,6 +209,12 @@ def test_the_level_of_a_link_is_where_the_figure_opens() -> None:
     assert not page.warning
 
 
+def test_the_level_of_a_link_that_names_no_run_holds_for_the_run_that_is_shown() -> None:
+    page = visit(backend=DIGITS.card.name, dataset="digits", sigma=str(DIGITS.card.sigmas[7]))
+    assert page.slider(key="level").value == 7
+    assert not page.warning
+
+
 def test_the_map_rings_the_best_cell_and_dots_those_not_shown_to_be_worse() -> None:
     from analysis.cells import near_best_of
 

@@ -50,25 +50,20 @@ def writing() -> None:
 
     from app.components import link
 
-    whole = st.session_state["whole"]
-    if whole:
-        link.arrive("one")
+    link.arrive("one")
     link.put("run", "a")
     link.put("sigma", None)
     st.write(f"address: {st.query_params.to_dict()}, said: {link.said('run')}, {link.said('sigma')}, {link.said('axis')}")
-    if whole:
-        link.arrived()
+    link.arrived()
 
 
 def address(page: AppTest) -> dict[str, str]:
     return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
 
 
-def test_the_address_is_written_once_when_the_page_is_drawn_and_at_once_by_a_part_of_it() -> None:
-    for whole, then in ((True, {"sigma": "0.3", "axis": "sigma"}), (False, {"axis": "sigma", "run": "a"})):
-        page = AppTest.from_function(writing, default_timeout=30)
-        page.query_params["sigma"], page.query_params["axis"] = "0.3", "sigma"
-        page.session_state["whole"] = whole
-        page.run()
-        assert said(page) == [f"address: {then}, said: a, None, sigma"]
-        assert address(page) == {"axis": "sigma", "run": "a"}
+def test_the_address_is_written_once_when_the_page_is_drawn() -> None:
+    page = AppTest.from_function(writing, default_timeout=30)
+    page.query_params["sigma"], page.query_params["axis"] = "0.3", "sigma"
+    page.run()
+    assert said(page) == ["address: {'sigma': '0.3', 'axis': 'sigma'}, said: a, None, sigma"]
+    assert address(page) == {"axis": "sigma", "run": "a"}

@@ -23,10 +23,11 @@ pytestmark = pytest.mark.usefixtures("answered")
 
 def visit(**query: str) -> AppTest:
     def script() -> None:
-        from app.components import measured, runs
+        from app.components import link, measured, runs
 
         runs.look()
         measured.show()
+        link.arrived()
 
     page = AppTest.from_function(script, default_timeout=60)
     for name, value in query.items():

@@ -30,9 +30,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def page() -> None:
-    from app.components import memorized
+    from app.components import link, memorized
 
     memorized.show()
+    link.arrived()
 
 
 def page_with_form() -> None:
